@@ -1,1 +1,5 @@
-//! evergrant
+//! Keeps OAuth 2.0 access tokens working, and explains every 401.
+
+pub mod clock;
+pub mod grant;
+pub mod tls;
