@@ -1,1 +1,54 @@
-fn main() {}
+//! The project's own tasks: `cargo xtask test`, `tidy`, `bench` and `dist`.
+//!
+//! Everything that a change must pass is one command, the same on a laptop and in CI: `cargo xtask test`. Each task is
+//! a module; each prints what it does in one line and, when it fails, what to do next. Nothing is skipped silently.
+//!
+//! The tasks know the tools (cargo, git, apt-get, npm, pip) only through [`shell`], and the tree only through
+//! [`tidy::Tree`], so that the rules are tested on small made-up trees.
+#![expect(clippy::print_stdout, reason = "a task's report is its output")]
+
+use std::process::ExitCode;
+
+mod bench;
+mod dist;
+mod pages;
+mod setup;
+mod shell;
+mod steps;
+mod tidy;
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+  test [--only STEP] [--list]   everything a change must pass; --only may be repeated
+  tidy                          the rules of the tree: imports, purity, sizes, licences
+  bench [NAME]                  speed and memory, as a table
+  dist                          the optimised binary with man pages and completions, as an archive
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["test", options @ ..] => steps::test(options),
+        ["tidy"] => tidy::print(),
+        ["bench"] => bench::run(None),
+        ["bench", name] => bench::run(Some(name)),
+        ["dist"] => dist::run(),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        [] => Err(shell::Failure::new("no task was named", USAGE)),
+        [other, ..] => {
+            Err(shell::Failure::new(format!("`{other}` is not a task, or its options are not known"), USAGE))
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

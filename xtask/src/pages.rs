@@ -1,0 +1,179 @@
+//! What users read must be true: every command shown in a page exists, with every flag shown.
+//!
+//! Pages are the README, the guide under `docs/` and the examples. In their code blocks, each line that calls
+//! `evergrant` (also as `cargo run -- ...`) names a subcommand and flags; both must appear in that subcommand's own
+//! `--help`. Each `examples/*.toml` must pass `evergrant config check`. The demo that the README promises is run, in
+//! its fast form, and must end without a visible 401 in Evergrant's lane.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::shell::{self, Failure, capture, command};
+use crate::steps::Report;
+
+/// A call of the program as a page shows it.
+#[derive(Debug, PartialEq, Eq)]
+struct Call {
+    line: usize,
+    words: Vec<String>,
+}
+
+/// The step of `cargo xtask test`.
+pub(crate) fn step() -> Result<Report, Failure> {
+    capture(&mut command("cargo", ["build", "--locked", "-p", "evergrant-cli"]))?;
+    let program = shell::target().join("debug/evergrant").display().to_string();
+    let mut helps = BTreeMap::new();
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for page in pages()? {
+        let text = std::fs::read_to_string(shell::root().join(&page)).unwrap_or_default();
+        for call in calls(&text) {
+            count += 1;
+            let key = subcommand(&call.words);
+            let help = helps.entry(key.clone()).or_insert_with(|| help(&program, &key));
+            if let Some(what) = objection(&call, help.as_deref()) {
+                wrong.push(format!("{}:{}: {what}", page.display(), call.line));
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(Failure::new("pages show commands that do not exist", wrong.join("\n")));
+    }
+    for example in listed("examples/*.toml")? {
+        capture(&mut command(&program, ["config", "check", "--config", &example.display().to_string()]))?;
+    }
+    demo(&program)?;
+    Ok(Report::note(format!("{count} commands, and the demo")))
+}
+
+fn pages() -> Result<Vec<PathBuf>, Failure> {
+    let mut pages = listed("README.md")?;
+    pages.extend(listed("docs/**/*.md")?);
+    pages.extend(listed("examples/**/*.md")?);
+    pages.extend(listed("examples/**/*.sh")?);
+    Ok(pages)
+}
+
+fn listed(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
+    let pattern = format!(":(glob){pattern}");
+    let args = ["ls-files", "--cached", "--others", "--exclude-standard", &pattern];
+    Ok(shell::stdout(&mut command("git", args))?.lines().map(PathBuf::from).collect())
+}
+
+/// The help of a subcommand, if the program has it.
+fn help(program: &str, subcommand: &str) -> Option<String> {
+    let words = subcommand.split(' ').filter(|word| !word.is_empty()).chain(["--help"]);
+    shell::stdout(&mut command(program, words)).ok().filter(|help| !help.is_empty())
+}
+
+/// The calls in a page's code blocks; lines joined by a backslash are one call.
+fn calls(text: &str) -> Vec<Call> {
+    let mut found = Vec::new();
+    let is_script = text.starts_with("#!");
+    let (mut is_code, mut joined, mut start) = (is_script, String::new(), 0);
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+            continue;
+        }
+        if !is_code {
+            continue;
+        }
+        if joined.is_empty() {
+            start = number;
+        }
+        match line.strip_suffix('\\') {
+            Some(part) => joined.push_str(part),
+            None => {
+                joined.push_str(line);
+                found.extend(call(start, &joined));
+                joined.clear();
+            }
+        }
+    }
+    found
+}
+
+fn call(line: usize, text: &str) -> Option<Call> {
+    let text = text.trim().trim_start_matches("$ ");
+    let words: Vec<_> = text.split(" #").next()?.split_whitespace().collect();
+    // Settings may stand before the program: `EVERGRANT_REGION=... evergrant token`.
+    let from = words.iter().position(|word| !word.contains('='))?;
+    let rest = match &words[from..] {
+        ["evergrant", rest @ ..] => rest,
+        ["cargo", "run", rest @ ..] => &rest[rest.iter().position(|word| *word == "--")? + 1..],
+        _ => return None,
+    };
+    // What follows a bare `--` is somebody else's command; what follows a pipe too.
+    let own = rest.iter().take_while(|word| !matches!(**word, "--" | "|" | ">" | "&" | "&&" | ";"));
+    Some(Call { line, words: own.map(|word| (*word).to_owned()).collect() })
+}
+
+/// The words up to the first that cannot be a subcommand: `config check`, `token`.
+fn subcommand(words: &[String]) -> String {
+    let nested = words.first().is_some_and(|first| first == "config");
+    let names = words.iter().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()));
+    names.take(if nested { 2 } else { 1 }).cloned().collect::<Vec<_>>().join(" ")
+}
+
+fn objection(call: &Call, help: Option<&str>) -> Option<String> {
+    let Some(help) = help else {
+        return Some(format!("there is no `evergrant {}`", subcommand(&call.words)));
+    };
+    let flags = call.words.iter().filter_map(|word| word.starts_with("--").then(|| word.split('=').next()).flatten());
+    let known =
+        |flag: &str| help.split(|c: char| c.is_whitespace() || matches!(c, ',' | '=' | '[')).any(|word| word == flag);
+    let unknown = flags.into_iter().find(|flag| !known(flag))?;
+    Some(format!("`evergrant {}` has no flag {unknown}", subcommand(&call.words)))
+}
+
+/// The demo ends with the promise of the README: none of Evergrant's callers saw a 401.
+fn demo(program: &str) -> Result<(), Failure> {
+    let said = shell::stdout(&mut command(program, ["demo", "--fast", "--json"]))?;
+    let last: Value = said.trim().lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    let whole: Value = serde_json::from_str(&said).unwrap_or(last);
+    let visible = |lane: usize| whole["lanes"][lane]["visible_401"].as_u64();
+    match (visible(0), visible(1)) {
+        (Some(1..), Some(0)) => Ok(()),
+        _ => Err(Failure::new("the demo must show 401s in the first lane and none in the second", said)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<Vec<String>> {
+        calls(text).into_iter().map(|call| call.words).collect()
+    }
+
+    #[test]
+    fn calls_are_found_in_code_blocks_alone() {
+        let page = "evergrant is\n```console\n$ evergrant token --json # why\nevergrant 0.1.0\n```\nevergrant api\n";
+        let found = calls(page);
+        assert_eq!(found[0], Call { line: 3, words: vec!["token".into(), "--json".into()] });
+    }
+
+    #[test]
+    fn settings_joined_lines_and_foreign_commands_are_understood() {
+        let page = "```sh\nEVERGRANT_REGION=x evergrant exec \\\n  --gateway -- curl --fail\ncargo run -- demo\ncargo run\n```";
+        assert_eq!(words(page), [vec!["exec", "--gateway"], vec!["demo"]]);
+    }
+
+    #[test]
+    fn unknown_flags_and_subcommands_are_objected_to() {
+        let call = Call { line: 1, words: vec!["token".into(), "--json".into(), "--min-remaining=10m".into()] };
+        assert_eq!(objection(&call, Some("  --json\n  --min-remaining <TIME>")), None);
+        assert!(objection(&call, Some("  --json-lines")).is_some_and(|what| what.contains("--json")));
+        assert!(objection(&call, None).is_some_and(|what| what.contains("token")));
+    }
+
+    #[test]
+    fn nested_subcommands_are_two_words() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(subcommand(&words("config check --json")), "config check");
+        assert_eq!(subcommand(&words("api GET /x")), "api");
+        assert_eq!(subcommand(&words("--version")), "");
+    }
+}

@@ -1,0 +1,196 @@
+//! What the tests need beyond Rust: a certified OAuth server, a provider's own client, a library that fakes clocks.
+//!
+//! Each [`Tool`] is a Debian package, asked for by a cheap check. Node and Python packages are pinned in `tests/parts/`
+//! and live in the target folder under `test-tools`, so that nothing is installed into anybody's home; a stamp with
+//! the text of the pins says whether they are up to date, which makes a second run a matter of milliseconds.
+//!
+//! Limits: packages are installed only as root and only with apt-get. Anywhere else the set-up stops with the one
+//! command to run.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::shell::{self, Failure, capture, command};
+use crate::steps::Report;
+
+/// A program or library from Debian, and how to see that it is there.
+pub(crate) struct Tool {
+    name: &'static str,
+    packages: &'static [&'static str],
+    is_there: fn() -> bool,
+}
+
+const FOR_TESTS: [Tool; 4] = [
+    Tool { name: "libfaketime", packages: &["faketime"], is_there: || faketime().is_some() },
+    Tool { name: "node", packages: &["nodejs"], is_there: || shell::is_installed("node", &["--version"]) },
+    Tool { name: "npm", packages: &["npm"], is_there: || shell::is_installed("npm", &["--version"]) },
+    Tool {
+        name: "python3 with venv",
+        packages: &["python3", "python3-venv"],
+        is_there: || shell::is_installed("python3", &["-c", "import venv, ensurepip"]),
+    },
+];
+
+const NEXTEST: &str = "0.9.143";
+
+/// The step of `cargo xtask test`: everything the tests need is there when it returns.
+pub(crate) fn run() -> Result<Report, Failure> {
+    let mut did = Vec::new();
+    did.extend(packages(&FOR_TESTS)?);
+    if !shell::is_installed("cargo", &["nextest", "--version"]) {
+        capture(&mut command("cargo", ["install", "--locked", "--version", NEXTEST, "cargo-nextest"]))?;
+        did.push("cargo-nextest".to_owned());
+    }
+    let tools = shell::target().join("test-tools");
+    write(&tools.join("README"), "Test tools, installed by `cargo xtask test --only setup`. Safe to delete.\n")?;
+    let _alone = alone(&tools)?;
+    did.extend(python(&tools)?);
+    did.extend(node(&tools)?);
+    Ok(if did.is_empty() { Report::default() } else { Report::note(format!("installed {}", did.join(", "))) })
+}
+
+/// Installs the Debian packages of the tools that are missing, or says which command would.
+pub(crate) fn packages(tools: &[Tool]) -> Result<Vec<String>, Failure> {
+    let missing: Vec<_> = tools.iter().filter(|tool| !(tool.is_there)()).collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<_> = missing.iter().map(|tool| tool.name).collect();
+    let packages: Vec<_> = missing.iter().flat_map(|tool| tool.packages).copied().collect();
+    let install = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if !(is_root() && shell::is_installed("apt-get", &["--version"])) {
+        return Err(Failure::new(format!("missing: {}; run: sudo {install}", names.join(", ")), ""));
+    }
+    capture(&mut command("apt-get", ["update"]))?;
+    capture(command("sh", ["-c", &install]).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    match missing.iter().find(|tool| !(tool.is_there)()) {
+        Some(tool) => Err(Failure::new(format!("{} is still missing after `{install}`", tool.name), "")),
+        None => Ok(packages.into_iter().map(str::to_owned).collect()),
+    }
+}
+
+/// The library that fakes the calendar clock of a process that runs under it.
+fn faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
+    let libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
+    libraries.into_iter().find(|library| library.exists())
+}
+
+fn is_root() -> bool {
+    shell::stdout(&mut command("id", ["-u"])).is_ok_and(|id| id.trim() == "0")
+}
+
+/// Waits until no other set-up works on the same folder; the lock ends with the value.
+fn alone(tools: &Path) -> Result<File, Failure> {
+    let path = tools.join("lock");
+    let lock = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    lock.map_err(|error| Failure::new(format!("cannot lock {}: {error}", path.display()), ""))
+}
+
+fn python(tools: &Path) -> Result<Option<String>, Failure> {
+    let home = tools.join("py");
+    let pins = shell::root().join("tests/parts/requirements.txt");
+    let version = shell::stdout(&mut command("python3", ["--version"]))?;
+    refresh(&home, &[&pins], &version, || {
+        let home = home.display().to_string();
+        capture(&mut command("python3", ["-m", "venv", "--clear", &home]))?;
+        let pip = format!("{home}/bin/pip");
+        let pins = pins.display().to_string();
+        capture(&mut command(&pip, ["install", "--quiet", "--disable-pip-version-check", "--requirement", &pins]))
+    })
+}
+
+fn node(tools: &Path) -> Result<Option<String>, Failure> {
+    let home = tools.join("node");
+    let parts = shell::root().join("tests/parts");
+    let pins = [parts.join("package.json"), parts.join("package-lock.json")];
+    let version = shell::stdout(&mut command("node", ["--version"]))?;
+    refresh(&home, &[&pins[0], &pins[1]], &version, || {
+        for pin in &pins {
+            write(&home.join(pin.file_name().unwrap_or_default()), &read(pin)?)?;
+        }
+        capture(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&home))
+    })
+}
+
+/// Runs `install` unless the folder's stamp shows that it ran to its end with the same pins and the same interpreter.
+fn refresh(
+    home: &Path,
+    pins: &[&Path],
+    version: &str,
+    install: impl FnOnce() -> Result<String, Failure>,
+) -> Result<Option<String>, Failure> {
+    let mut wanted = version.to_owned();
+    for pin in pins {
+        wanted.push_str(&read(pin)?);
+    }
+    let stamp = home.join("installed-from");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(None);
+    }
+    if home.exists() {
+        fs::remove_dir_all(home).map_err(|error| at(home, &error))?;
+    }
+    install()?;
+    write(&stamp, &wanted)?;
+    let last = pins.first().and_then(|pin| pin.file_name()).unwrap_or_default();
+    Ok(Some(last.to_string_lossy().into_owned()))
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|error| at(path, &error))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).and_then(|()| fs::write(path, text)).map_err(|error| at(path, &error))
+}
+
+fn at(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()), "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of its own for one test, removed when the test ends.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("evergrant-xtask-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    #[test]
+    fn an_install_runs_once_for_the_same_pins_and_again_for_others() {
+        let scratch = Scratch::new("refresh");
+        let (home, pin) = (scratch.0.join("home"), scratch.0.join("pins.txt"));
+        let refreshed = |version: &str| refresh(&home, &[&pin], version, || Ok(String::new())).unwrap().is_some();
+        write(&pin, "one").unwrap();
+        assert!(refreshed("v1"));
+        assert!(!refreshed("v1"));
+        assert!(refreshed("v2"), "another interpreter");
+        write(&pin, "two").unwrap();
+        assert!(refreshed("v2"), "other pins");
+        assert!(!refreshed("v2"));
+    }
+
+    #[test]
+    fn a_failed_install_leaves_no_stamp() {
+        let scratch = Scratch::new("failed");
+        let (home, pin) = (scratch.0.join("home"), scratch.0.join("pins.txt"));
+        write(&pin, "one").unwrap();
+        assert!(refresh(&home, &[&pin], "v1", || Err(Failure::new("no network", ""))).is_err());
+        assert!(refresh(&home, &[&pin], "v1", || Ok(String::new())).unwrap().is_some());
+    }
+}
