@@ -4,7 +4,7 @@
 //! come in with the moment they belong to (`now`), decisions go out as values, and whoever embeds the core acts on
 //! them. That is why every rule can be tested with a seed and a virtual clock.
 //!
-//! The files follow the data: `time -> offset, token, policy, profile -> wire -> attempt -> evidence -> verdict ->
+//! The files follow the data: `time -> wire -> offset, token, policy, profile -> attempt -> evidence -> verdict ->
 //! keeper`. One request as data: the keeper grants a token ([`token`]), the caller sends an [`attempt`], the answer is
 //! read by [`wire`], becomes [`evidence`], which [`verdict`] explains and the [`keeper`] acts on.
 

@@ -21,7 +21,8 @@ const MAY_IMPORT: [(&str, &[&str]); 7] = [
 ];
 
 /// What the core may use: parsers and data, nothing that reads a clock, a file or a socket for it.
-const CORE_MAY_USE: [&str; 6] = ["base64", "httpdate", "secrecy", "serde", "serde_json", "thiserror"];
+const CORE_MAY_USE: [&str; 7] =
+    ["base64", "form_urlencoded", "httpdate", "secrecy", "serde", "serde_json", "thiserror"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let manifests = tree.files().filter(|(path, _)| path.ends_with("Cargo.toml") && *path != "Cargo.toml");
