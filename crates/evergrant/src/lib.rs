@@ -2,4 +2,5 @@
 
 pub mod clock;
 pub mod grant;
+pub mod store;
 pub mod tls;

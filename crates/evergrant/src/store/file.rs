@@ -1,0 +1,222 @@
+//! The file store: several credentials in one file, shared by every process that names it.
+//!
+//! Two kinds of locks, both on files of their own. The lease `PATH.<credential>.lock` is held through a whole refresh,
+//! including the network, so each credential has one: a slow token endpoint must not stop the others. The write lock
+//! `PATH.lock` is held for the milliseconds in which one process reads the file, changes one entry and replaces it.
+//! Readers need no lock, because the file is only ever replaced.
+//!
+//! Whatever is found damaged is moved aside under the write lock and after a second look, so that a good file which
+//! another process has just put there is never moved.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use evergrant_core::time::Boot;
+
+use super::format::{self, Document, Entry, Sealing, Unreadable};
+use super::lock::{LockFile, WRITE_WAIT, blocking};
+use super::{CredentialKey, Record, SealKey, StoreError, disk};
+use crate::clock;
+
+/// Records in one file.
+#[derive(Clone, Debug)]
+pub struct FileStore {
+    place: Arc<Place>,
+}
+
+impl FileStore {
+    /// A store in plain text at `path`, readable by its owner only.
+    #[must_use]
+    pub fn plain(path: &Path) -> Self {
+        Self { place: Arc::new(Place { path: path.to_owned(), sealing: Sealing::Plain }) }
+    }
+
+    /// A store at `path` whose records are sealed with `key`.
+    #[must_use]
+    pub fn sealed(path: &Path, key: SealKey) -> Self {
+        Self { place: Arc::new(Place { path: path.to_owned(), sealing: Sealing::Sealed(key) }) }
+    }
+
+    pub(super) async fn load(&self, key: &CredentialKey) -> Result<Option<Record>, StoreError> {
+        let (place, key) = (Arc::clone(&self.place), key.clone());
+        blocking(move || Ok(place.load(&place.file()?, &key)?.map(|(_, record)| record))).await
+    }
+
+    pub(super) async fn lease(&self, key: &CredentialKey, deadline: Boot) -> Result<FileLease, StoreError> {
+        let place = Arc::clone(&self.place);
+        let file = blocking(move || place.prepared_file()).await?;
+        let lock = LockFile::acquire(disk::with_suffix(&file, &format!(".{}.lock", key.short())), deadline).await?;
+        let (place, key) = (Arc::clone(&self.place), key.clone());
+        blocking(move || {
+            let (revision, record) = place.load(&file, &key)?.unzip();
+            let held = Held { place, file, key, lock, seen: revision, tried: None };
+            Ok(FileLease { held: Arc::new(Mutex::new(held)), record })
+        })
+        .await
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct FileLease {
+    held: Arc<Mutex<Held>>,
+    record: Option<Record>,
+}
+
+impl FileLease {
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    pub(super) async fn write(&mut self, record: &Record) -> Result<(), StoreError> {
+        let (held, written) = (Arc::clone(&self.held), record.clone());
+        blocking(move || held.lock().unwrap_or_else(PoisonError::into_inner).write(&written)).await?;
+        self.record = Some(record.clone());
+        Ok(())
+    }
+}
+
+/// What a lease holds. A write that outlives its cancelled caller keeps it, and so the lock, until it is done.
+#[derive(Debug)]
+struct Held {
+    place: Arc<Place>,
+    file: PathBuf,
+    key: CredentialKey,
+    lock: LockFile,
+    /// The revision that this lease read or wrote last.
+    seen: Option<u64>,
+    /// The revision that this lease tried to write last; after a failed sync it may be the stored one.
+    tried: Option<u64>,
+}
+
+impl Held {
+    fn write(&mut self, record: &Record) -> Result<(), StoreError> {
+        let _writing = self.place.lock_for_writing(&self.file)?;
+        self.lock.check()?;
+        let mut document = match self.place.read(&self.file) {
+            Ok(document) => document.unwrap_or_else(|| Document::empty(&self.place.sealing)),
+            Err(Fault::Damaged(cause)) => {
+                // The record in hand is worth more than the error: it may hold the only living refresh token.
+                let kept = disk::keep_aside(&self.file)?;
+                tracing::error!(file = %self.file.display(), kept = %kept.display(), cause, "the store was damaged");
+                Document::empty(&self.place.sealing)
+            }
+            Err(Fault::Store(error)) => return Err(error),
+        };
+        let stored = document.credentials.get(self.key.as_str());
+        if let Some(stored) = stored {
+            let is_ours = [self.seen, self.tried].contains(&Some(stored.revision));
+            if !is_ours || stored.generation > record.generation {
+                return Err(StoreError::Superseded { stored: stored.generation, offered: record.generation });
+            }
+        }
+        let revision = stored.map_or(0, |entry| entry.revision).max(self.seen.unwrap_or(0)).saturating_add(1);
+        let entry = Entry::close(&self.place.sealing, &self.key, revision, record);
+        document.credentials.insert(self.key.as_str().to_owned(), entry);
+        self.tried = Some(revision);
+        self.place.replace(&self.file, &document)?;
+        self.seen = Some(revision);
+        Ok(())
+    }
+}
+
+/// The configured path and how records are written there.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    sealing: Sealing,
+}
+
+/// Why a file could not be used: something to report, or damage to be kept aside first.
+enum Fault {
+    Store(StoreError),
+    Damaged(String),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Place {
+    /// The file behind the path, which may be a link that somebody has turned to another file meanwhile.
+    fn file(&self) -> Result<PathBuf, StoreError> {
+        disk::resolve(&self.path)
+    }
+
+    fn prepared_file(&self) -> Result<PathBuf, StoreError> {
+        disk::prepare_folder(&self.file()?)?;
+        // Once more: a folder that was missing may be reached through a link that could not be resolved before.
+        self.file()
+    }
+
+    /// The entry of `key` with its revision. Damage is kept aside, then reported.
+    fn load(&self, file: &Path, key: &CredentialKey) -> Result<Option<(u64, Record)>, StoreError> {
+        match self.read_entry(file, key) {
+            Ok(found) => return Ok(found),
+            Err(Fault::Store(error)) => return Err(error),
+            Err(Fault::Damaged(_)) => {}
+        }
+        let _writing = self.lock_for_writing(file)?;
+        match self.read_entry(file, key) {
+            Ok(found) => Ok(found),
+            Err(Fault::Store(error)) => Err(error),
+            Err(Fault::Damaged(cause)) => {
+                let kept = self.keep(file, key)?;
+                Err(StoreError::Damaged { path: file.to_owned(), cause, kept })
+            }
+        }
+    }
+
+    /// Keeps damage under another name. If only this entry is damaged, the others stay in the store.
+    fn keep(&self, file: &Path, key: &CredentialKey) -> Result<PathBuf, StoreError> {
+        let Ok(Some(mut document)) = self.read(file) else {
+            return disk::keep_aside(file);
+        };
+        let kept = disk::keep_copy(file)?;
+        document.credentials.remove(key.as_str());
+        self.replace(file, &document)?;
+        Ok(kept)
+    }
+
+    fn read_entry(&self, file: &Path, key: &CredentialKey) -> Result<Option<(u64, Record)>, Fault> {
+        let Some(document) = self.read(file)? else { return Ok(None) };
+        let Some(entry) = document.credentials.get(key.as_str()) else { return Ok(None) };
+        let record = entry.open(&self.sealing, key).map_err(Fault::Damaged)?;
+        Ok(Some((entry.revision, record)))
+    }
+
+    fn read(&self, file: &Path) -> Result<Option<Document>, Fault> {
+        let Some(bytes) = disk::read(file)? else { return Ok(None) };
+        let path = || file.to_owned();
+        let document = Document::parse(&bytes).map_err(|unreadable| match unreadable {
+            Unreadable::Damaged(cause) => Fault::Damaged(cause),
+            Unreadable::Foreign(cause) => StoreError::Foreign { path: path(), cause }.into(),
+            Unreadable::Version(found) => StoreError::Version { path: path(), found, known: format::VERSION }.into(),
+        })?;
+        if document.sealing != self.sealing.name() {
+            let (found, expected) = (document.sealing, self.sealing.name());
+            return Err(StoreError::SealingDiffers { path: path(), found, expected }.into());
+        }
+        if document.key_id.as_deref() != self.sealing.key_id() {
+            return Err(StoreError::WrongKey { path: path() }.into());
+        }
+        Ok(Some(document))
+    }
+
+    fn replace(&self, file: &Path, document: &Document) -> Result<(), StoreError> {
+        let bytes = document.to_bytes();
+        if u64::try_from(bytes.len()).is_ok_and(|len| len <= disk::MAX_BYTES) {
+            return disk::replace(file, &bytes);
+        }
+        Err(StoreError::Io {
+            action: "write",
+            path: file.to_owned(),
+            cause: std::io::Error::other(format!("the store would be larger than {} bytes", disk::MAX_BYTES)),
+        })
+    }
+
+    fn lock_for_writing(&self, file: &Path) -> Result<LockFile, StoreError> {
+        LockFile::acquire_blocking(&disk::with_suffix(file, ".lock"), clock::boot() + WRITE_WAIT)
+    }
+}

@@ -1,0 +1,68 @@
+//! The store that forgets: same contract, one process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use evergrant_core::time::{Boot, Span};
+use tokio::sync::{Mutex as LeaseLock, OwnedMutexGuard};
+
+use super::{CredentialKey, Record, StoreError};
+use crate::clock;
+
+/// Records in this process's memory, shared by the clones of this value.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    records: BTreeMap<CredentialKey, Record>,
+    locks: BTreeMap<CredentialKey, Arc<LeaseLock<()>>>,
+}
+
+impl MemoryStore {
+    pub(super) fn load(&self, key: &CredentialKey) -> Option<Record> {
+        self.shared().records.get(key).cloned()
+    }
+
+    pub(super) async fn lease(&self, key: &CredentialKey, deadline: Boot) -> Result<MemoryLease, StoreError> {
+        let lock = Arc::clone(self.shared().locks.entry(key.clone()).or_default());
+        let wait = (deadline - clock::boot()).max(Span::ZERO);
+        let guard =
+            tokio::time::timeout(wait.to_duration(), lock.lock_owned()).await.map_err(|_| StoreError::Busy {
+                what: "the lease in memory".to_owned(),
+                holder: "another task of this process".to_owned(),
+                waited: wait,
+            })?;
+        Ok(MemoryLease { store: self.clone(), key: key.clone(), record: self.load(key), _guard: guard })
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct MemoryLease {
+    store: MemoryStore,
+    key: CredentialKey,
+    record: Option<Record>,
+    _guard: OwnedMutexGuard<()>,
+}
+
+impl MemoryLease {
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    pub(super) fn write(&mut self, record: &Record) -> Result<(), StoreError> {
+        let stored = self.record.as_ref().map_or(0, |record| record.generation);
+        if record.generation < stored {
+            return Err(StoreError::Superseded { stored, offered: record.generation });
+        }
+        self.store.shared().records.insert(self.key.clone(), record.clone());
+        self.record = Some(record.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The `--store` setting: which store, and where.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A store as the settings name it.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub enum StoreUrl {
+    /// `memory`: forgotten at exit.
+    #[default]
+    Memory,
+    /// `file:PATH`: one sealed file.
+    File(PathBuf),
+    /// `file+plain:PATH`: one file in plain text, for its owner only.
+    PlainFile(PathBuf),
+}
+
+impl StoreUrl {
+    /// Reads the setting. A leading `~/` is the home folder.
+    ///
+    /// # Errors
+    /// When the text names no store, no path, or a store that this version does not have.
+    pub fn parse(text: &str) -> Result<Self, StoreUrlError> {
+        let text = text.trim();
+        if text == "memory" {
+            return Ok(Self::Memory);
+        }
+        if let Some(path) = text.strip_prefix("file+plain:") {
+            return Ok(Self::PlainFile(file_path("file+plain", path)?));
+        }
+        if let Some(path) = text.strip_prefix("file:") {
+            return Ok(Self::File(file_path("file", path)?));
+        }
+        let scheme = text.split(':').next().unwrap_or_default();
+        match scheme {
+            "redis" | "rediss" | "valkey" | "keyring" => Err(StoreUrlError::NotInThisVersion(scheme.to_owned())),
+            // The rest may hold a password (`scheme://user:password@host`), so it is not repeated.
+            _ if text.contains("://") => Err(StoreUrlError::Unknown(format!("{scheme}://..."))),
+            _ => Err(StoreUrlError::Unknown(text.to_owned())),
+        }
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = StoreUrlError;
+    fn from_str(text: &str) -> Result<Self, StoreUrlError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::PlainFile(path) => write!(f, "file+plain:{}", path.display()),
+        }
+    }
+}
+
+/// Why a text names no store.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreUrlError {
+    /// A store this version does not have.
+    #[error("the `{0}` store is not in this version: expected `memory`, `file:PATH` or `file+plain:PATH`")]
+    NotInThisVersion(String),
+    /// Not a store.
+    #[error("unknown store `{0}`: expected `memory`, `file:PATH` or `file+plain:PATH`")]
+    Unknown(String),
+    /// A file store without a usable path.
+    #[error("`{scheme}:` {cause}")]
+    Path {
+        /// The scheme as written.
+        scheme: &'static str,
+        /// What is wrong with the path.
+        cause: &'static str,
+    },
+}
+
+fn file_path(scheme: &'static str, text: &str) -> Result<PathBuf, StoreUrlError> {
+    let error = |cause| StoreUrlError::Path { scheme, cause };
+    // `file:///var/x` is the same as `file:/var/x`; `file://host/x` would name another machine.
+    let text = match text.strip_prefix("//") {
+        Some(rest) if rest.starts_with('/') => rest,
+        Some(_) => return Err(error("names a host: write the path directly after the colon")),
+        None => text,
+    };
+    if text.is_empty() {
+        return Err(error("needs a path"));
+    }
+    if text.ends_with('/') {
+        return Err(error("needs the path of a file, not of a folder"));
+    }
+    match text.strip_prefix("~/") {
+        Some(rest) => {
+            Ok(std::env::home_dir().ok_or_else(|| error("starts with `~` and there is no home folder"))?.join(rest))
+        }
+        None => Ok(PathBuf::from(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        StoreUrl::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_three_stores_read_back() {
+        for text in ["memory", "file:/var/lib/x/store", "file+plain:relative/store"] {
+            assert_eq!(StoreUrl::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(StoreUrl::parse("file:///a/b"), Ok(StoreUrl::File(PathBuf::from("/a/b"))));
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(StoreUrl::parse("file:~/b"), Ok(StoreUrl::File(home.join("b"))));
+    }
+
+    #[test]
+    fn what_is_not_a_store_is_told_what_would_be_one() {
+        assert!(error("redis://:hunter2@host").starts_with("the `redis` store is not in this version"));
+        assert!(error("keyring").starts_with("the `keyring` store is not in this version"));
+        assert!(error("").contains("expected `memory`"));
+        assert!(error("/tmp/store").contains("unknown store `/tmp/store`"));
+        assert!(error("file:").contains("needs a path"));
+        assert!(error("file:folder/").contains("not of a folder"));
+        assert!(error("file+plain://host/x").contains("names a host"));
+    }
+
+    #[test]
+    fn a_password_in_a_store_url_is_not_repeated() {
+        for text in ["redis://:hunter2@host", "postgres://user:hunter2@host/x"] {
+            assert!(!error(text).contains("hunter2"), "{}", error(text));
+        }
+    }
+}
