@@ -1,1 +1,41 @@
-//! evergrant-sim
+//! A simulated OAuth 2.0 provider, a hard and honest opponent for clients.
+//!
+//! The provider is one pure state machine: [`Provider::handle`] takes a [`Request`] and this machine's boot clock and
+//! returns a [`Reply`]. It owns an authorization server (token endpoint, client credentials, rotating refresh tokens)
+//! and a resource server of several nodes. It decides by its own clock, which has an offset, drifts and steps, and
+//! never by the client's. What it decided is written to a [`Ledger`] that tests compare with what the client saw.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`clock`] | the provider's calendar clock |
+//! | [`config`] | what a provider is like, as data |
+//! | [`faults`] | what goes wrong, as data: rules and timed events |
+//! | [`tokens`] | access tokens: issue, expiry, propagation, revocation, eviction |
+//! | [`grants`] | the token endpoint: client authentication, grants, rotation |
+//! | [`api`] | the resource server's routes and side effects |
+//! | [`shape`] | how errors look: Genesys Cloud or the RFCs |
+//! | [`ledger`] | what happened |
+//! | [`provider`] | the state machine that joins them |
+//! | [`scenario`] | named situations with what each of them forces on a perfect client |
+//! | [`http`] | the same provider on a real loopback socket; the one module with a runtime |
+
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod faults;
+pub mod grants;
+pub mod http;
+pub mod ledger;
+pub mod provider;
+pub mod scenario;
+pub mod shape;
+pub mod tokens;
+
+mod seed;
+
+pub use self::http::{SimHandle, SimServer};
+pub use config::ProviderConfig;
+pub use faults::{At, Event};
+pub use ledger::Ledger;
+pub use provider::{Answer, Listener, Payload, Provider, Reply, Request};
+pub use scenario::Scenario;

@@ -1,0 +1,329 @@
+//! The provider: one state machine behind [`Provider::handle`].
+//!
+//! A request comes in with this machine's boot clock, a reply goes out: what to answer, and how long to wait before.
+//! Scheduled events that are due are applied first, in order and with their own times, so that a provider needs no
+//! timer and the same inputs give the same outputs. The provider acts at the moment a request arrives; its delay is the
+//! answer's way back. The client's clock is never consulted.
+//!
+//! The decisions are in [`grants`](crate::grants) for the token endpoint and [`api`](crate::api) for everything else.
+
+use std::collections::VecDeque;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use evergrant_core::secret::Secret;
+use evergrant_core::time::{Boot, Now, Server, Span};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Response, StatusCode};
+use serde_json::json;
+
+use crate::clock::{SimClock, http_date};
+use crate::config::ProviderConfig;
+use crate::faults::{At, Event};
+use crate::grants::RefreshBook;
+use crate::ledger::Ledger;
+use crate::seed::Seed;
+use crate::shape;
+use crate::tokens::{Issue, Refusal, TokenBook};
+
+/// A request as the provider reads it.
+#[derive(Clone)]
+pub struct Request {
+    /// Where it arrived.
+    pub listener: Listener,
+    /// The method.
+    pub method: Method,
+    /// The path, without the query.
+    pub path: String,
+    /// The query, without its question mark.
+    pub query: String,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Request {
+    /// A request without fields or body; `target` is a path with an optional query.
+    #[must_use]
+    pub fn new(method: Method, target: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Self {
+            listener: Listener::Both,
+            method,
+            path: path.to_owned(),
+            query: query.to_owned(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// A GET.
+    #[must_use]
+    pub fn get(target: &str) -> Self {
+        Self::new(Method::GET, target)
+    }
+
+    /// A POST that executes the side effect `effect`.
+    #[must_use]
+    pub fn post(target: &str, effect: &str, body: impl Into<Bytes>) -> Self {
+        let mut request = Self::new(Method::POST, target).header(crate::api::EFFECT_HEADER, effect);
+        request.body = body.into();
+        request
+    }
+
+    /// A token request with this form.
+    #[must_use]
+    pub fn token(form: &[(&str, &str)]) -> Self {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let mut request = Self::new(Method::POST, "/oauth/token");
+        request.body = body.into();
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        request
+    }
+
+    /// With HTTP Basic client authentication (RFC 6749 section 2.3.1: both parts form-encoded first).
+    #[must_use]
+    pub fn basic(self, id: &str, secret: &str) -> Self {
+        let part = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let credentials = STANDARD.encode(format!("{}:{}", part(id), part(secret)));
+        self.header(AUTHORIZATION, &format!("Basic {credentials}"))
+    }
+
+    /// With a bearer token.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
+        self.header(AUTHORIZATION, &format!("Bearer {token}"))
+    }
+
+    /// With one more field; a value that no header can carry is left out.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.append(name, value);
+        }
+        self
+    }
+}
+
+/// Which part of the provider a socket serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listener {
+    /// Token endpoint and API.
+    Both,
+    /// The token endpoint only.
+    Login,
+    /// The API only.
+    Api,
+}
+
+/// What the provider does about a request.
+#[derive(Debug)]
+pub struct Reply {
+    /// How long after the request's arrival.
+    pub delay: Span,
+    /// What the client gets then.
+    pub answer: Answer,
+}
+
+/// What a client gets.
+#[derive(Debug)]
+pub enum Answer {
+    /// A whole answer.
+    Response(Response<Payload>),
+    /// The head and the first bytes of the body of an answer that announced more, then the end of the connection.
+    Torn {
+        /// The answer it would have been; its body is [`Payload::Bytes`].
+        response: Response<Payload>,
+        /// How many bytes of the body are sent.
+        keep: usize,
+    },
+    /// The connection is reset without an answer.
+    Reset {
+        /// Did the provider act on the request before?
+        acted: bool,
+    },
+}
+
+/// A body.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Payload {
+    /// These bytes.
+    Bytes(Bytes),
+    /// This many bytes of [`Payload::FILL`], too many to hold.
+    Fill(u64),
+    /// Server-sent events, one at once and then one each `every`.
+    Events {
+        /// How many.
+        count: u32,
+        /// The time between two.
+        every: Span,
+    },
+}
+
+impl Payload {
+    /// The byte of which a big body is made.
+    pub const FILL: u8 = b'x';
+}
+
+/// The provider's whole state.
+pub struct Provider {
+    pub(crate) config: ProviderConfig,
+    pub(crate) clock: SimClock,
+    pub(crate) tokens: TokenBook,
+    pub(crate) refresh: RefreshBook,
+    pub(crate) mints: Vec<VecDeque<Boot>>,
+    pub(crate) ledger: Ledger,
+    pub(crate) seed: Seed,
+    pub(crate) next_node: usize,
+    schedule: VecDeque<(Boot, Event)>,
+}
+
+impl Provider {
+    /// A provider that starts now, with `now.wall` as the true calendar time.
+    #[must_use]
+    pub fn new(mut config: ProviderConfig, now: Now) -> Self {
+        if config.nodes.is_empty() {
+            config.nodes.push(crate::config::NodeConfig::default());
+        }
+        let shown = Server::from_nanos(now.wall.as_nanos()) + config.clock.offset;
+        Self {
+            clock: SimClock::new(shown, config.clock.drift_ppm, now.boot),
+            tokens: TokenBook::default(),
+            refresh: RefreshBook::new(&config.clients),
+            mints: vec![VecDeque::new(); config.clients.len()],
+            ledger: Ledger::default(),
+            seed: Seed::new(config.seed),
+            next_node: 0,
+            schedule: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Adds events, each at its time after `start`.
+    pub fn schedule(&mut self, events: impl IntoIterator<Item = At>, start: Boot) {
+        self.schedule.extend(events.into_iter().map(|at| (start + at.after, at.event)));
+        self.schedule.make_contiguous().sort_by_key(|(at, _)| *at);
+    }
+
+    /// When the next scheduled event is due.
+    #[must_use]
+    pub fn next_event(&self) -> Option<Boot> {
+        self.schedule.front().map(|(at, _)| *at)
+    }
+
+    /// Applies the scheduled events that are due.
+    pub fn advance(&mut self, now: Boot) {
+        while self.next_event().is_some_and(|at| at <= now) {
+            if let Some((at, event)) = self.schedule.pop_front() {
+                self.apply(event, at);
+            }
+        }
+    }
+
+    /// Answers a request that arrives now.
+    pub fn handle(&mut self, request: &Request, now: Boot) -> Reply {
+        self.advance(now);
+        let is_token = request.path == self.config.token_path;
+        let (mut reply, shown) = match request.listener {
+            Listener::Both | Listener::Login if is_token => (self.token_request(request, now), self.clock.read(now)),
+            Listener::Both | Listener::Api if request.path.starts_with("/api/") => self.api_request(request, now),
+            Listener::Both | Listener::Login | Listener::Api => (not_found(), self.clock.read(now)),
+        };
+        if let Answer::Response(response) | Answer::Torn { response, .. } = &mut reply.answer {
+            shape::set(response, DATE, &http_date(shown));
+        }
+        reply
+    }
+
+    /// Changes the provider now.
+    pub fn apply(&mut self, event: Event, now: Boot) {
+        let config = &mut self.config;
+        match event {
+            Event::StepServer(by) => self.clock.step(by, now),
+            Event::StepNode(node, by) => {
+                if let Some(node) = config.nodes.get_mut(node) {
+                    node.clock_offset += by;
+                }
+            }
+            Event::SetDrift(ppm) => self.clock.set_drift(ppm, now),
+            Event::RevokeAll => self.tokens.end_all(Refusal::Revoked, None, now),
+            Event::RevokeOldest => self.tokens.end_oldest(Refusal::Revoked, self.clock.read(now), now),
+            Event::RevokeRefreshTokens => self.refresh.revoke_all(),
+            Event::OutsideMints(count) => self.mint_outside(count, now),
+            Event::SetPropagation(delay) => config.nodes.iter_mut().for_each(|node| node.propagation = delay),
+            Event::SetLifetime(lifetime) => config.tokens.lifetime = lifetime,
+            Event::SetExpiresIn(says) => config.tokens.expires_in = says,
+            Event::SetRevokeOld(revoke) => config.tokens.revoke_old = revoke,
+            Event::SetMintLimit(limit) => config.mint_limit = limit,
+            Event::SetClientSecret(secret) => {
+                if let Some(client) = config.clients.first_mut() {
+                    client.secret = secret;
+                }
+            }
+            Event::TokenFault(rule) => config.faults.token.insert(0, rule),
+            Event::ClearTokenFaults => config.faults.token.clear(),
+            Event::ApiFault(rule) => config.faults.api.insert(0, rule),
+            Event::ClearApiFaults => config.faults.api.clear(),
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The ledger, for the layer that measures concurrency.
+    pub fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// What the issuer's clock shows: the truth that a client's estimate is compared with.
+    #[must_use]
+    pub fn issuer_clock(&self, now: Boot) -> Server {
+        self.clock.read(now)
+    }
+
+    /// What a node's clock shows; an unknown node has the issuer's clock.
+    #[must_use]
+    pub fn node_clock(&self, node: usize, now: Boot) -> Server {
+        let extra = self.config.nodes.get(node).map_or(Span::ZERO, |node| node.clock_offset);
+        self.clock.read(now) + extra
+    }
+
+    /// Every secret that this provider knows or gave out, for tests that search outputs for them.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let clients = self.config.clients.iter().map(|client| client.secret.as_str());
+        self.tokens.texts().chain(self.refresh.texts()).chain(clients).map(Secret::from).collect()
+    }
+
+    /// Issues an access token and writes it to the ledger.
+    pub(crate) fn mint(&mut self, client: usize, scope: Option<String>, now: Boot) -> u64 {
+        let config = &self.config;
+        let delays = config.nodes.iter().map(|node| self.seed.delay(node.propagation)).collect();
+        let client_id = config.clients.get(client).map_or("", |client| client.id.as_str());
+        let stamp = self.clock.read(now);
+        let issue = Issue { client, client_id, scope, config: &config.tokens, stamp, delays };
+        let generation = self.tokens.issue(issue, &mut self.seed, now);
+        self.ledger.note_issue(generation, now, now + config.tokens.lifetime);
+        generation
+    }
+
+    fn mint_outside(&mut self, count: u32, now: Boot) {
+        for _ in 0..count {
+            self.mint(0, None, now);
+            if let Some(mints) = self.mints.first_mut() {
+                mints.push_back(now);
+            }
+            self.ledger.token.outside_mints += 1;
+        }
+    }
+}
+
+fn not_found() -> Reply {
+    let response = shape::json_response(StatusCode::NOT_FOUND, &json!({"error": "not_found"}));
+    Reply { delay: Span::ZERO, answer: Answer::Response(response) }
+}

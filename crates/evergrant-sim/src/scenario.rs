@@ -1,0 +1,123 @@
+//! Named situations, and what each of them forces even on a perfect client.
+//!
+//! A scenario is a provider, a load, and a schedule of events. The question it asks is always the same: does any caller
+//! see a 401, does any call fail that need not, are there more token requests than needed, is any side effect executed
+//! twice? [`Forced`] says what the fault itself makes unavoidable, and nothing more, so that a test has no room for
+//! excuses: calls may fail only inside an outage, and token requests are counted against [`Scenario::mint_allowance`].
+//!
+//! Times are relative to the moment the schedule starts to play. Lifetimes are a few seconds, so that a run of some 15
+//! seconds sees several of them. Steps of the local clock are not here: they happen to the client, not to the provider.
+
+use evergrant_core::time::Span;
+use serde::Serialize;
+
+use crate::config::ProviderConfig;
+use crate::faults::At;
+
+mod table;
+
+/// One situation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scenario {
+    /// A stable name in snake case.
+    pub name: &'static str,
+    /// What is hard about it, in one line.
+    pub about: &'static str,
+    /// The provider.
+    pub config: ProviderConfig,
+    /// Which grant the client uses.
+    pub grant: Grant,
+    /// What callers do.
+    pub load: Load,
+    /// What happens meanwhile.
+    pub events: Vec<At>,
+    /// How long to run.
+    pub duration: Span,
+    /// What no client can avoid.
+    pub forced: Forced,
+}
+
+/// The grant a scenario's client uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grant {
+    /// Client credentials (RFC 6749 section 4.4).
+    ClientCredentials,
+    /// The refresh token of the provider's first client (RFC 6749 section 6).
+    RefreshToken,
+}
+
+/// What callers do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Load {
+    /// Calls in each second, evenly spread.
+    pub calls_per_sec: u32,
+    /// Calls that all start at one moment, on top.
+    pub bursts: Vec<Burst>,
+    /// Does the load start at once, without waiting until the client is ready?
+    pub cold: bool,
+}
+
+/// Calls that all start at one moment.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Burst {
+    /// When, after the start.
+    pub after: Span,
+    /// How many.
+    pub calls: u32,
+}
+
+/// What the fault itself forces.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Forced {
+    /// Times in which no working token exists, with the time a client may need to notice the end of it.
+    pub outages: Vec<Outage>,
+    /// Token requests beyond those for the tokens' own lifetimes.
+    pub token_requests: u32,
+    /// How long a call may have to wait at most, where waiting is the only way not to fail.
+    pub wait: Span,
+}
+
+/// A time in which calls may fail.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Outage {
+    /// From this moment after the start.
+    pub from: Span,
+    /// To this one.
+    pub to: Span,
+}
+
+impl Scenario {
+    /// All scenarios, in the order of the table in this module's sources.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        table::all()
+    }
+
+    /// The scenario of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().into_iter().find(|scenario| scenario.name == name)
+    }
+
+    /// May a call that ran from `started` to `ended`, both after the start, fail without a 401?
+    #[must_use]
+    pub fn may_fail(&self, started: Span, ended: Span) -> bool {
+        self.forced.outages.iter().any(|outage| started <= outage.to && outage.from <= ended)
+    }
+
+    /// How many token requests a run of this length may need: 2.5 in each lifetime begun, and those that are forced.
+    #[must_use]
+    pub fn mint_allowance(&self, ran: Span) -> u64 {
+        let lifetime = self.config.tokens.lifetime.as_nanos().max(1);
+        let lifetimes = ran.as_nanos().max(lifetime);
+        // 2.5 times the lifetimes, rounded up, in integers.
+        let needed = i128::from(lifetimes) * 5;
+        let per = i128::from(lifetime) * 2;
+        let allowed = (needed + per - 1) / per;
+        u64::try_from(allowed).unwrap_or(u64::MAX).saturating_add(u64::from(self.forced.token_requests))
+    }
+}
+
+#[cfg(test)]
+mod tests;
