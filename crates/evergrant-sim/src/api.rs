@@ -271,3 +271,6 @@ fn query_number(query: &str, key: &str) -> Option<u64> {
 }
 
 const MAX_PADDING: u64 = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -413,3 +413,6 @@ pub(crate) fn torn(response: Response<Payload>) -> Answer {
     };
     Answer::Torn { response, keep: len / 2 }
 }
+
+#[cfg(test)]
+mod tests;

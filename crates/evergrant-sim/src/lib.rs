@@ -32,6 +32,8 @@ pub mod shape;
 pub mod tokens;
 
 mod seed;
+#[cfg(test)]
+mod stage;
 
 pub use self::http::{SimHandle, SimServer};
 pub use config::ProviderConfig;

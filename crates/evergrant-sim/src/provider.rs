@@ -327,3 +327,6 @@ fn not_found() -> Reply {
     let response = shape::json_response(StatusCode::NOT_FOUND, &json!({"error": "not_found"}));
     Reply { delay: Span::ZERO, answer: Answer::Response(response) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -302,3 +302,6 @@ fn jwt(claims: Claims, client_id: &str, scope: Option<&str>, seed: &mut Seed) ->
 
 /// How many tokens the book remembers, dead ones first to be forgotten.
 const REMEMBERED_TOKENS: usize = 16_384;
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! The table of scenarios. Each entry is a deviation from one plain base.
 //!
 //! Where an entry needs a token to outlive a fault, the numbers follow from the refresh schedule: a third of the
-//! lifetime is kept as slack, so with 12 seconds a client starts to refresh at 8 and has until 12.
+//! lifetime is kept as slack, and a jitter of up to a tenth of it makes that earlier still. A client that got its first
+//! token up to a second before the start, with a life of 12 seconds, begins to refresh between 5.8 and 8 and has until 11.
 
 use evergrant_core::time::Span;
 
@@ -151,9 +152,9 @@ fn endings() -> Vec<Scenario> {
 fn limits() -> Vec<Scenario> {
     let limited = |s: &mut Scenario, answer| {
         s.config = s.config.clone().with_lifetime(secs(12));
-        s.config.mint_limit = Some(MintLimit { count: 3, window: secs(4), answer });
-        // The client that minted at about 0 wants to refresh from 8 on; there is room again at 11.
-        s.events = vec![At::millis(7_000, Event::OutsideMints(3))];
+        s.config.mint_limit = Some(MintLimit { count: 3, window: secs(5), answer });
+        // There is room again at 10.
+        s.events = vec![At::millis(5_000, Event::OutsideMints(3))];
         s.duration = secs(20);
         s.forced.token_requests = 3;
     };
@@ -180,25 +181,25 @@ fn outages() -> Vec<Scenario> {
     };
     vec![
         with(base("endpoint_down_before_expiry", "resets from before the refresh until before the end"), |s| {
-            down(s, 12, 7, 10, TokenFault::Reset);
+            down(s, 12, 5, 10, TokenFault::Reset);
             s.duration = secs(20);
         }),
         with(base("endpoint_503_before_expiry", "503 from before the refresh until before the end"), |s| {
-            down(s, 12, 7, 10, TokenFault::Status(503, None));
+            down(s, 12, 5, 10, TokenFault::Status(503, None));
             s.duration = secs(20);
         }),
         with(base("endpoint_down_across_expiry", "resets until five seconds after the last token's end"), |s| {
-            down(s, 6, 3, 11, TokenFault::Reset);
+            down(s, 6, 2, 11, TokenFault::Reset);
             s.duration = secs(26);
-            // A token minted just before 3 would be the last; any is gone by 9. Back-off may add up to ten seconds.
-            s.forced.outages = vec![Outage { from: secs(5), to: secs(21) }];
+            // The last token may be gone from 4.5 on. After the end of the fault, back-off may add ten seconds.
+            s.forced.outages = vec![Outage { from: Span::from_millis(4_500), to: secs(21) }];
             s.forced.wait = secs(17);
         }),
         with(base("endpoint_hangs_across_expiry", "no answer at all until after the last token's end"), |s| {
-            down(s, 6, 3, 9, TokenFault::Hang(secs(60)));
+            down(s, 6, 2, 9, TokenFault::Hang(secs(60)));
             s.duration = secs(34);
             // A try that began just before 9 ends at its own timeout of ten seconds; then comes the back-off.
-            s.forced.outages = vec![Outage { from: secs(5), to: secs(29) }];
+            s.forced.outages = vec![Outage { from: Span::from_millis(4_500), to: secs(29) }];
             s.forced.wait = secs(25);
         }),
     ]
@@ -208,7 +209,7 @@ fn spoiled_answers() -> Vec<Scenario> {
     let spoiled = |name, about, faults: Vec<TokenFault>| {
         with(base(name, about), |s| {
             s.config = s.config.clone().with_lifetime(secs(12));
-            // The first refresh falls at about 8, the second at about 16 to 18: each meets the next faults in line.
+            // The tries of the first refresh meet the faults in line.
             s.forced.token_requests = u32::try_from(faults.len()).unwrap_or(u32::MAX);
             let rule = |fault| Event::TokenFault(TokenRule { fault, chance: Chance::next(1) });
             s.events = faults.into_iter().rev().map(|fault| At::millis(2_000, rule(fault))).collect();
