@@ -1,14 +1,19 @@
 //! `cargo xtask bench`: speed and memory as a table, never asserted in a test.
 //!
 //! Two kinds of measurement. A crate's own bench targets (`crates/*/benches/*.rs`, without a harness) print rows as
-//! `what<TAB>measured<TAB>goal`, and this task runs each of them. What needs whole processes is measured here. Goals
-//! stand beside the numbers for a reader to compare: a busy machine may miss them, and nothing fails if it does.
+//! `what<TAB>measured<TAB>goal`, and this task runs each of them. What needs whole processes is measured by [`gateway`].
+//! Goals stand beside the numbers for a reader to compare: a busy machine may miss them, and nothing fails if it does.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use crate::shell::{self, Failure, capture, command};
+
+mod gateway;
+
+/// What measures whole processes, beside the bench targets of the crates.
+const GATEWAY: &str = "gateway";
 
 /// One line of the table.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,16 +28,20 @@ pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
     let metadata =
         shell::stdout(&mut command("cargo", ["metadata", "--locked", "--no-deps", "--format-version", "1"]))?;
     let benches = targets(&metadata);
-    let chosen: Vec<_> = benches.iter().filter(|(_, name)| only.is_none_or(|only| name.contains(only))).collect();
-    if chosen.is_empty() {
-        let names: Vec<_> = benches.iter().map(|(_, name)| name.as_str()).collect();
-        return Err(Failure::new("no bench of that name", format!("benches: {}", names.join(", "))));
-    }
+    let is_chosen = |name: &str| only.is_none_or(|only| name.contains(only));
     let mut rows = Vec::new();
-    for (package, name) in chosen {
+    for (package, name) in benches.iter().filter(|(_, name)| is_chosen(name)) {
         eprintln!("measuring {name} ...");
         let said = capture(&mut command("cargo", ["bench", "--locked", "-p", package, "--bench", name]))?;
         rows.extend(said.lines().filter_map(row));
+    }
+    if is_chosen(GATEWAY) {
+        eprintln!("measuring the gateway beside nginx, about a minute after the build ...");
+        rows.extend(gateway::run()?);
+    }
+    if rows.is_empty() {
+        let names: Vec<_> = benches.iter().map(|(_, name)| name.as_str()).chain([GATEWAY]).collect();
+        return Err(Failure::new("no bench of that name", format!("benches: {}", names.join(", "))));
     }
     print!("{}", table(&rows));
     Ok(())

@@ -31,6 +31,12 @@ const FOR_TESTS: [Tool; 4] = [
     },
 ];
 
+/// What `cargo xtask bench` compares the gateway with, and what loads both.
+pub(crate) const FOR_BENCH: [Tool; 2] = [
+    Tool { name: "nginx", packages: &["nginx-light"], is_there: || shell::is_installed("nginx", &["-v"]) },
+    Tool { name: "wrk", packages: &["wrk"], is_there: || shell::is_installed("sh", &["-c", "command -v wrk"]) },
+];
+
 const NEXTEST: &str = "0.9.143";
 
 /// The step of `cargo xtask test`: everything the tests need is there when it returns.
