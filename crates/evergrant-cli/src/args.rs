@@ -1,0 +1,308 @@
+//! The command line.
+//!
+//! Commands are described here; the settings that they share are made from the table in `settings::catalog`. Whoever
+//! types a secret as a flag learns how to give it instead, and the message does not repeat it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::builder::styling::AnsiColor;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use evergrant_core::time::Span;
+
+use crate::exit;
+use crate::failure::Failure;
+use crate::settings::catalog::{Kind, SPECS, Setting};
+use crate::settings::duration;
+use crate::settings::file::secret_hint;
+use crate::settings::flags::Flags;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER_HELP: &str = "\
+Settings come from flags, from EVERGRANT_* variables, from a profile of the settings file, or are defaults, strongest \
+first. `evergrant token --help` lists them; `evergrant config check` shows where each one comes from. Secrets are never \
+flags: set EVERGRANT_CLIENT_SECRET, or name a file with --client-secret-file.
+
+Try `evergrant demo`: it needs no account and no network.";
+
+/// Keeps OAuth 2.0 access tokens working, and explains every 401.
+#[derive(Parser, Debug)]
+#[command(name = "evergrant", version, styles = STYLES, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Settings before the command.
+    #[command(flatten)]
+    flags: Flags,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Print an access token that works
+    Token(TokenArgs),
+    /// Run a command with an access token in its environment
+    Exec(ExecArgs),
+    /// Send one API request with a token that works
+    Api(ApiArgs),
+    /// Run a local gateway that gives every request a token that works
+    Gateway(GatewayArgs),
+    /// Check the settings, or write a settings file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them into a folder
+    Man {
+        /// Folder to write one page per command into
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `evergrant token`.
+#[derive(Args, Debug)]
+pub(crate) struct TokenArgs {
+    /// Print a JSON object with the token and the seconds it has left
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+    /// How to print the token
+    #[arg(long, value_enum, default_value_t = TokenFormat::Plain, value_name = "FORMAT")]
+    pub(crate) format: TokenFormat,
+    /// Refresh a token that has less than this left, as 10m
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub(crate) min_remaining: Option<Span>,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// How `token` prints.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TokenFormat {
+    /// The token and a line break
+    Plain,
+    /// A header line, for `curl -H @-`
+    Header,
+    /// Variables, for `eval` and env files
+    Env,
+}
+
+/// `evergrant exec`.
+#[derive(Args, Debug)]
+pub(crate) struct ExecArgs {
+    /// Also run a private gateway for the command and set EVERGRANT_GATEWAY_URL
+    #[arg(long)]
+    pub(crate) gateway: bool,
+    /// Refresh a token that has less than this left, as 10m
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub(crate) min_remaining: Option<Span>,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// `evergrant api`.
+#[derive(Args, Debug)]
+pub(crate) struct ApiArgs {
+    /// The request method
+    pub(crate) method: String,
+    /// The path below the upstream, or a URL of the upstream
+    pub(crate) path: String,
+    /// The body: text, @FILE, or @- for standard input
+    #[arg(long, short, value_name = "BODY", allow_hyphen_values = true)]
+    pub(crate) data: Option<String>,
+    /// A request header, as 'Name: value'; may be repeated
+    #[arg(long, short = 'H', value_name = "HEADER")]
+    pub(crate) header: Vec<String>,
+    /// Print a JSON object with the status, the headers and the body
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// `evergrant gateway`.
+#[derive(Args, Debug)]
+pub(crate) struct GatewayArgs {
+    /// Print a JSON object with the addresses once both listeners are up
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// `evergrant config`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ConfigCommand {
+    /// Check the settings and show where each one comes from
+    Check {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Write a settings file that explains every setting
+    Init {
+        /// Replace a file that exists
+        #[arg(long)]
+        force: bool,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+        /// Settings.
+        #[command(flatten)]
+        flags: Flags,
+    },
+}
+
+impl Cli {
+    /// Reads the command line; help and version come back as an error of clap's, a slip as a failure.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
+        let mut command = command();
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let result = command.try_get_matches_from_mut(arguments).and_then(|matches| Self::from_arg_matches(&matches));
+        let mut cli = result.map_err(|error| match secret_flag(&error) {
+            Some(failure) => Stop::Failure(failure),
+            None => Stop::Clap(error),
+        })?;
+        let before = std::mem::take(&mut cli.flags);
+        if let Some(flags) = cli.command.flags_mut() {
+            *flags = std::mem::take(flags).or(before);
+        }
+        Ok(cli)
+    }
+}
+
+impl Command {
+    fn flags_mut(&mut self) -> Option<&mut Flags> {
+        match self {
+            Self::Token(TokenArgs { flags, .. })
+            | Self::Exec(ExecArgs { flags, .. })
+            | Self::Api(ApiArgs { flags, .. })
+            | Self::Gateway(GatewayArgs { flags, .. })
+            | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
+            Self::Completions { .. } | Self::Man { .. } => None,
+        }
+    }
+}
+
+/// Why the command line leads to no command.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Help, version, or a slip that clap explains.
+    Clap(clap::Error),
+    /// A slip that we explain.
+    Failure(Failure),
+}
+
+/// The whole command line, for help, completions and manual.
+pub(crate) fn command() -> clap::Command {
+    let hide = |arg: clap::Arg| if arg.get_help_heading().is_some() { arg.hide(true) } else { arg };
+    let only_gateway = |command: clap::Command| {
+        command.mut_args(
+            |arg| if ["listen", "admin-listen"].contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg },
+        )
+    };
+    Cli::command()
+        .mut_args(hide)
+        .mut_subcommand("token", only_gateway)
+        .mut_subcommand("exec", only_gateway)
+        .mut_subcommand("api", only_gateway)
+}
+
+/// A secret as a flag, whatever was written after it.
+fn secret_flag(error: &clap::Error) -> Option<Failure> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = flag.split('=').next().unwrap_or(flag);
+    let spec = SPECS.iter().find(|spec| spec.is_secret() && spec.flag() == flag)?;
+    let failure = Failure::new(exit::USAGE, format!("`{flag}` is no flag: a secret never is"))
+        .at(flag)
+        .because("every user of this machine can read the command lines of all programs");
+    Some(match spec.kind {
+        Kind::Secret => failure.hint(secret_hint(spec)),
+        Kind::ForeignSecret | Kind::Text | Kind::Switch => {
+            failure.hint(format!("set {}", Setting::AccessToken.spec().also.join(" or ")))
+        }
+    })
+}
+
+fn span(text: &str) -> Result<Span, duration::DurationError> {
+    duration::parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Cli, Stop> {
+        Cli::read(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command_and_after_wins() {
+        let cli = read("evergrant --region a --profile p token --region b").unwrap();
+        let Command::Token(args) = cli.command else { panic!("not the token command") };
+        assert_eq!(args.flags.values[&(Setting::Region, false)].value, "b");
+        assert_eq!(args.flags.profile.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn exec_leaves_the_flags_of_its_command_alone() {
+        for line in ["evergrant exec --gateway -- curl --region x", "evergrant exec --gateway curl --region x"] {
+            let Command::Exec(args) = read(line).unwrap().command else { panic!("not the exec command") };
+            assert_eq!(args.command, ["curl", "--region", "x"]);
+            assert!(args.gateway && args.flags.values.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_secret_as_a_flag_is_explained_and_not_repeated() {
+        for line in [
+            "evergrant token --client-secret hunter2",
+            "evergrant token --client-secret=hunter2",
+            "evergrant --refresh-token=hunter2 token",
+            "evergrant gateway --store-key hunter2",
+            "evergrant exec --access-token hunter2 -- true",
+        ] {
+            let Err(Stop::Failure(failure)) = read(line) else { panic!("{line}: not explained") };
+            assert_eq!(failure.code, exit::USAGE);
+            assert!(!failure.plain().contains("hunter2"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_switch_needs_no_value_and_takes_one() {
+        for (line, value) in [("--allow-volatile", "true"), ("--allow-volatile=false", "false")] {
+            let Command::Token(args) = read(&format!("evergrant token {line}")).unwrap().command else {
+                panic!("not the token command")
+            };
+            assert_eq!(args.flags.values[&(Setting::AllowVolatile, false)].value, value);
+        }
+    }
+}

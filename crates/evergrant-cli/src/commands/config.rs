@@ -1,0 +1,176 @@
+//! `evergrant config`: what the settings are and where they come from, and a file to start with.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::args::ConfigCommand;
+use crate::exit;
+use crate::failure::{Failure, Failures};
+use crate::render;
+use crate::settings::catalog::{Kind, SPECS, Setting, Spec};
+use crate::settings::env_names::Environment;
+use crate::settings::layers::{self, Layers};
+use crate::settings::resolve::{Findings, Settings};
+use crate::settings::values;
+
+/// Runs a subcommand.
+pub(crate) fn run(command: ConfigCommand) -> Result<u8, Failures> {
+    match command {
+        ConfigCommand::Check { json, flags } => check(&Layers::read(flags, Environment::of_process())?, json),
+        ConfigCommand::Init { force, json, flags } => {
+            let path = layers::file_to_write(&flags, &Environment::of_process())?;
+            write(&path, force)?;
+            if json {
+                render::json(&json!({ "file": path }))?;
+            } else {
+                render::data(format!("{}\n", path.display()).as_bytes())?;
+            }
+            Ok(exit::OK)
+        }
+    }
+}
+
+/// Shows every setting that is set; a gap is told, an error ends the check.
+fn check(layers: &Layers, as_json: bool) -> Result<u8, Failures> {
+    let (_, findings) = Settings::resolve(layers);
+    if !findings.errors.is_empty() {
+        return Err(Failures(findings.errors));
+    }
+    for finding in findings.warnings.iter().chain(&findings.gaps) {
+        finding.print_warning();
+    }
+    if as_json {
+        render::json(&report(layers, &findings))?
+    } else {
+        render::data(table(layers, &findings).as_bytes())?
+    }
+    Ok(exit::OK)
+}
+
+fn report(layers: &Layers, findings: &Findings) -> serde_json::Value {
+    let entry = |row: Row| match row.value {
+        Some(value) => (row.key, json!({ "value": value, "from": row.origin })),
+        None => (row.key, json!({ "from": row.origin })),
+    };
+    let settings: serde_json::Map<_, _> = SPECS.iter().filter_map(|spec| row(layers, spec)).map(entry).collect();
+    let what = |findings: &[Failure]| findings.iter().map(|finding| finding.what.clone()).collect::<Vec<_>>();
+    json!({
+        "complete": findings.gaps.is_empty(),
+        "file": layers.file_path,
+        "profile": layers.profile,
+        "settings": settings,
+        "gaps": what(&findings.gaps),
+        "warnings": what(&findings.warnings),
+    })
+}
+
+fn table(layers: &Layers, findings: &Findings) -> String {
+    let rows: Vec<Row> = SPECS.iter().filter_map(|spec| row(layers, spec)).collect();
+    let shown = |row: &Row| row.value.clone().unwrap_or_else(|| "(secret)".to_owned());
+    let key_width = rows.iter().map(|row| row.key.len()).max().unwrap_or(0);
+    let value_width = rows.iter().map(|row| shown(row).chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    if let Some(path) = &layers.file_path {
+        let profile = layers.profile.as_deref().unwrap_or("default");
+        text.push_str(&format!("settings file {}, profile {profile}\n", path.display()));
+    }
+    for row in &rows {
+        let value = shown(row);
+        text.push_str(&format!("{:key_width$}  {value:value_width$}  {}\n", row.key, row.origin));
+    }
+    text.push_str(if findings.gaps.is_empty() { "ok: complete\n" } else { "ok, but not complete: see above\n" });
+    text
+}
+
+struct Row {
+    key: String,
+    /// `None` for a secret.
+    value: Option<String>,
+    origin: String,
+}
+
+/// A setting that is set, or has a default.
+fn row(layers: &Layers, spec: &'static Spec) -> Option<Row> {
+    let key = spec.file_key();
+    if spec.is_secret() {
+        return layers.secret_origin(spec.key).map(|origin| Row { key, value: None, origin: origin.to_string() });
+    }
+    match layers.plain(spec.key) {
+        Some(found) => {
+            let is_url = matches!(spec.key, Setting::TokenUrl | Setting::Upstream | Setting::Issuer);
+            let url = is_url.then(|| url::Url::parse(found.value.trim()).ok()).flatten();
+            let value = url.map_or(found.value, |url| values::shown(&url));
+            Some(Row { key, value: Some(value), origin: found.origin.to_string() })
+        }
+        None => {
+            let value = spec.default?.to_owned();
+            Some(Row { key, value: Some(value), origin: "default".to_owned() })
+        }
+    }
+}
+
+/// Writes the file for its owner only.
+fn write(path: &Path, force: bool) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| {
+        let failure = Failure::new(exit::CONFIG, "cannot write the settings file").at(path.display()).because(&error);
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            failure.hint("keep it, replace it with --force, or name another with --config FILE")
+        } else {
+            failure.hint("name a file that you may write with --config FILE")
+        }
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(cannot)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).create_new(!force).truncate(force);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).and_then(|mut file| file.write_all(template().as_bytes())).map_err(cannot)
+}
+
+/// Every setting with its help, commented out.
+fn template() -> String {
+    let mut text = String::from(
+        "# Settings of evergrant. Flags and EVERGRANT_* variables are stronger than this file.\n\
+         # Keys above the first table hold for every profile; --profile NAME chooses one.\n\
+         # Secrets do not belong here: set their variables, or name the files that hold them.\n\n\
+         [profile.default]\n",
+    );
+    for spec in SPECS {
+        let env = spec.env();
+        let (key, env, value, help) = match spec.kind {
+            Kind::Text => (spec.file_key(), env, format!("\"{}\"", spec.example), spec.help.to_owned()),
+            Kind::Switch => (spec.file_key(), env, spec.example.to_owned(), spec.help.to_owned()),
+            Kind::Secret => {
+                let help = format!("File that holds: {}", spec.help);
+                (format!("{}_file", spec.file_key()), format!("{env}_FILE"), "\"/run/secrets/name\"".to_owned(), help)
+            }
+            Kind::ForeignSecret => continue,
+        };
+        let default = spec.default.map(|default| format!(" Default: {default}.")).unwrap_or_default();
+        text.push_str(&format!("\n# {help}.{default} ({env})\n#{key} = {value}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::file::{SettingsFile, file_keys};
+
+    #[test]
+    fn the_template_is_valid_and_so_is_every_line_of_it() {
+        let path = Path::new("config.toml");
+        assert!(SettingsFile::parse(path, &template()).is_ok());
+        let uncommented: String = template()
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')).unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let file = SettingsFile::parse(path, &uncommented).unwrap();
+        assert_eq!(file.profile(None).unwrap().len(), file_keys().count());
+    }
+}

@@ -1,0 +1,88 @@
+//! The log: on standard error, our own crates at the asked level, everybody else at `warn` unless named.
+//!
+//! `--log` and `EVERGRANT_LOG` take what `RUST_LOG` takes, and are stronger. The difference to other programs: a bare
+//! level such as `trace` means our crates alone. At that level HTTP libraries write out header fields, and a debugging
+//! session should not leave tokens in a log file by accident. `trace,hyper=debug` still shows what it says.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
+
+use crate::failure::Failure;
+use crate::settings::catalog::Setting;
+use crate::settings::origin::{Found, Origin};
+use crate::settings::values::bad_value;
+
+/// All of our crates begin like this.
+const OURS: &str = "evergrant";
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Starts the log.
+pub(crate) fn start(asked: Option<&Found<String>>, default: &str) -> Result<(), Failure> {
+    let from_rust_log = || {
+        let value = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty())?;
+        Some(Found { value, origin: Origin::Variable("RUST_LOG".to_owned()) })
+    };
+    let filter = match asked.cloned().or_else(from_rust_log) {
+        Some(found) => filter(&found.value).map_err(|cause| {
+            bad_value(Setting::Log, &found.origin, cause).hint("write a level: warn, info, debug or trace")
+        })?,
+        None => filter(default).map_err(|cause| bad_value(Setting::Log, &Origin::Default, cause))?,
+    };
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).finish();
+    // A second start can only come from a test; the first subscriber stays.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}
+
+/// The filter for what was asked: bare levels are for our crates, named directives for whom they name.
+fn filter(asked: &str) -> Result<EnvFilter, String> {
+    let mut filter = EnvFilter::new("warn");
+    for part in asked.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let level = part.to_lowercase();
+        let directive = if LEVELS.contains(&level.as_str()) { format!("{OURS}={level}") } else { part.to_owned() };
+        // A lone word would be taken for a crate's name, and a misspelt level would silence the log.
+        if !directive.contains(['=', '[', ':']) && !directive.contains('_') && !is_crate_like(&directive) {
+            return Err(format!("`{part}` is no level"));
+        }
+        let directive: Directive = directive.parse().map_err(|_no_directive| format!("`{part}` is no filter"))?;
+        filter = filter.add_directive(directive);
+    }
+    Ok(filter)
+}
+
+fn is_crate_like(word: &str) -> bool {
+    word.starts_with(OURS) || ["hyper", "h2", "rustls", "reqwest", "tower", "tokio", "mio", "want"].contains(&word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directives(asked: &str) -> Vec<String> {
+        let mut directives: Vec<String> = filter(asked).unwrap().to_string().split(',').map(str::to_owned).collect();
+        directives.sort();
+        directives
+    }
+
+    #[test]
+    fn a_bare_level_is_for_our_crates_alone() {
+        assert_eq!(directives("trace"), ["evergrant=trace", "warn"]);
+        assert_eq!(directives("INFO"), ["evergrant=info", "warn"]);
+    }
+
+    #[test]
+    fn dependencies_speak_up_when_named() {
+        assert_eq!(directives("debug,hyper=info"), ["evergrant=debug", "hyper=info", "warn"]);
+        assert_eq!(directives("evergrant_gateway=trace"), ["evergrant_gateway=trace", "warn"]);
+    }
+
+    #[test]
+    fn a_misspelt_level_is_an_error() {
+        assert!(filter("tarce").is_err());
+        assert!(filter("evergrant=tarce").is_err());
+    }
+}

@@ -1,0 +1,262 @@
+//! From what somebody wrote to what can be used.
+//!
+//! Every setting is looked at before anything is done, and everything that is wrong is reported in one run. Three kinds
+//! of findings exist: errors (a value that cannot be used), gaps (a setting that the command needs and nobody gave) and
+//! warnings. `config check` shows gaps without failing: a settings file without its secrets is complete in its way.
+
+mod identity;
+mod provider;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use evergrant::store::{SealKey, StoreUrl};
+use evergrant_core::profile::Profile;
+use evergrant_core::time::Span;
+use url::Url;
+
+use super::catalog::Setting;
+use super::layers::Layers;
+use super::origin::{Found, Origin};
+use super::values;
+use crate::exit;
+use crate::failure::{Failure, Failures};
+pub(crate) use identity::Identity;
+
+/// Settings that can be used.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The provider with every URL that is known.
+    pub(crate) profile: Profile,
+    /// The API behind the gateway, if it is known.
+    pub(crate) upstream: Option<Url>,
+    /// Who asks for tokens.
+    pub(crate) identity: Identity,
+    /// Where tokens are kept.
+    pub(crate) store: StoreUrl,
+    /// The key of an encrypted store.
+    pub(crate) store_key: Option<SealKey>,
+    /// Where connections may go and whom they trust.
+    pub(crate) network: Network,
+    /// How long things may take.
+    pub(crate) timing: Timing,
+    /// Where the gateway listens.
+    pub(crate) listen: Listen,
+}
+
+/// Where connections may go and whom they trust.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    /// Additional root certificates.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// May `http://` leave this machine?
+    pub(crate) allow_insecure_http: bool,
+}
+
+/// How long things may take, and how early they happen.
+#[derive(Clone, Debug)]
+pub(crate) struct Timing {
+    /// The bound of one operation.
+    pub(crate) timeout: Span,
+    /// The bound of one token request.
+    pub(crate) token_timeout: Span,
+    /// How early a token is refreshed, if it is not measured.
+    pub(crate) slack: Option<Span>,
+    /// How long a new token rests, if it is not learned.
+    pub(crate) settle: Option<Span>,
+    /// How many tokens may be requested in 10 minutes, if it is not derived.
+    pub(crate) mint_budget: Option<u32>,
+}
+
+/// Where the gateway listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listen {
+    /// The gateway.
+    pub(crate) gateway: SocketAddr,
+    /// Its status pages.
+    pub(crate) admin: SocketAddr,
+}
+
+/// What was noticed while reading settings.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Values that cannot be used.
+    pub(crate) errors: Vec<Failure>,
+    /// Settings that are needed and missing.
+    pub(crate) gaps: Vec<Failure>,
+    /// Things that work and are probably not meant.
+    pub(crate) warnings: Vec<Failure>,
+}
+
+impl Findings {
+    /// The value, or nothing and one error more.
+    fn keep<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
+        result.map_err(|failure| self.errors.push(failure)).ok()
+    }
+
+    fn gap(&mut self, failure: Failure) {
+        self.gaps.push(failure);
+    }
+
+    fn warn(&mut self, failure: Failure) {
+        self.warnings.push(failure);
+    }
+}
+
+impl Settings {
+    /// Settings for a command that needs a token; warnings are printed.
+    pub(crate) fn for_tokens(layers: &Layers) -> Result<Self, Failures> {
+        let (settings, findings) = Self::resolve(layers);
+        for warning in &findings.warnings {
+            warning.print_warning();
+        }
+        let failures: Vec<Failure> = findings.errors.into_iter().chain(findings.gaps).collect();
+        match settings {
+            Some(settings) if failures.is_empty() => Ok(settings),
+            _ => Err(Failures(failures)),
+        }
+    }
+
+    /// The API, for commands that talk to it.
+    pub(crate) fn upstream(&self) -> Result<&Url, Failure> {
+        self.upstream.as_ref().ok_or_else(|| {
+            Failure::new(exit::CONFIG, "there is no upstream")
+                .because("nothing says which API the requests are for")
+                .hint("set EVERGRANT_UPSTREAM or --upstream, or for Genesys Cloud EVERGRANT_REGION")
+        })
+    }
+
+    /// The settings as far as they can be used, and what was noticed. No settings without an error or a gap.
+    pub(crate) fn resolve(layers: &Layers) -> (Option<Self>, Findings) {
+        let mut findings = Findings::default();
+        let network = network(layers, &mut findings);
+        let endpoint = provider::resolve(layers, network.allow_insecure_http, &mut findings);
+        let store = store(layers, &mut findings);
+        let identity = identity::resolve(layers, store.as_ref(), &mut findings);
+        let store_key = store_key(layers, &mut findings);
+        let timing = timing(layers, &mut findings);
+        let listen = listen(layers, &mut findings);
+        check_the_rest(layers, &mut findings);
+        let settings = || {
+            let (profile, upstream) = endpoint?;
+            let (identity, store, timing, listen) = (identity?, store?, timing?, listen?);
+            Some(Self { profile, upstream, identity, store, store_key, network, timing, listen })
+        };
+        (settings(), findings)
+    }
+}
+
+fn network(layers: &Layers, findings: &mut Findings) -> Network {
+    let allow_insecure_http = switch(layers, Setting::AllowInsecureHttp, findings);
+    let ca_file = layers.plain(Setting::CaFile).map(|found| PathBuf::from(found.value));
+    Network { ca_file, allow_insecure_http }
+}
+
+fn store(layers: &Layers, findings: &mut Findings) -> Option<StoreUrl> {
+    let Some(found) = layers.plain(Setting::Store) else { return Some(StoreUrl::Memory) };
+    let has_user = found.value.contains("://") && found.value.contains('@');
+    if has_user && matches!(found.origin, Origin::Flag(_)) {
+        findings.errors.push(
+            Failure::new(exit::USAGE, "the store URL holds a user name or password")
+                .at(&found.origin)
+                .because("every user of this machine can read the command lines of all programs")
+                .hint("set EVERGRANT_STORE instead"),
+        );
+        return None;
+    }
+    findings.keep(StoreUrl::parse(&found.value).map_err(|error| {
+        // An excerpt of the line could show the password of the URL.
+        let origin = if has_user { hide_excerpt(&found) } else { found.origin.clone() };
+        values::bad_value(Setting::Store, &origin, error).hint("write memory, file:PATH or file+plain:PATH")
+    }))
+}
+
+fn hide_excerpt(found: &Found<String>) -> Origin {
+    if let Origin::File(excerpt) = &found.origin {
+        Origin::Variable(format!("{} ({})", excerpt.position(), excerpt.key))
+    } else {
+        found.origin.clone()
+    }
+}
+
+fn store_key(layers: &Layers, findings: &mut Findings) -> Option<SealKey> {
+    let found = findings.keep(layers.secret(Setting::StoreKey)).flatten()?;
+    let key = SealKey::from_base64(&found.value).map_err(|error| {
+        Failure::new(exit::CONFIG, "cannot use the store key")
+            .at(&found.origin)
+            .because(error)
+            .hint("make one with `head -c 32 /dev/urandom | base64`")
+    });
+    findings.keep(key)
+}
+
+fn timing(layers: &Layers, findings: &mut Findings) -> Option<Timing> {
+    let mut positive = |key, default| match layers.plain(key) {
+        Some(found) => findings.keep(values::positive_duration(key, &found)),
+        None => Some(default),
+    };
+    let timeout = positive(Setting::Timeout, Span::from_secs(30));
+    let token_timeout = positive(Setting::TokenTimeout, Span::from_secs(10));
+    let slack = layers.plain(Setting::Slack).map(|found| values::any_duration(Setting::Slack, &found));
+    let settle = layers.plain(Setting::Settle).map(|found| values::any_duration(Setting::Settle, &found));
+    let budget = layers.plain(Setting::MintBudget).map(|found| values::mint_budget(Setting::MintBudget, &found));
+    let slack = findings.keep(slack.transpose());
+    let settle = findings.keep(settle.transpose());
+    let mint_budget = findings.keep(budget.transpose());
+    Some(Timing {
+        timeout: timeout?,
+        token_timeout: token_timeout?,
+        slack: slack?,
+        settle: settle?,
+        mint_budget: mint_budget?,
+    })
+}
+
+fn listen(layers: &Layers, findings: &mut Findings) -> Option<Listen> {
+    let mut address = |key: Setting| {
+        let default = || Found { value: key.spec().default.unwrap_or_default().to_owned(), origin: Origin::Default };
+        let found = layers.plain(key).unwrap_or_else(default);
+        let address = findings.keep(values::listen_address(key, &found))?;
+        if address.ip().is_loopback() {
+            return Some(address);
+        }
+        findings.errors.push(
+            values::bad_value(
+                key,
+                &found.origin,
+                format!(
+                    "{} is not loopback, and this version cannot check who calls from other machines",
+                    address.ip()
+                ),
+            )
+            .hint("listen on 127.0.0.1 or [::1]"),
+        );
+        None
+    };
+    let (gateway, admin) = (address(Setting::Listen), address(Setting::AdminListen));
+    Some(Listen { gateway: gateway?, admin: admin? })
+}
+
+/// Settings that other commands use: checked all the same, so that a slip does not wait for its day.
+fn check_the_rest(layers: &Layers, findings: &mut Findings) {
+    for key in [Setting::SkewWarn, Setting::LeaseTtl] {
+        if let Some(found) = layers.plain(key) {
+            findings.keep(values::positive_duration(key, &found));
+        }
+    }
+    for (origin, meant) in layers.unknown_variables() {
+        let warning = Failure::new(exit::CONFIG, "a variable that looks like a setting is none").at(origin);
+        findings.warn(match meant {
+            Some(name) => warning.hint(format!("did you mean {name}?")),
+            None => warning.hint("`evergrant config check` lists the settings"),
+        });
+    }
+}
+
+fn switch(layers: &Layers, key: Setting, findings: &mut Findings) -> bool {
+    let found = layers.plain(key).map(|found| values::switch(key, &found));
+    findings.keep(found.transpose()).flatten().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests;

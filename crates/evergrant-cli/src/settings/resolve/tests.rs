@@ -1,0 +1,272 @@
+use super::*;
+use crate::settings::env_names::Environment;
+use crate::settings::flags::Flags;
+use evergrant::grant::{ClientAuth, Grant};
+use evergrant_core::profile::ProfileKind;
+
+const CLIENT: &[(&str, &str)] = &[("EVERGRANT_CLIENT_ID", "id"), ("EVERGRANT_CLIENT_SECRET", "s3cr3t")];
+
+fn layers(pairs: &[(&str, &str)]) -> Layers {
+    let pairs = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    Layers::read(Flags::default(), Environment::from_pairs(pairs)).unwrap()
+}
+
+fn resolve(pairs: &[(&str, &str)]) -> (Option<Settings>, Findings) {
+    Settings::resolve(&layers(pairs))
+}
+
+/// Settings of a client with these variables besides.
+fn good(pairs: &[(&str, &str)]) -> Settings {
+    let all = [CLIENT, pairs].concat();
+    let (settings, findings) = resolve(&all);
+    assert!(findings.errors.is_empty() && findings.gaps.is_empty(), "{findings:?}");
+    settings.unwrap()
+}
+
+/// The error, or else the gap, that these variables lead to.
+fn bad(pairs: &[(&str, &str)]) -> String {
+    let all = [CLIENT, pairs].concat();
+    let (_, findings) = resolve(&all);
+    let text = findings.errors.first().or_else(|| findings.gaps.first()).unwrap().plain();
+    assert!(!text.contains("s3cr3t"), "{text}");
+    text
+}
+
+#[test]
+fn the_provider_follows_from_what_is_given() {
+    const URL: (&str, &str) = ("EVERGRANT_TOKEN_URL", "https://id.example.com/t");
+    const API: (&str, &str) = ("EVERGRANT_UPSTREAM", "https://api.example.com/base");
+    const REGION: (&str, &str) = ("EVERGRANT_REGION", "eu-central-1");
+    for (pairs, kind, token_url, upstream) in [
+        (
+            &[REGION][..],
+            ProfileKind::Genesys,
+            "https://login.mypurecloud.de/oauth/token",
+            Some("https://api.mypurecloud.de/"),
+        ),
+        (&[REGION, API], ProfileKind::Genesys, "https://login.mypurecloud.de/oauth/token", Some(API.1)),
+        (&[REGION, URL], ProfileKind::Genesys, URL.1, Some("https://api.mypurecloud.de/")),
+        (&[REGION, URL, API], ProfileKind::Oauth2, URL.1, Some(API.1)),
+        (&[URL, API], ProfileKind::Oauth2, URL.1, Some(API.1)),
+        (&[URL], ProfileKind::Oauth2, URL.1, None),
+        (&[("EVERGRANT_PROVIDER", "genesys"), URL, API], ProfileKind::Genesys, URL.1, Some(API.1)),
+        (
+            &[("GENESYSCLOUD_REGION", "mypurecloud.de")],
+            ProfileKind::Genesys,
+            "https://login.mypurecloud.de/oauth/token",
+            Some("https://api.mypurecloud.de/"),
+        ),
+        (
+            &[("GENESYS_ENV", "usw2.pure.cloud")],
+            ProfileKind::Genesys,
+            "https://login.usw2.pure.cloud/oauth/token",
+            Some("https://api.usw2.pure.cloud/"),
+        ),
+    ] {
+        let settings = good(pairs);
+        assert_eq!(settings.profile.kind, kind, "{pairs:?}");
+        assert_eq!(settings.profile.token_url.as_deref(), Some(token_url), "{pairs:?}");
+        assert_eq!(settings.upstream.as_ref().map(Url::as_str), upstream, "{pairs:?}");
+    }
+}
+
+#[test]
+fn an_issuer_means_oidc_and_stays_as_written() {
+    let settings = good(&[("EVERGRANT_ISSUER", "https://id.example.com")]);
+    assert_eq!(settings.profile.kind, ProfileKind::Oidc);
+    assert_eq!(settings.profile.issuer.as_deref(), Some("https://id.example.com"));
+    assert_eq!(settings.profile.token_url, None);
+}
+
+#[test]
+fn ours_are_stronger_than_the_variables_of_other_tools() {
+    let names = ["EVERGRANT_CLIENT_ID", "GENESYSCLOUD_OAUTHCLIENT_ID", "GENESYS_CLOUD_CLIENT_ID", "GENESYS_CLIENT_ID"];
+    for start in 0..names.len() {
+        let pairs: Vec<(&str, &str)> = names[start..].iter().map(|&name| (name, name)).collect();
+        assert_eq!(layers(&pairs).plain(Setting::ClientId).unwrap().value, names[start]);
+    }
+}
+
+#[test]
+fn flags_beat_variables_and_variables_beat_defaults() {
+    let found = |value: &str| Found { value: value.to_owned(), origin: Origin::Flag("--region".into()) };
+    let flags = Flags { values: [((Setting::Region, false), found("a"))].into(), ..Flags::default() };
+    let environment = || Environment::from_pairs([("EVERGRANT_REGION".to_owned(), "b".to_owned())]);
+    let with = Layers::read(flags, environment()).unwrap();
+    assert_eq!(with.plain(Setting::Region).unwrap().value, "a");
+    let without = Layers::read(Flags::default(), environment()).unwrap();
+    assert_eq!(without.plain(Setting::Region).unwrap().value, "b");
+}
+
+#[test]
+fn a_client_uses_client_credentials_unless_it_says_otherwise() {
+    const URL: (&str, &str) = ("EVERGRANT_TOKEN_URL", "https://id.example.com/t");
+    let Identity::Client { credential, seed } = good(&[URL]).identity else { panic!("not a client") };
+    assert_eq!((credential.grant, credential.client_auth), (Grant::ClientCredentials, ClientAuth::Basic));
+    assert!(seed.is_none());
+
+    let pairs = [
+        URL,
+        ("EVERGRANT_GRANT", "refresh_token"),
+        ("EVERGRANT_REFRESH_TOKEN", "r"),
+        ("EVERGRANT_STORE", "file+plain:/tmp/x"),
+    ];
+    let Identity::Client { credential, seed } = good(&pairs).identity else { panic!("not a client") };
+    assert_eq!(credential.grant, Grant::RefreshToken);
+    assert_eq!(seed, Some("r".into()));
+}
+
+#[test]
+fn a_ready_token_is_used_only_without_a_client_id() {
+    const READY: &[(&str, &str)] = &[("GENESYSCLOUD_ACCESS_TOKEN", "tok"), ("EVERGRANT_REGION", "us-east-1")];
+    assert!(matches!(good(READY).identity, Identity::Client { .. }));
+    assert!(matches!(resolve(READY).0.unwrap().identity, Identity::ReadyToken(token) if token == "tok".into()));
+}
+
+#[test]
+fn a_rotating_grant_in_memory_needs_permission() {
+    let rotating = [
+        ("EVERGRANT_REGION", "us-east-1"),
+        ("EVERGRANT_GRANT", "refresh_token"),
+        ("EVERGRANT_REFRESH_TOKEN", "r3fr3sh"),
+    ];
+    insta::assert_snapshot!(bad(&rotating), @r"
+    error: a refresh token that changes with every use cannot live in memory alone
+      in: store = memory
+      cause: the newest refresh token would be lost with this process, and the grant with it
+    hint: keep it with --store file:PATH (set EVERGRANT_STORE_KEY) or --store file+plain:PATH
+    hint: if the provider's refresh tokens do not change, or the loss is acceptable: --allow-volatile
+    ");
+    good(&[&rotating[..], &[("EVERGRANT_ALLOW_VOLATILE", "1")]].concat());
+}
+
+#[test]
+fn a_refresh_token_without_its_grant_is_ignored_with_a_warning() {
+    let pairs = [CLIENT, &[("EVERGRANT_REGION", "us-east-1"), ("EVERGRANT_REFRESH_TOKEN", "r3fr3sh")]].concat();
+    let (settings, findings) = resolve(&pairs);
+    assert!(settings.is_some());
+    assert_eq!(findings.warnings[0].what, "the refresh token is ignored");
+}
+
+#[test]
+fn an_id_and_a_secret_of_different_tools_are_pointed_out() {
+    let pairs = [("EVERGRANT_CLIENT_ID", "id"), ("GENESYS_CLIENT_SECRET", "x"), ("EVERGRANT_REGION", "us-east-1")];
+    let (settings, findings) = resolve(&pairs);
+    assert!(settings.is_some());
+    assert_eq!(findings.warnings.len(), 1);
+    let pairs = [
+        ("GENESYSCLOUD_OAUTHCLIENT_ID", "id"),
+        ("GENESYSCLOUD_OAUTHCLIENT_SECRET", "x"),
+        ("EVERGRANT_REGION", "us-east-1"),
+    ];
+    assert!(resolve(&pairs).1.warnings.is_empty());
+}
+
+#[test]
+fn named_slips_are_explained() {
+    const REGION: (&str, &str) = ("EVERGRANT_REGION", "us-east-1");
+    insta::assert_snapshot!(bad(&[("EVERGRANT_REGION", "us-east-1.mypurecloud.com")]), @r"
+    error: cannot use the value of `region`
+      in: EVERGRANT_REGION
+      cause: `us-east-1.mypurecloud.com` joins a region's name to a domain; the region us-east-1 is at mypurecloud.com
+    hint: write us-east-1 or mypurecloud.com
+    ");
+    insta::assert_snapshot!(bad(&[("EVERGRANT_TOKEN_URL", "https://login.us-east-1.mypurecloud.com/oauth/token")]), @r"
+    error: cannot use the value of `token_url`
+      in: EVERGRANT_TOKEN_URL
+      cause: `login.us-east-1.mypurecloud.com` joins a region's name to a domain; the region us-east-1 is at mypurecloud.com
+    hint: write https://login.mypurecloud.com/oauth/token
+    ");
+    insta::assert_snapshot!(bad(&[("EVERGRANT_REGION", "eu-central-9")]), @r"
+    error: cannot use the value of `region`
+      in: EVERGRANT_REGION
+      cause: `eu-central-9` is none of the Genesys Cloud regions, nor one of their domains
+    hint: did you mean eu-central-1?
+    ");
+    insta::assert_snapshot!(bad(&[("EVERGRANT_TOKEN_URL", "https://api.mypurecloud.de/oauth/token")]), @r"
+    error: cannot use the value of `token_url`
+      in: EVERGRANT_TOKEN_URL
+      cause: api.mypurecloud.de is the API host; tokens come from the login host
+    hint: write https://login.mypurecloud.de/oauth/token, or leave it out and set the region eu-central-1
+    ");
+    insta::assert_snapshot!(bad(&[("EVERGRANT_TOKEN_URL", "http://id.example.com/t")]), @r"
+    error: cannot use the value of `token_url`
+      in: EVERGRANT_TOKEN_URL
+      cause: http://id.example.com/t would send secrets in plain text beyond this machine
+    hint: use https://, or --allow-insecure-http if the network in between is trusted
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_CLIENT_SECRET", "s3cr3t\n")]), @r"
+    error: the client secret ends with white space
+      in: EVERGRANT_CLIENT_SECRET
+      cause: it probably came along when the secret was copied; no provider gives out such a secret
+    hint: store it again without spaces and line breaks, as with `printf %s SECRET > FILE`
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_STORE", "redis://:s3cr3t@10.0.0.1/0")]), @r"
+    error: cannot use the value of `store`
+      in: EVERGRANT_STORE
+      cause: the `redis` store is not in this version: expected `memory`, `file:PATH` or `file+plain:PATH`
+    hint: write memory, file:PATH or file+plain:PATH
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_STORE", "keyring")]), @r"
+    error: cannot use the value of `store`
+      in: EVERGRANT_STORE
+      cause: the `keyring` store is not in this version: expected `memory`, `file:PATH` or `file+plain:PATH`
+    hint: write memory, file:PATH or file+plain:PATH
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_GRANT", "authorization_code")]), @r"
+    error: cannot use the value of `grant`
+      in: EVERGRANT_GRANT
+      cause: `authorization_code` is not in this version
+    hint: write client_credentials or refresh_token
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_CLIENT_AUTH", "none")]), @r"
+    error: cannot use the value of `client_auth`
+      in: EVERGRANT_CLIENT_AUTH
+      cause: a public client (`none`) has nothing to show for client credentials
+    hint: use basic or post with a client secret, or --grant refresh_token
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_LISTEN", "0.0.0.0:7070")]), @r"
+    error: cannot use the value of `listen`
+      in: EVERGRANT_LISTEN
+      cause: 0.0.0.0 is not loopback, and this version cannot check who calls from other machines
+    hint: listen on 127.0.0.1 or [::1]
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_TIMEOUT", "30")]), @r"
+    error: cannot use the value of `timeout`
+      in: EVERGRANT_TIMEOUT
+      cause: `30` is no duration: it has no unit; write `30s` for seconds or `30ms` for milliseconds
+    hint: write 30s
+    ");
+    insta::assert_snapshot!(bad(&[("EVERGRANT_PROVIDER", "genesis")]), @r"
+    error: cannot use the value of `provider`
+      in: EVERGRANT_PROVIDER
+      cause: `genesis` is no provider
+    hint: did you mean genesys?
+    ");
+}
+
+#[test]
+fn gaps_name_what_to_set() {
+    let (_, findings) = resolve(&[]);
+    let text: String = findings.gaps.iter().map(Failure::plain).collect();
+    insta::assert_snapshot!(text, @r"
+    error: there is no provider
+      cause: neither a region, nor a token URL, nor an issuer is set
+    hint: for Genesys Cloud set EVERGRANT_REGION, for any other OAuth server EVERGRANT_TOKEN_URL
+    hint: `evergrant demo` needs neither
+    error: there is no client id
+      cause: nothing says which OAuth client asks for tokens
+    hint: set EVERGRANT_CLIENT_ID and EVERGRANT_CLIENT_SECRET, or read them with --env-file FILE
+    ");
+    let (_, findings) = resolve(&[("EVERGRANT_CLIENT_ID", "id"), ("EVERGRANT_PROVIDER", "genesys")]);
+    let text: String = findings.gaps.iter().map(Failure::plain).collect();
+    insta::assert_snapshot!(text, @r"
+    error: the provider genesys has no token endpoint
+      cause: no region is set, and no token URL
+    hint: set EVERGRANT_REGION, as eu-central-1 or mypurecloud.de
+    error: there is no client secret
+      cause: client authentication basic needs one
+    hint: set EVERGRANT_CLIENT_SECRET, or name a file with --client-secret-file FILE or EVERGRANT_CLIENT_SECRET_FILE; `--client-secret-file -` reads standard input
+    hint: a public client, which has none, says so with --client-auth none
+    ");
+}
