@@ -60,6 +60,20 @@ impl Provider {
         (reply, node.clock)
     }
 
+    /// The refusal of a bad token, and the clock of the node that refuses it; `None` if it is good.
+    pub(crate) fn refuse_by_head(&mut self, head: &Request, now: Boot) -> Option<(Response<Payload>, Server)> {
+        let node = self.choose_node(head, now);
+        let text = bearer(head)?;
+        let (generation, verdict) = self.tokens.present(text, &node, now);
+        let why = verdict.err()?;
+        self.ledger.api.calls += 1;
+        self.ledger.note_use(generation, Err(why), now);
+        let correlation = self.seed.uuid();
+        let mut response = shape::refusal(self.config.shape, why, &correlation);
+        shape::set(&mut response, NODE_HEADER, &node.index.to_string());
+        Some((response, node.clock))
+    }
+
     fn decide_api(
         &mut self,
         request: &Request,

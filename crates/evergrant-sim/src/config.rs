@@ -48,6 +48,10 @@ pub struct ProviderConfig {
     pub mint_limit: Option<MintLimit>,
     /// How long answers take without a fault.
     pub latency: Latency,
+    /// What the `Date` field shows.
+    pub date: DateHeader,
+    /// Is a bad token refused on the head of a request, while its body is still coming in?
+    pub refuse_early: bool,
     /// What goes wrong from the start.
     pub faults: Faults,
 }
@@ -120,6 +124,8 @@ impl Default for ProviderConfig {
             rotation: RotationConfig::default(),
             mint_limit: None,
             latency: Latency::default(),
+            date: DateHeader::Live,
+            refuse_early: false,
             faults: Faults::default(),
         }
     }
@@ -329,6 +335,23 @@ pub enum LimitAnswer {
     TooManyRequests,
     /// 429 with `Retry-After` as a date of the issuer's clock.
     TooManyRequestsDate,
+}
+
+/// What the `Date` field of answers shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DateHeader {
+    /// The clock of the issuer or node that answers.
+    Live,
+    /// There is none.
+    Absent,
+    /// The moment at which this was configured, for ever, as from a server whose date cache hangs.
+    Frozen,
+    /// A date this many seconds old, with `Age`, as from a cache in between.
+    Cached {
+        /// The age.
+        age_secs: u32,
+    },
 }
 
 /// How long answers take without a fault.

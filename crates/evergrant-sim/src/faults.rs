@@ -9,7 +9,7 @@
 use evergrant_core::time::Span;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Delay, ExpiresIn, MintLimit};
+use crate::config::{DateHeader, Delay, ExpiresIn, MintLimit};
 use crate::seed::Seed;
 
 /// The rules in force.
@@ -222,6 +222,8 @@ pub enum Event {
     SetRevokeOld(bool),
     /// The mint limit changes.
     SetMintLimit(Option<MintLimit>),
+    /// The `Date` field changes its ways.
+    SetDate(DateHeader),
     /// The first client's secret changes.
     SetClientSecret(String),
     /// The token endpoint gets this rule, before the others.

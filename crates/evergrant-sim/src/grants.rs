@@ -4,10 +4,7 @@
 //! (section 2.3.1); the mint limit; the grant; then a fault that spoils the answer. A token is issued the moment the
 //! request arrives, also when its answer is slow or lost.
 //!
-//! Refresh tokens of one sign-in form a family. With rotation each is spent by its first use. A spent one still answers
-//! within the grace as long as its successor was not used, which is how a client recovers from a lost answer. Any later
-//! use is reuse: `invalid_grant`, and with detection on the whole family and its access tokens end (RFC 9700 section
-//! 4.14.2).
+//! What a refresh token is still good for is in [`rotation`](crate::rotation).
 
 use std::collections::BTreeMap;
 
@@ -18,11 +15,11 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 
-use crate::config::{ClientAuth, ClientConfig, InGrace, RotationConfig, Shape};
+use crate::config::{ClientAuth, Shape};
 use crate::faults::TokenFault;
 use crate::ledger::{TokenEvent, TokenOutcome};
 use crate::provider::{Answer, Payload, Provider, Reply, Request};
-use crate::seed::Seed;
+use crate::rotation::Use;
 use crate::shape::{self, TokenError};
 use crate::tokens::{Generation, Refusal};
 
@@ -194,121 +191,6 @@ impl Provider {
             response.headers_mut().insert(shape::CORRELATION_ID, correlation.clone());
         }
         response
-    }
-}
-
-/// What presenting a refresh token means.
-enum Use {
-    Unknown,
-    First,
-    /// The token just spent, again within its grace.
-    SamePair {
-        generation: Generation,
-        successor: String,
-    },
-    NewPair,
-    Reuse,
-}
-
-/// All refresh tokens of a provider.
-pub(crate) struct RefreshBook {
-    tokens: BTreeMap<String, RefreshToken>,
-    families: Vec<Family>,
-}
-
-struct RefreshToken {
-    family: usize,
-    spent: Option<Spent>,
-}
-
-struct Spent {
-    at: Boot,
-    generation: Generation,
-    successor: String,
-}
-
-struct Family {
-    client: usize,
-    revoked: bool,
-    generations: Vec<Generation>,
-}
-
-impl RefreshBook {
-    /// The book of the refresh tokens that clients hold at the start.
-    pub(crate) fn new(clients: &[ClientConfig]) -> Self {
-        let mut book = Self { tokens: BTreeMap::new(), families: Vec::new() };
-        for (client, config) in clients.iter().enumerate() {
-            if let Some(text) = &config.refresh_token {
-                let family = book.families.len();
-                book.families.push(Family { client, revoked: false, generations: Vec::new() });
-                book.tokens.insert(text.clone(), RefreshToken { family, spent: None });
-            }
-        }
-        book
-    }
-
-    /// Ends every refresh token.
-    pub(crate) fn revoke_all(&mut self) {
-        self.families.iter_mut().for_each(|family| family.revoked = true);
-    }
-
-    /// The texts of all refresh tokens.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.tokens.keys().map(String::as_str)
-    }
-
-    fn look(&self, text: &str, client: usize, rotation: &RotationConfig, now: Boot) -> Use {
-        let Some(token) = self.tokens.get(text) else {
-            return Use::Unknown;
-        };
-        let family = &self.families[token.family];
-        if family.client != client || family.revoked {
-            return Use::Unknown;
-        }
-        let Some(spent) = &token.spent else {
-            return Use::First;
-        };
-        let successor_is_unused = self.tokens.get(&spent.successor).is_some_and(|next| next.spent.is_none());
-        if !successor_is_unused || now - spent.at > rotation.grace || rotation.grace <= Span::ZERO {
-            return Use::Reuse;
-        }
-        match rotation.in_grace {
-            InGrace::SamePair => Use::SamePair { generation: spent.generation, successor: spent.successor.clone() },
-            InGrace::NewPair => Use::NewPair,
-        }
-    }
-
-    /// Notes the use of a good refresh token; with rotation returns its successor.
-    fn spend(
-        &mut self,
-        text: &str,
-        generation: Generation,
-        rotation: &RotationConfig,
-        seed: &mut Seed,
-        now: Boot,
-    ) -> Option<String> {
-        let token = self.tokens.get_mut(text)?;
-        let family = token.family;
-        self.families[family].generations.push(generation);
-        if !rotation.rotate {
-            return None;
-        }
-        let successor = format!("rt-{}", seed.text(6));
-        // A second use in the grace keeps the time of the first: the grace is not renewed.
-        let at = token.spent.as_ref().map_or(now, |spent| spent.at);
-        token.spent = Some(Spent { at, generation, successor: successor.clone() });
-        self.tokens.insert(successor.clone(), RefreshToken { family, spent: None });
-        Some(successor)
-    }
-
-    /// Ends a family and returns the access tokens that came from it.
-    fn revoke_family_of(&mut self, text: &str) -> Vec<Generation> {
-        let Some(token) = self.tokens.get(text) else {
-            return Vec::new();
-        };
-        let family = &mut self.families[token.family];
-        family.revoked = true;
-        std::mem::take(&mut family.generations)
     }
 }
 

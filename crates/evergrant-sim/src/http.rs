@@ -24,7 +24,7 @@ use evergrant_core::secret::Secret;
 use evergrant_core::time::{Boot, Now, Server, Span, Wall};
 use http::{Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -269,6 +269,14 @@ async fn serve(
         headers: head.headers,
         body: Bytes::new(),
     };
+    if !body.is_end_stream()
+        && let Some(reply) = handle.with(|provider, now| provider.refuse_early(&request, now))
+        && let Answer::Response(response) = reply.answer
+    {
+        // The client is still sending; reading on keeps its answer from being lost to a reset.
+        tokio::spawn(Limited::new(body, MAX_BODY).collect());
+        return Ok(response.map(SimBody::whole));
+    }
     let flight = TokenFlight::of(&handle, &request);
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => request.body = body.to_bytes(),

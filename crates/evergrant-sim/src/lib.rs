@@ -11,7 +11,8 @@
 //! | [`config`] | what a provider is like, as data |
 //! | [`faults`] | what goes wrong, as data: rules and timed events |
 //! | [`tokens`] | access tokens: issue, expiry, propagation, revocation, eviction |
-//! | [`grants`] | the token endpoint: client authentication, grants, rotation |
+//! | [`grants`] | the token endpoint: client authentication, grants |
+//! | [`rotation`] | refresh tokens: families, grace, reuse detection |
 //! | [`api`] | the resource server's routes and side effects |
 //! | [`shape`] | how errors look: Genesys Cloud or the RFCs |
 //! | [`ledger`] | what happened |
@@ -27,6 +28,7 @@ pub mod grants;
 pub mod http;
 pub mod ledger;
 pub mod provider;
+pub mod rotation;
 pub mod scenario;
 pub mod shape;
 pub mod tokens;

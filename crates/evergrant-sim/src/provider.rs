@@ -14,15 +14,15 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use evergrant_core::secret::Secret;
 use evergrant_core::time::{Boot, Now, Server, Span};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
+use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
 use crate::clock::{SimClock, http_date};
-use crate::config::ProviderConfig;
+use crate::config::{DateHeader, ProviderConfig};
 use crate::faults::{At, Event};
-use crate::grants::RefreshBook;
 use crate::ledger::Ledger;
+use crate::rotation::RefreshBook;
 use crate::seed::Seed;
 use crate::shape;
 use crate::tokens::{Issue, Refusal, TokenBook};
@@ -177,6 +177,7 @@ pub struct Provider {
     pub(crate) ledger: Ledger,
     pub(crate) seed: Seed,
     pub(crate) next_node: usize,
+    frozen_date: Server,
     schedule: VecDeque<(Boot, Event)>,
 }
 
@@ -196,6 +197,7 @@ impl Provider {
             ledger: Ledger::default(),
             seed: Seed::new(config.seed),
             next_node: 0,
+            frozen_date: shown,
             schedule: VecDeque::new(),
             config,
         }
@@ -232,9 +234,21 @@ impl Provider {
             Listener::Both | Listener::Login | Listener::Api => (not_found(), self.clock.read(now)),
         };
         if let Answer::Response(response) | Answer::Torn { response, .. } = &mut reply.answer {
-            shape::set(response, DATE, &http_date(shown));
+            self.write_date(response, shown);
         }
         reply
+    }
+
+    /// The refusal that a provider with `refuse_early` sends on the head of a request, while its body still comes in.
+    pub fn refuse_early(&mut self, head: &Request, now: Boot) -> Option<Reply> {
+        self.advance(now);
+        let is_api = head.listener != Listener::Login && head.path.starts_with("/api/");
+        if !self.config.refuse_early || !is_api {
+            return None;
+        }
+        let (mut response, shown) = self.refuse_by_head(head, now)?;
+        self.write_date(&mut response, shown);
+        Some(Reply { delay: Span::ZERO, answer: Answer::Response(response) })
     }
 
     /// Changes the provider now.
@@ -261,6 +275,10 @@ impl Provider {
                 if let Some(client) = config.clients.first_mut() {
                     client.secret = secret;
                 }
+            }
+            Event::SetDate(date) => {
+                config.date = date;
+                self.frozen_date = self.clock.read(now);
             }
             Event::TokenFault(rule) => config.faults.token.insert(0, rule),
             Event::ClearTokenFaults => config.faults.token.clear(),
@@ -310,6 +328,19 @@ impl Provider {
         let generation = self.tokens.issue(issue, &mut self.seed, now);
         self.ledger.note_issue(generation, now, now + config.tokens.lifetime);
         generation
+    }
+
+    /// Writes `Date`, and what a cache in between adds to it.
+    fn write_date(&self, response: &mut Response<Payload>, shown: Server) {
+        match self.config.date {
+            DateHeader::Live => shape::set(response, DATE, &http_date(shown)),
+            DateHeader::Absent => {}
+            DateHeader::Frozen => shape::set(response, DATE, &http_date(self.frozen_date)),
+            DateHeader::Cached { age_secs } => {
+                shape::set(response, DATE, &http_date(shown - Span::from_secs(i64::from(age_secs))));
+                shape::set(response, AGE, &age_secs.to_string());
+            }
+        }
     }
 
     fn mint_outside(&mut self, count: u32, now: Boot) {

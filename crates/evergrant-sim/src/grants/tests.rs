@@ -3,16 +3,9 @@ use crate::config::{
     CLIENT_ID, CLIENT_SECRET, ExpiresIn, LimitAnswer, MintLimit, ProviderConfig, REFRESH_TOKEN, TokenConfig,
 };
 use crate::faults::{Chance, Event, TokenRule};
-use crate::stage::{Stage, json as body_of, text};
+use crate::stage::{Stage, json as body_of};
 
 const CLIENT_CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
-
-fn rotating(grace_secs: i64, in_grace: InGrace) -> ProviderConfig {
-    let mut config = ProviderConfig::rfc().with_lifetime(Span::from_secs(60));
-    config.rotation =
-        RotationConfig { rotate: true, reuse_detection: true, grace: Span::from_secs(grace_secs), in_grace };
-    config
-}
 
 fn outcomes(stage: &Stage, outcome: TokenOutcome) -> u64 {
     stage.provider.ledger().token_requests_ended(outcome)
@@ -155,90 +148,6 @@ fn waiting_as_long_as_a_limit_says_is_always_enough() {
 }
 
 #[test]
-fn a_refresh_token_works_once_and_its_reuse_ends_the_family() {
-    let mut stage = Stage::new(rotating(0, InGrace::SamePair));
-    let (_, first) = stage.refresh(REFRESH_TOKEN);
-    let (_, second) = stage.refresh(&text(&first, "refresh_token"));
-    assert_eq!(stage.call(&text(&second, "access_token")), 200);
-    let (status, body) = stage.refresh(REFRESH_TOKEN);
-    assert_eq!((status, body["error"].as_str()), (400, Some("invalid_grant")));
-    assert_eq!(outcomes(&stage, TokenOutcome::ReuseDetected), 1);
-    assert_eq!(stage.call(&text(&first, "access_token")), 401);
-    assert_eq!(stage.call(&text(&second, "access_token")), 401);
-    assert_eq!(stage.refresh(&text(&second, "refresh_token")).0, 400, "the newest of the family is dead as well");
-}
-
-#[test]
-fn without_detection_reuse_is_refused_and_nothing_else_happens() {
-    let mut config = rotating(0, InGrace::SamePair);
-    config.rotation.reuse_detection = false;
-    let mut stage = Stage::new(config);
-    let (_, first) = stage.refresh(REFRESH_TOKEN);
-    assert_eq!(stage.refresh(REFRESH_TOKEN).0, 400);
-    assert_eq!(stage.call(&text(&first, "access_token")), 200);
-    assert_eq!(stage.refresh(&text(&first, "refresh_token")).0, 200);
-}
-
-#[test]
-fn without_rotation_the_refresh_token_stays_and_is_not_repeated() {
-    let mut config = rotating(0, InGrace::SamePair);
-    config.rotation.rotate = false;
-    let mut stage = Stage::new(config);
-    for _ in 0..3 {
-        let (status, body) = stage.refresh(REFRESH_TOKEN);
-        assert_eq!((status, &body["refresh_token"]), (200, &serde_json::Value::Null));
-    }
-}
-
-#[test]
-fn within_the_grace_the_previous_token_gives_the_same_pair() {
-    let mut stage = Stage::new(rotating(10, InGrace::SamePair));
-    let (_, first) = stage.refresh(REFRESH_TOKEN);
-    stage.pass_ms(10_000);
-    let (status, again) = stage.refresh(REFRESH_TOKEN);
-    assert_eq!(status, 200);
-    assert_eq!((&again["access_token"], &again["refresh_token"]), (&first["access_token"], &first["refresh_token"]));
-    assert_eq!((first["expires_in"].as_i64(), again["expires_in"].as_i64()), (Some(60), Some(50)));
-    assert_eq!(outcomes(&stage, TokenOutcome::IssuedAgain), 1);
-    stage.pass_ms(1);
-    assert_eq!(stage.refresh(REFRESH_TOKEN).0, 400, "the grace counts from the first use");
-    assert_eq!(outcomes(&stage, TokenOutcome::ReuseDetected), 1);
-}
-
-#[test]
-fn within_the_grace_the_previous_token_gives_a_new_pair_if_so_configured() {
-    let mut stage = Stage::new(rotating(10, InGrace::NewPair));
-    let (_, lost) = stage.refresh(REFRESH_TOKEN);
-    stage.pass_ms(5_000);
-    let (status, again) = stage.refresh(REFRESH_TOKEN);
-    assert_eq!(status, 200);
-    assert_ne!(again["refresh_token"], lost["refresh_token"]);
-    stage.pass_ms(5_001);
-    assert_eq!(stage.refresh(REFRESH_TOKEN).0, 400, "a use in the grace does not renew it");
-}
-
-#[test]
-fn the_grace_ends_when_the_successor_is_used() {
-    let mut stage = Stage::new(rotating(10, InGrace::SamePair));
-    let (_, first) = stage.refresh(REFRESH_TOKEN);
-    assert_eq!(stage.refresh(&text(&first, "refresh_token")).0, 200);
-    assert_eq!(stage.refresh(REFRESH_TOKEN).0, 400);
-    assert_eq!(outcomes(&stage, TokenOutcome::ReuseDetected), 1);
-}
-
-#[test]
-fn a_refresh_token_belongs_to_its_client() {
-    let mut config = rotating(0, InGrace::SamePair);
-    let other = ClientConfig { id: "other".to_owned(), refresh_token: None, ..ClientConfig::default() };
-    config.clients.push(other);
-    let mut stage = Stage::new(config);
-    let form = [("grant_type", "refresh_token"), ("refresh_token", REFRESH_TOKEN)];
-    let stolen = stage.answer(&Request::token(&form).basic("other", CLIENT_SECRET));
-    assert_eq!(stolen.status(), 400);
-    assert_eq!(stage.refresh(REFRESH_TOKEN).0, 200);
-}
-
-#[test]
 fn each_fault_acts_before_or_after_as_it_says() {
     let faults = [
         TokenFault::Reset,
@@ -253,7 +162,7 @@ fn each_fault_acts_before_or_after_as_it_says() {
         TokenFault::MissingToken,
     ];
     for fault in faults {
-        let mut stage = Stage::new(rotating(0, InGrace::SamePair));
+        let mut stage = Stage::new(ProviderConfig::rfc());
         stage.apply(Event::TokenFault(TokenRule { fault: fault.clone(), chance: Chance::next(1) }));
         let form = [("grant_type", "refresh_token"), ("refresh_token", REFRESH_TOKEN)];
         let reply = stage.send(&Request::token(&form).basic(CLIENT_ID, CLIENT_SECRET));

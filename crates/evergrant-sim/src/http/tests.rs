@@ -144,6 +144,25 @@ fn a_client_that_goes_away_is_no_longer_in_flight() {
 }
 
 #[test]
+fn an_early_refusal_answers_before_the_body_has_come() {
+    let server = SimServer::start(ProviderConfig { refuse_early: true, ..ProviderConfig::genesys() }).unwrap();
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "POST /api/x HTTP/1.1\r\nHost: sim\r\nAuthorization: Bearer bad\r\nContent-Length: 500000\r\n\r\n")
+        .unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 401");
+    // The body is still welcome, and the connection good for another request.
+    stream.write_all(&vec![b'x'; 500_000]).unwrap();
+    write!(stream, "GET /api/v2/health/check HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n").unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("HTTP/1.1 200"), "{rest}");
+    assert!(server.handle().ledger().effects.is_empty());
+}
+
+#[test]
 fn split_listeners_serve_their_part_only() {
     let server = SimServer::start_split(ProviderConfig::genesys()).unwrap();
     let token = mint(&server);

@@ -228,6 +228,43 @@ fn every_answer_carries_the_date_of_the_clock_that_gave_it() {
 }
 
 #[test]
+fn a_date_can_be_absent_frozen_or_from_a_cache() {
+    let mut stage = Stage::new(ProviderConfig::rfc());
+    let date_and_age = |stage: &mut Stage| {
+        let response = stage.answer(&Request::get("/api/v2/health/check"));
+        let field = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        (field(DATE).unwrap_or_default(), field(AGE))
+    };
+    stage.pass_ms(1_000);
+    stage.apply(Event::SetDate(DateHeader::Frozen));
+    stage.pass_ms(60_000);
+    assert_eq!(date_and_age(&mut stage), ("Wed, 21 Oct 2026 07:26:32 GMT".to_owned(), None));
+    stage.apply(Event::SetDate(DateHeader::Absent));
+    assert_eq!(date_and_age(&mut stage), (String::new(), None));
+    stage.apply(Event::SetDate(DateHeader::Cached { age_secs: 30 }));
+    assert_eq!(date_and_age(&mut stage), ("Wed, 21 Oct 2026 07:27:02 GMT".to_owned(), Some("30".to_owned())));
+    stage.apply(Event::SetDate(DateHeader::Live));
+    assert_eq!(date_and_age(&mut stage), ("Wed, 21 Oct 2026 07:27:32 GMT".to_owned(), None));
+}
+
+#[test]
+fn an_early_refusal_counts_once_and_a_good_token_is_not_refused_early() {
+    let mut stage = Stage::new(ProviderConfig { refuse_early: true, ..ProviderConfig::rfc() });
+    let token = stage.mint();
+    let request = Request::post("/api/x", "e", "").bearer(&token);
+    assert!(stage.provider.refuse_early(&request, stage.now).is_none());
+    stage.apply(Event::RevokeAll);
+    let Some(Answer::Response(response)) = stage.provider.refuse_early(&request, stage.now).map(|reply| reply.answer)
+    else {
+        panic!("refused")
+    };
+    assert_eq!(response.status(), 401);
+    assert!(response.headers().contains_key(DATE));
+    let ledger = stage.provider.ledger();
+    assert_eq!((ledger.refused(), ledger.api.calls, ledger.effects.len()), (1, 1, 0));
+}
+
+#[test]
 fn a_ledger_holds_no_secret() {
     let mut stage = Stage::new(ProviderConfig::rfc());
     let token = stage.mint();
