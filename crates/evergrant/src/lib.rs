@@ -4,3 +4,4 @@ pub mod clock;
 pub mod grant;
 pub mod store;
 pub mod tls;
+pub mod transport;
