@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: what a user unpacks.
 //!
 //! Builds the program with the `dist` profile (thin LTO, one codegen unit, stripped) and packs it with its man pages,
-//! completions, licences and README into one archive under `dist` in the target folder, with a checksum beside it.
+//! completions, licences and README into one archive under `dist-packages` in the target folder, with a checksum beside it.
 
 use std::fs;
 use std::path::Path;
@@ -33,8 +33,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         let path = folder.join("completions").join(format!("evergrant.{shell_name}"));
         fs::write(&path, script).map_err(|error| at(&path, &error))?;
     }
-    let page = folder.join("evergrant.1");
-    fs::write(&page, shell::stdout(&mut command(&program, ["man"]))?).map_err(|error| at(&page, &error))?;
+    capture(&mut command(&program, ["man", &folder.join("man").display().to_string()]))?;
 
     let archive = format!("{name}.tar.gz");
     capture(command("tar", ["-czf", &archive, &name]).current_dir(&dist))?;
