@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::sample::{Assumptions, Sample, Source};
 use super::track::{ClockEvent, Reading, Track};
-use crate::time::{Now, Span};
+use crate::time::{Boot, Now, Span};
 
 /// What is known about the clocks of one provider.
 #[derive(Clone, Debug)]
@@ -48,10 +48,10 @@ impl Estimator {
 
     /// What is known about one source.
     #[must_use]
-    pub fn reading(&self, source: Source, now: Now) -> Reading {
+    pub fn reading(&self, source: Source, now: Boot) -> Reading {
         match self.tracks.get(&source) {
-            Some(track) => track.reading(now.boot),
-            None => Track::new(source, self.assumptions.for_source(source)).reading(now.boot),
+            Some(track) => track.reading(now),
+            None => Track::new(source, self.assumptions.for_source(source)).reading(now),
         }
     }
 
@@ -65,7 +65,7 @@ impl Estimator {
     pub fn best(&self, now: Now) -> Option<(Source, Reading)> {
         BEST_FIRST
             .into_iter()
-            .map(|source| (source, self.reading(source, now)))
+            .map(|source| (source, self.reading(source, now.boot)))
             .find(|(_, reading)| reading.interval.is_some())
     }
 

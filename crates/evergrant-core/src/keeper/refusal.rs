@@ -1,0 +1,262 @@
+//! What to do with a 401: replay, wait, refresh, or pass it on with a verdict.
+//!
+//! The order of the questions matters and is kept in one function, [`Keeper::handle_attempt`]: is it about the token at
+//! all; is there another token to send; is the token merely too young; is it past its end; does it work elsewhere; and
+//! only then is it given up. A waiting request asks again whenever something changed, from the first question on.
+//!
+//! Limits: a request is sent at most once per generation, except while the newest token settles; on at most three
+//! generations; never after its deadline.
+//!
+//! Source: RFC 9110 section 15.5.2, RFC 6750 section 3.1.
+
+use std::sync::Arc;
+
+use super::Keeper;
+use super::acquire::AcquireError;
+use super::slots::Held;
+use crate::attempt::{Attempt, Refusal, Subject};
+use crate::evidence::{Carried, ClaimTimes, Evidence};
+use crate::offset::Source;
+use crate::policy::Policy;
+use crate::time::{Boot, Now, Span};
+use crate::token::{Generation, Token};
+use crate::verdict::{Verdict, diagnose};
+
+/// What to do with a request that was refused.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Send it again with this token.
+    Send(Arc<Token>),
+    /// Ask again when something changed, and at the latest at this moment.
+    Wait(Boot),
+    /// Pass the refusal on.
+    Pass(Box<Verdict>),
+    /// The token has ended and no other can be had in time.
+    NoToken(AcquireError, Box<Verdict>),
+}
+
+impl Keeper {
+    /// A request of this keeper's token was answered with a refusal.
+    pub fn handle_refusal(&mut self, attempt: &mut Attempt, refusal: Refusal, now: Now) -> Step {
+        self.last_use = Some(now.boot);
+        let is_about_token = refusal.status == 401 && refusal.subject.is_token();
+        let is_known_route = self.routes.is_known(&refusal.route, now.boot);
+        let (generation, sent, received) = (attempt.generation, attempt.sent, refusal.received);
+        attempt.mark_refused(refusal);
+        if is_about_token {
+            self.counters.refusals += 1;
+            if !is_known_route && let Some(held) = self.slots.get_mut(generation) {
+                held.handle_refusal(sent, received);
+                self.wake();
+            }
+        }
+        self.handle_attempt(attempt, now)
+    }
+
+    /// A refused request asks, again, what to do.
+    pub fn handle_attempt(&mut self, attempt: &mut Attempt, now: Now) -> Step {
+        self.handle_timeout(now);
+        let Some(refusal) = attempt.refusal.clone() else { return Step::Wait(attempt.deadline) };
+        if refusal.status != 401 || !refusal.subject.is_token() || !attempt.may_send_again() {
+            return self.pass(attempt, &refusal, now);
+        }
+        if now.boot >= attempt.deadline {
+            return self.end_of_patience(attempt, &refusal, now);
+        }
+        if let Some(token) = self.other_token_for(attempt, now.boot) {
+            return self.send(attempt, token, now);
+        }
+        if self.routes.is_known(&refusal.route, now.boot) {
+            return self.pass(attempt, &refusal, now);
+        }
+        let Some(newest) = self.newest_usable(now.boot).cloned() else {
+            return self.wait_for_flight(attempt, &refusal, now);
+        };
+        if self.is_excused(&newest, self.settle.span(), now.boot) {
+            return self.try_same_again(attempt, &newest, now);
+        }
+        self.step_for_settled(attempt, &refusal, &newest, now)
+    }
+
+    /// The newest token is old enough to be known everywhere and has refused this request.
+    fn step_for_settled(&mut self, attempt: &Attempt, refusal: &Refusal, newest: &Held, now: Now) -> Step {
+        if newest.last_success.is_some_and(|sent| sent >= refusal.received) && !newest.is_suspect() {
+            self.remember_route(attempt, refusal, now.boot);
+            return self.pass(attempt, refusal, now);
+        }
+        if self.circuit.is_open(now.boot) || !attempt.may_try_another() {
+            return self.pass(attempt, refusal, now);
+        }
+        let judged_at = newest.suspicion.map_or(now.boot + Policy::PROOF_WAIT, |suspicion| suspicion.next_look);
+        Step::Wait(judged_at.max(now.boot + SHORTEST_WAIT).min(attempt.deadline))
+    }
+
+    /// Refused with two generations while both work elsewhere: it is the route, and its 401s mint nothing for a while.
+    fn remember_route(&mut self, attempt: &Attempt, refusal: &Refusal, now: Boot) {
+        let tried_two = attempt.refused_with(attempt.generation).is_some() && attempt.generations_tried() >= 2;
+        if tried_two {
+            self.routes.remember(&refusal.route, now);
+        }
+    }
+
+    /// No token is left: the flight that is in the air, or the next one, brings another.
+    fn wait_for_flight(&mut self, attempt: &Attempt, refusal: &Refusal, now: Now) -> Step {
+        let is_hopeless = self.flight.is_none() && (self.failures.is_permanent() || !self.is_renewable);
+        if is_hopeless || !attempt.may_try_another() {
+            return self.pass(attempt, refusal, now);
+        }
+        Step::Wait(attempt.deadline)
+    }
+
+    /// Patience is over: the refusal is passed on, unless the token has ended and the token endpoint is the culprit.
+    fn end_of_patience(&mut self, attempt: &Attempt, refusal: &Refusal, now: Now) -> Step {
+        let is_token_left = self.newest_usable(now.boot).is_some();
+        let verdict = self.verdict(attempt, refusal, now);
+        if is_token_left || self.failures.is_permanent() {
+            Step::Pass(Box::new(verdict))
+        } else {
+            Step::NoToken(self.no_token(now.boot), Box::new(verdict))
+        }
+    }
+
+    /// A usable token that has not refused this request: a newer one, or the previous one while the newer settles.
+    fn other_token_for(&self, attempt: &Attempt, now: Boot) -> Option<Arc<Token>> {
+        if !attempt.may_try_another() {
+            return None;
+        }
+        let settle = self.settle.span();
+        let is_open = |held: &&Held| {
+            let is_newer = held.generation() > attempt.generation;
+            let is_fallback = now < held.token.instants.dead && !held.is_suspect();
+            attempt.refused_with(held.generation()).is_none()
+                && held.token.is_usable_at(now)
+                && (is_newer || is_fallback)
+        };
+        let is_excused =
+            |generation: Generation| self.slots.get(generation).is_some_and(|held| self.is_excused(held, settle, now));
+        self.slots
+            .iter()
+            .filter(is_open)
+            .filter(|held| held.generation() > attempt.generation || is_excused(attempt.generation))
+            .min_by_key(|held| (held.is_suspect(), !held.is_proven(), held.generation()))
+            .map(|held| Arc::clone(&held.token))
+    }
+
+    /// A new token that is refused may not be known everywhere: the same one is tried again, more and more slowly.
+    fn try_same_again(&mut self, attempt: &mut Attempt, newest: &Held, now: Now) -> Step {
+        let refused = attempt.refused_with(newest.generation()).unwrap_or(now.boot);
+        let at =
+            *attempt.retry_at.get_or_insert_with(|| refused + Policy::propagation_retry(attempt.same_token_retries));
+        if now.boot < at {
+            return Step::Wait(at.min(attempt.deadline));
+        }
+        attempt.same_token_retries += 1;
+        self.counters.same_token_retries += 1;
+        self.send(attempt, Arc::clone(&newest.token), now)
+    }
+
+    fn send(&mut self, attempt: &mut Attempt, token: Arc<Token>, now: Now) -> Step {
+        self.counters.replays += 1;
+        if let Some(refusal) = attempt.refusal.clone() {
+            let cause = diagnose(&self.evidence(attempt, &refusal, now)).cause;
+            *self.verdicts.entry(cause).or_default() += 1;
+        }
+        attempt.mark_sent(token.generation, now.boot);
+        Step::Send(token)
+    }
+
+    fn pass(&mut self, attempt: &Attempt, refusal: &Refusal, now: Now) -> Step {
+        Step::Pass(Box::new(self.verdict(attempt, refusal, now)))
+    }
+
+    fn newest_usable(&self, now: Boot) -> Option<&Held> {
+        self.slots.newest().filter(|held| held.token.is_usable_at(now))
+    }
+
+    /// The verdict on a refusal, counted and named.
+    pub fn verdict(&mut self, attempt: &Attempt, refusal: &Refusal, now: Now) -> Verdict {
+        let mut verdict = diagnose(&self.evidence(attempt, refusal, now));
+        self.name_verdict(&mut verdict);
+        if refusal.status == 401 {
+            self.counters.passed_refusals += 1;
+        }
+        verdict
+    }
+
+    /// The verdict on a refusal of credentials that were not this keeper's.
+    pub fn verdict_on_foreign(&mut self, refusal: &Refusal, carried: Carried) -> Verdict {
+        let mut verdict = diagnose(&Evidence {
+            error_code: refusal.error_code.clone(),
+            correlation_id: refusal.correlation_id.clone(),
+            route: refusal.route.to_string(),
+            ..Evidence::of_answer(refusal.status, refusal.subject, carried)
+        });
+        self.name_verdict(&mut verdict);
+        verdict
+    }
+
+    fn name_verdict(&mut self, verdict: &mut Verdict) {
+        self.verdict_count += 1;
+        verdict.id = format!("{:04x}-{}", self.seed & 0xffff, self.verdict_count);
+        *self.verdicts.entry(verdict.cause).or_default() += 1;
+    }
+
+    /// Everything known about a refused request.
+    fn evidence(&mut self, attempt: &Attempt, refusal: &Refusal, now: Now) -> Evidence {
+        let recent_mints = self.budget.recent(now.boot);
+        let held = self
+            .slots
+            .get(attempt.generation)
+            .or_else(|| self.last_rejected.as_ref().filter(|held| held.generation() == attempt.generation));
+        let newest = self.slots.newest();
+        let answered = refusal.received;
+        let theta = self.estimator.reading(Source::ApiDate, now.boot).interval;
+        let skew = theta.map(|theta| now.skew(theta));
+        let token = held.map(|held| &*held.token);
+        Evidence {
+            error_code: refusal.error_code.clone(),
+            correlation_id: refusal.correlation_id.clone(),
+            route: refusal.route.to_string(),
+            generation: Some(attempt.generation),
+            newest: newest.map(Held::generation).max(Some(attempt.generation)),
+            newest_age: newest.map(|held| held.token.age(answered)),
+            age: token.map(|token| token.age(answered)),
+            to_dead: token.and_then(|token| token.remaining(answered)),
+            claims: token.and_then(|token| self.claim_times(token, answered)),
+            is_opaque: token.is_none_or(|token| token.claims.is_none()),
+            worked_before: held.is_some_and(|held| held.last_success.is_some()),
+            works_since: held.and_then(|held| held.last_success).is_some_and(|sent| sent >= answered),
+            newer_works: newest.is_some_and(|held| held.generation() > attempt.generation && held.is_proven()),
+            refusals: held.and_then(|held| held.suspicion).map_or(0, |suspicion| suspicion.refusals),
+            settle: self.settle.span(),
+            revokes_old: self.revokes_old.is_learned(),
+            recent_mints,
+            idle: held.and_then(|held| held.last_success).map(|used| attempt.sent - used),
+            idle_limit: self.idle_limit(),
+            server_jump: self.jump_during(token, answered),
+            local_minus_server: skew.map(|skew| (skew.lo, skew.hi)),
+            is_known_route: self.routes.is_known(&refusal.route, now.boot),
+            token_failure: self.failures.last().map(|failure| failure.kind),
+            replay_unsafe: refusal.subject == Subject::Token && !attempt.may_send_again(),
+            ..Evidence::of_answer(refusal.status, refusal.subject, Carried::Ours)
+        }
+    }
+
+    fn jump_during(&self, token: Option<&Token>, answered: Boot) -> Option<Span> {
+        let (jump, at) = self.last_server_jump?;
+        token.filter(|token| token.issued.sent < at && at <= answered + JUMP_SEEN_WITHIN).map(|_| jump)
+    }
+
+    /// A JWT's dates against the API host's clock, which is the one that checks them.
+    fn claim_times(&self, token: &Token, at: Boot) -> Option<ClaimTimes> {
+        let claims = token.claims.as_ref()?;
+        let theta = self.estimator.reading(Source::ApiDate, at).interval?;
+        let until = |date: crate::time::Server| (date - (at + theta.hi), date - (at + theta.lo));
+        Some(ClaimTimes { to_exp: claims.exp.map(until), to_nbf: claims.nbf.or(claims.iat).map(until) })
+    }
+}
+
+/// A waiting request looks again no sooner than this, unless it is woken.
+const SHORTEST_WAIT: Span = Span::from_millis(5);
+/// A step of the server's clock is noticed a few answers after it happened.
+const JUMP_SEEN_WITHIN: Span = Span::from_secs(30);

@@ -1,0 +1,294 @@
+//! Performs what the keeper decides.
+//!
+//! The keeper is a pure state machine behind a mutex that is never held across an await. Every event goes through
+//! [`Shared::act`]: lock, tell the keeper, publish what changed, unlock, then start what it asked for. Waiters listen to
+//! one counter and ask again whenever it moves. A background task sleeps until the keeper's next timeout, at most 30
+//! seconds: timers of the runtime stop while the machine is suspended, so they are hints and nothing depends on them.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use evergrant_core::Secret;
+use evergrant_core::keeper::{Action, Keeper, ProbeOutcome, is_proof};
+use evergrant_core::offset::{ClockEvent, Sample, Source};
+use evergrant_core::policy::Policy;
+use evergrant_core::profile::{Probe, ProbeMethod, Profile};
+use evergrant_core::time::{Boot, Now, Server, Span};
+use evergrant_core::token::Token;
+use http::{HeaderValue, Method};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use crate::clock;
+use crate::flight::{self, Flights};
+use crate::grant::Credential;
+use crate::source::{BuildError, bearer};
+use crate::store::Store;
+use crate::tls::Tls;
+use crate::transport::{ApiProbe, TransportOptions};
+
+/// What a source is made of.
+pub(crate) struct Parts {
+    pub(crate) profile: Profile,
+    pub(crate) credential: Credential,
+    pub(crate) seed: Option<Secret>,
+    pub(crate) label: String,
+    pub(crate) policy: Policy,
+    pub(crate) store: Store,
+    pub(crate) tls: Tls,
+    pub(crate) transport: TransportOptions,
+}
+
+/// What may be used without asking the keeper.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) token: Option<Arc<Token>>,
+    pub(crate) header: HeaderValue,
+    pub(crate) fresh_until: Boot,
+    pub(crate) is_watchful: bool,
+    pub(crate) wants_proving_path: bool,
+}
+
+/// What all clones of a source share.
+pub(crate) struct Shared {
+    keeper: Mutex<Keeper>,
+    published: ArcSwap<Published>,
+    changes: watch::Sender<u64>,
+    timer: Arc<Notify>,
+    timer_at: AtomicI64,
+    next_report: AtomicI64,
+    next_sample: AtomicI64,
+    runtime: Handle,
+    patience: Span,
+    probe: Option<ApiProbe>,
+    pub(crate) profile: Profile,
+    pub(crate) flights: Flights,
+    weak: Weak<Self>,
+}
+
+impl Shared {
+    /// Builds the parts, starts the background task, and makes the first token request.
+    pub(crate) fn start(parts: Parts) -> Result<Arc<Self>, BuildError> {
+        let profile = parts.profile.clone();
+        let keeper = Keeper::new(profile.clone(), parts.policy.clone(), seed());
+        let probe =
+            profile.api_url.as_deref().map(|url| ApiProbe::new(url, &parts.tls, parts.transport)).transpose()?;
+        let patience = parts.policy.patience;
+        let flights = Flights::new(parts)?;
+        let nothing = Published {
+            token: None,
+            header: HeaderValue::from_static("Bearer"),
+            fresh_until: Boot::from_nanos(0),
+            is_watchful: true,
+            wants_proving_path: false,
+        };
+        let shared = Arc::new_cyclic(|weak| Self {
+            keeper: Mutex::new(keeper),
+            published: ArcSwap::from_pointee(nothing),
+            changes: watch::Sender::new(0),
+            timer: Arc::default(),
+            timer_at: AtomicI64::new(i64::MAX),
+            next_report: AtomicI64::new(0),
+            next_sample: AtomicI64::new(0),
+            runtime: Handle::current(),
+            patience,
+            probe,
+            profile,
+            flights,
+            weak: weak.clone(),
+        });
+        shared.runtime.spawn(run(Arc::downgrade(&shared)));
+        Ok(shared)
+    }
+
+    /// Tells the keeper something and does what follows from it.
+    pub(crate) fn act<R>(&self, tell: impl FnOnce(&mut Keeper, Now) -> R) -> R {
+        let now = clock::now();
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = tell(&mut keeper, now);
+        let mut todo = Vec::new();
+        let mut has_changed = now.boot >= self.published.load().fresh_until;
+        while let Some(action) = keeper.poll_action() {
+            has_changed = true;
+            if !matches!(action, Action::Wake) {
+                todo.push(action);
+            }
+        }
+        if has_changed {
+            self.publish(&keeper, now.boot);
+        }
+        let timeout = keeper.poll_timeout().unwrap_or(Boot::FAR).as_nanos();
+        drop(keeper);
+        if has_changed {
+            self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+        }
+        if timeout < self.timer_at.load(Ordering::Relaxed) {
+            self.timer.notify_one();
+        }
+        todo.into_iter().for_each(|action| self.perform(action));
+        result
+    }
+
+    /// Looks at the keeper without telling it anything.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Keeper, Now) -> R) -> R {
+        let now = clock::now();
+        look(&self.keeper.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    pub(crate) fn published(&self) -> Guard<Arc<Published>> {
+        self.published.load()
+    }
+
+    pub(crate) fn patience(&self) -> Span {
+        self.patience
+    }
+
+    /// Listens for changes that waiters may wait for.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Waits until something changes, and at the latest until this instant.
+    pub(crate) async fn wait(&self, changes: &mut watch::Receiver<u64>, until: Boot) {
+        let at_most = (until - clock::boot()).to_duration().min(LONGEST_SLEEP);
+        // Both outcomes mean the same: ask the keeper again.
+        let _ = tokio::time::timeout(at_most, changes.changed()).await;
+    }
+
+    /// Should this answer be reported, so that the keeper stays informed at a low cost?
+    pub(crate) fn takes_report(&self, now: Boot) -> bool {
+        self.published.load().is_watchful || is_due(&self.next_report, now, REPORT_EVERY)
+    }
+
+    /// A date that the API sent, if another one is wanted.
+    pub(crate) fn sample_api_date(&self, sent: Boot, received: Boot, date: impl FnOnce() -> Option<(Server, bool)>) {
+        if is_due(&self.next_sample, received, SAMPLE_EVERY)
+            && let Some((server, bounds_above)) = date()
+        {
+            self.sample_clock(Source::ApiDate, sent, received, server, bounds_above);
+        }
+    }
+
+    /// A date that a server sent.
+    pub(crate) fn sample_clock(&self, source: Source, sent: Boot, received: Boot, server: Server, bounds_above: bool) {
+        let sample = Sample { sent, received, server, resolution: Span::from_secs(1), bounds_above };
+        let events = self.act(|keeper, now| keeper.handle_clock_sample(source, sample, now));
+        for event in events {
+            match event {
+                ClockEvent::ServerStep { source, jump, .. } => {
+                    tracing::warn!(%source, jump_s = jump.as_secs_f64(), "server clock stepped");
+                }
+                ClockEvent::LocalStep { jump } => {
+                    tracing::warn!(jump_s = jump.as_secs_f64(), "this machine's clock stepped");
+                }
+                ClockEvent::FrozenDate { source } => tracing::info!(%source, "date stands still"),
+                ClockEvent::FleetSpread { source } => tracing::info!(%source, "servers disagree about the time"),
+            }
+        }
+    }
+
+    pub(crate) fn replace_client_secret(&self, secret: Secret) {
+        self.flights.replace_client_secret(secret);
+        self.act(|keeper, now| {
+            keeper.handle_credential_changed();
+            keeper.handle_timeout(now);
+        });
+    }
+
+    fn publish(&self, keeper: &Keeper, now: Boot) {
+        let view = keeper.view(now);
+        let old = self.published.load();
+        let is_same =
+            old.token.as_ref().map(|token| token.generation) == view.token.as_ref().map(|token| token.generation);
+        let header = match &view.token {
+            Some(_) if is_same => old.header.clone(),
+            Some(token) => bearer(&token.access_token),
+            None => HeaderValue::from_static("Bearer"),
+        };
+        self.published.store(Arc::new(Published {
+            token: view.token,
+            header,
+            fresh_until: view.fresh_until,
+            is_watchful: view.is_watchful,
+            wants_proving_path: keeper.wants_proving_path(),
+        }));
+    }
+
+    fn perform(&self, action: Action) {
+        let Some(shared) = self.weak.upgrade() else { return };
+        match action {
+            Action::RequestToken { flight, reason } => {
+                tracing::debug!(?reason, "token request");
+                drop(self.runtime.spawn(flight::fly(shared, flight)));
+            }
+            Action::Probe { token, probe } => drop(self.runtime.spawn(run_probe(shared, token, probe))),
+            Action::Wake => {}
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The background task looks, finds nobody, and ends.
+        self.timer.notify_one();
+    }
+}
+
+/// Wakes the keeper when something is due, until the last clone of the source is gone.
+async fn run(weak: Weak<Shared>) {
+    let Some(timer) = weak.upgrade().map(|shared| Arc::clone(&shared.timer)) else { return };
+    if let Some(shared) = weak.upgrade() {
+        flight::restore(&shared).await;
+    }
+    while let Some(shared) = weak.upgrade() {
+        shared.act(Keeper::handle_timeout);
+        // An event between the look and the store finds no timer and wakes this task at once.
+        shared.timer_at.store(i64::MAX, Ordering::Relaxed);
+        let at = shared.look(|keeper, _| keeper.poll_timeout()).unwrap_or(Boot::FAR);
+        shared.timer_at.store(at.as_nanos(), Ordering::Relaxed);
+        let sleep = (at - clock::boot()).to_duration().clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+        drop(shared);
+        let _ = tokio::time::timeout(sleep, timer.notified()).await;
+    }
+}
+
+/// Sends one probe and reports what it showed.
+async fn run_probe(shared: Arc<Shared>, token: Arc<Token>, probe: Probe) {
+    let Some(api) = &shared.probe else { return };
+    let method = match probe.method {
+        ProbeMethod::Head => Method::HEAD,
+        ProbeMethod::Get => Method::GET,
+    };
+    let exchange = api.send(method, &probe.path, Some(&token.access_token)).await;
+    let outcome = match &exchange.result {
+        Ok(answer) if is_proof(answer.head.status) => ProbeOutcome::Accepted,
+        Ok(answer) if answer.head.status == 401 => ProbeOutcome::Refused,
+        Ok(_) | Err(_) => ProbeOutcome::Nothing,
+    };
+    tracing::debug!(generation = %token.generation, ?outcome, "probe");
+    if let Ok(answer) = &exchange.result
+        && let Some(date) = answer.head.date
+    {
+        shared.sample_clock(Source::ApiDate, exchange.sent, exchange.received, date, answer.head.age.is_none());
+    }
+    shared.act(|keeper, now| keeper.handle_probe(token.generation, exchange.sent, outcome, now));
+}
+
+/// Claims the slot of a periodic job if its time has come; one of several callers gets it.
+fn is_due(next: &AtomicI64, now: Boot, every: Span) -> bool {
+    let at = next.load(Ordering::Relaxed);
+    now.as_nanos() >= at
+        && next.compare_exchange(at, (now + every).as_nanos(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// Tells replicas apart; without randomness all would refresh at the same instant, which is bearable.
+fn seed() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
+}
+
+const REPORT_EVERY: Span = Span::from_millis(500);
+const SAMPLE_EVERY: Span = Span::from_millis(200);
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);

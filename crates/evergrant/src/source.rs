@@ -1,0 +1,317 @@
+//! A source of tokens that work: the library's front door.
+//!
+//! A [`TokenSource`] owns one credential's keeper and gives its token to everybody who asks. The common case costs one
+//! atomic load and one clock read: the keeper publishes the token together with the instant until which nobody needs to
+//! ask again. Everything else takes a lock for a moment, and waits, if it has to, without one.
+//!
+//! Clones share everything. The background task ends when the last clone is dropped; without it, in a runtime that only
+//! runs while a request is served, every call still checks what is due.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use evergrant::{Credential, TokenSource};
+//! use evergrant::core::profile::{Profile, Region};
+//!
+//! let credential = Credential::client_credentials("my-id", "my-secret".into());
+//! let source = TokenSource::builder(Profile::genesys(Region::parse("eu-west-1")?), credential).build()?;
+//! let token = source.token().await?;
+//! println!("{}", token.expose().len());
+//! # Ok(()) }
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::Guard;
+use evergrant_core::Secret;
+use evergrant_core::keeper::{Acquire, AcquireError, Need};
+use evergrant_core::policy::Policy;
+use evergrant_core::profile::Profile;
+use evergrant_core::time::{Boot, Span};
+use evergrant_core::token::{Generation, Token};
+use http::HeaderValue;
+
+use crate::clock;
+use crate::driver::{Published, Shared};
+use crate::exchange::{Exchange, RequestTraits};
+use crate::grant::{Credential, GrantError};
+use crate::status::SourceStatus;
+use crate::store::{Store, StoreUrl};
+use crate::tls::Tls;
+use crate::transport::{TransportError, TransportOptions};
+
+/// Gives out one credential's token and keeps it working.
+#[derive(Clone)]
+pub struct TokenSource {
+    shared: Arc<Shared>,
+}
+
+impl TokenSource {
+    /// Begins to describe a source.
+    #[must_use]
+    pub fn builder(profile: Profile, credential: Credential) -> Builder {
+        Builder {
+            profile,
+            credential,
+            seed: None,
+            label: String::new(),
+            policy: Policy::default(),
+            store: None,
+            http: HttpOptions::default(),
+        }
+    }
+
+    /// A token that works, waiting for one if need be, within the policy's patience.
+    ///
+    /// # Errors
+    /// When there is none and waiting longer does not help.
+    pub async fn token(&self) -> Result<TokenGuard, AcquireError> {
+        if let Some(guard) = self.try_token() {
+            return Ok(guard);
+        }
+        self.token_for(Need::Usable, None).await
+    }
+
+    /// The token if nothing has to be waited or asked for: one atomic load and one clock read.
+    #[must_use]
+    pub fn try_token(&self) -> Option<TokenGuard> {
+        let published = self.shared.published();
+        let is_fresh = published.token.is_some() && clock::boot() < published.fresh_until;
+        is_fresh.then(|| TokenGuard(Held::Published(published)))
+    }
+
+    /// A token with at least `least` of its life left, as far as the provider gives such tokens.
+    ///
+    /// # Errors
+    /// As [`TokenSource::token`].
+    pub async fn token_lasting(&self, least: Span, deadline: Option<Boot>) -> Result<TokenGuard, AcquireError> {
+        self.token_for(Need::Lasting(least), deadline).await
+    }
+
+    /// One request of a caller, to be taken through all its sends.
+    #[must_use]
+    pub fn exchange(&self, traits: RequestTraits) -> Exchange {
+        Exchange::new(Arc::clone(&self.shared), traits)
+    }
+
+    /// Is a usable token at hand?
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let now = clock::boot();
+        self.shared.published().token.as_ref().is_some_and(|token| token.is_usable_at(now))
+    }
+
+    /// A picture of this moment, without any secret.
+    #[must_use]
+    pub fn status(&self) -> SourceStatus {
+        SourceStatus::of(&self.shared)
+    }
+
+    /// The client secret was replaced: later token requests use the new one, and earlier failures are forgotten.
+    pub fn replace_client_secret(&self, secret: Secret) {
+        self.shared.replace_client_secret(secret);
+    }
+
+    async fn token_for(&self, need: Need, deadline: Option<Boot>) -> Result<TokenGuard, AcquireError> {
+        let asked = clock::boot();
+        let deadline = deadline.unwrap_or_else(|| asked + self.shared.patience());
+        let token = self.shared.acquire(need, asked, deadline).await?;
+        Ok(TokenGuard(Held::Own { header: bearer(&token.access_token), token }))
+    }
+}
+
+impl std::fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenSource").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Waits for a token that meets the need.
+    pub(crate) async fn acquire(&self, need: Need, asked: Boot, deadline: Boot) -> Result<Arc<Token>, AcquireError> {
+        let mut changes = self.changes();
+        loop {
+            changes.mark_unchanged();
+            match self.act(|keeper, now| keeper.handle_acquire(need, asked, deadline, now)) {
+                Acquire::Ready(token) => return Ok(token),
+                Acquire::Failed(error) => return Err(error),
+                Acquire::Wait(until) => self.wait(&mut changes, until).await,
+            }
+        }
+    }
+}
+
+/// A token on loan: keep it for one request, not for later.
+pub struct TokenGuard(Held);
+
+enum Held {
+    Published(Guard<Arc<Published>>),
+    Own { token: Arc<Token>, header: HeaderValue },
+}
+
+impl TokenGuard {
+    /// The text of the token.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.token().map_or("", |token| token.access_token.expose())
+    }
+
+    /// `Bearer` and the token, marked as sensitive. Copy its bytes into a request: cloning it shares a counter.
+    #[must_use]
+    pub fn authorization(&self) -> &HeaderValue {
+        match &self.0 {
+            Held::Published(published) => &published.header,
+            Held::Own { header, .. } => header,
+        }
+    }
+
+    /// Which token it is.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.token().map(|token| token.generation).unwrap_or_default()
+    }
+
+    /// Time until the token can stop working, if that is known.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Span> {
+        self.token()?.remaining(clock::boot())
+    }
+
+    fn token(&self) -> Option<&Token> {
+        match &self.0 {
+            Held::Published(published) => published.token.as_deref(),
+            Held::Own { token, .. } => Some(token),
+        }
+    }
+}
+
+impl std::fmt::Debug for TokenGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TokenGuard").field(&self.generation()).finish()
+    }
+}
+
+/// The value of an Authorization header with this token.
+pub(crate) fn bearer(token: &Secret) -> HeaderValue {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+        .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+    value.set_sensitive(true);
+    value
+}
+
+/// How a source reaches the network.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// More certificate authorities, as a PEM file.
+    pub ca_file: Option<PathBuf>,
+    /// May secrets travel over `http://` beyond loopback?
+    pub allow_insecure_http: bool,
+    /// The longest that one token request may take.
+    pub token_timeout: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self { ca_file: None, allow_insecure_http: false, token_timeout: Duration::from_secs(10) }
+    }
+}
+
+impl HttpOptions {
+    pub(crate) fn transport(&self) -> TransportOptions {
+        TransportOptions { timeout: self.token_timeout, allow_insecure_http: self.allow_insecure_http }
+    }
+}
+
+/// Describes a source before it starts.
+#[derive(Debug)]
+pub struct Builder {
+    profile: Profile,
+    credential: Credential,
+    seed: Option<Secret>,
+    label: String,
+    policy: Policy,
+    store: Option<Store>,
+    http: HttpOptions,
+}
+
+impl Builder {
+    /// The refresh token to begin with; what the store holds of its descendants wins.
+    #[must_use]
+    pub fn refresh_token(mut self, seed: Secret) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Tells apart credentials that look the same, such as two subjects of one client.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// When tokens are refreshed and how long anything waits.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Where tokens are kept; memory if nothing is said.
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// How the network is reached.
+    #[must_use]
+    pub fn http(mut self, http: HttpOptions) -> Self {
+        self.http = http;
+        self
+    }
+
+    /// Starts the source on the current tokio runtime. The first token request is made at once, without a caller.
+    ///
+    /// # Errors
+    /// When something configured cannot work: a URL, a certificate file, a credential without a secret.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn build(self) -> Result<TokenSource, BuildError> {
+        self.credential.check()?;
+        let tls = Tls::new(self.http.ca_file.clone());
+        let store = match self.store {
+            Some(store) => store,
+            None => Store::open(&StoreUrl::Memory, None).map_err(BuildError::Store)?,
+        };
+        let shared = Shared::start(crate::driver::Parts {
+            profile: self.profile,
+            credential: self.credential,
+            seed: self.seed,
+            label: self.label,
+            policy: self.policy,
+            store,
+            tls,
+            transport: self.http.transport(),
+        })?;
+        Ok(TokenSource { shared })
+    }
+}
+
+/// Why a source cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The credential is incomplete.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// A URL or the TLS set-up cannot be used.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(crate::store::StoreError),
+    /// Neither a token URL nor an issuer is known.
+    #[error("no token URL: set EVERGRANT_TOKEN_URL, a region or an issuer")]
+    NoTokenUrl,
+}
