@@ -189,9 +189,11 @@ impl Provider {
         let path = request.path.as_str();
         let reads = request.method == Method::GET || request.method == Method::HEAD;
         if !reads && request.method != Method::OPTIONS {
-            let id = request.headers.get(EFFECT_HEADER).and_then(|value| value.to_str().ok());
+            let named = request.headers.get(EFFECT_HEADER).and_then(|value| value.to_str().ok());
+            // Two writes without a name are two effects, not one executed twice.
+            let id = named.map_or_else(|| format!("unnamed-{}", self.ledger.api.calls), str::to_owned);
             let body_len = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
-            self.ledger.note_effect(id.unwrap_or("unnamed"), body_len, body_hash(&request.body));
+            self.ledger.note_effect(&id, body_len, body_hash(&request.body));
         }
         if let Some(status) = number(path.strip_prefix("/api/status/")) {
             let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());

@@ -22,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evergrant_core::secret::Secret;
 use evergrant_core::time::{Boot, Now, Server, Span, Wall};
+use http::header::{HOST, HeaderValue};
 use http::{Response, StatusCode, Version};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -260,7 +261,13 @@ async fn serve(
     reset: Arc<AtomicBool>,
     request: http::Request<Incoming>,
 ) -> Result<Response<SimBody>, Reset> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    if let Some(authority) = head.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        // HTTP/2 names the host in its own way (RFC 9113 section 8.3.1).
+        head.headers.insert(HOST, host);
+    }
     let mut request = Request {
         listener,
         method: head.method,

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use evergrant_core::secret::Secret;
 use evergrant_core::time::{Boot, Now, Server, Span};
-use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
+use http::header::{AGE, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
@@ -231,6 +231,9 @@ impl Provider {
         let (mut reply, shown) = match request.listener {
             Listener::Both | Listener::Login if is_token => (self.token_request(request, now), self.clock.read(now)),
             Listener::Both | Listener::Api if request.path.starts_with("/api/") => self.api_request(request, now),
+            Listener::Both | Listener::Login if DISCOVERY_PATHS.contains(&request.path.as_str()) => {
+                (self.discovery(request), self.clock.read(now))
+            }
             Listener::Both | Listener::Login | Listener::Api => (not_found(), self.clock.read(now)),
         };
         if let Answer::Response(response) | Answer::Torn { response, .. } = &mut reply.answer {
@@ -330,6 +333,18 @@ impl Provider {
         generation
     }
 
+    /// The metadata of the authorization server (RFC 8414 section 3.2), under the name it was asked by.
+    fn discovery(&self, request: &Request) -> Reply {
+        let host = request.headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");
+        let body = json!({
+            "issuer": format!("http://{host}"),
+            "token_endpoint": format!("http://{host}{}", self.config.token_path),
+            "grant_types_supported": ["client_credentials", "refresh_token"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        });
+        Reply { delay: Span::ZERO, answer: Answer::Response(shape::json_response(StatusCode::OK, &body)) }
+    }
+
     /// Writes `Date`, and what a cache in between adds to it.
     fn write_date(&self, response: &mut Response<Payload>, shown: Server) {
         match self.config.date {
@@ -353,6 +368,8 @@ impl Provider {
         }
     }
 }
+
+const DISCOVERY_PATHS: [&str; 2] = ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];
 
 fn not_found() -> Reply {
     let response = shape::json_response(StatusCode::NOT_FOUND, &json!({"error": "not_found"}));

@@ -37,6 +37,16 @@ fn a_refused_write_executes_nothing() {
 }
 
 #[test]
+fn writes_without_a_name_are_no_duplicates() {
+    let (mut stage, token) = stage();
+    let request = Request::new(Method::DELETE, "/api/v2/orders/1").bearer(&token);
+    stage.answer(&request);
+    stage.answer(&request);
+    let ledger = stage.provider.ledger();
+    assert_eq!((ledger.effects.len(), ledger.duplicated_effects()), (2, 0));
+}
+
+#[test]
 fn a_truncated_body_has_another_hash() {
     assert_eq!(body_hash(b""), "cbf29ce484222325");
     assert_eq!(body_hash(b"a"), "af63dc4c8601ec8c");

@@ -163,6 +163,29 @@ fn an_early_refusal_answers_before_the_body_has_come() {
 }
 
 #[test]
+fn a_write_whose_body_breaks_off_executes_nothing() {
+    let server = server();
+    let token = mint(&server);
+    let calls_before = server.handle().ledger().api.calls;
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    let head = format!("POST /api/x HTTP/1.1\r\nHost: sim\r\nAuthorization: Bearer {token}\r\nContent-Length: 10");
+    write!(stream, "{head}\r\n\r\nhalf").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    // The server closes once it has seen the end, with or without an answer.
+    let _ended = stream.read_to_end(&mut answer);
+    let ledger = server.handle().ledger();
+    assert_eq!((ledger.api.calls, ledger.effects.len()), (calls_before, 0));
+}
+
+#[test]
+fn discovery_names_the_token_endpoint_by_the_host_that_was_asked() {
+    let server = server();
+    let (answer, _) = exchange(server.addr(), "GET /.well-known/openid-configuration HTTP/1.1", "");
+    assert!(answer.contains(r#""token_endpoint":"http://sim/oauth/token""#), "{answer}");
+}
+
+#[test]
 fn split_listeners_serve_their_part_only() {
     let server = SimServer::start_split(ProviderConfig::genesys()).unwrap();
     let token = mint(&server);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Delay;
+use crate::config::{Delay, ExpiresIn, LimitAnswer, MintLimit};
 use crate::faults::{ApiFault, ApiRule, Chance, TokenFault, TokenRule};
 use crate::stage::{Stage, json};
 
@@ -225,6 +225,50 @@ fn every_answer_carries_the_date_of_the_clock_that_gave_it() {
     assert_eq!(date(&stage.answer(&Request::get("/"))), "Wed, 21 Oct 2026 07:28:11 GMT");
     stage.apply(Event::StepServer(Span::from_secs(-60)));
     assert_eq!(date(&stage.answer(&get("0"))), "Wed, 21 Oct 2026 07:27:11 GMT");
+}
+
+#[test]
+fn each_event_changes_what_it_names() {
+    let config = || ProviderConfig::rfc().with_lifetime(Span::from_secs(60)).with_nodes(2);
+    let mut stage = Stage::new(config());
+    let token = stage.mint();
+    stage.apply(Event::StepNode(1, Span::from_secs(60)));
+    assert_eq!([0, 1].map(|node| stage.call_at(&token, node)), [200, 401]);
+
+    let mut stage = Stage::new(config());
+    let before = stage.provider.issuer_clock(stage.now);
+    stage.apply(Event::SetDrift(10_000));
+    stage.pass_ms(10_000);
+    assert_eq!(stage.provider.issuer_clock(stage.now) - before, Span::from_millis(10_100));
+
+    let mut stage = Stage::new(config());
+    stage.apply(Event::RevokeRefreshTokens);
+    assert_eq!(stage.refresh(crate::config::REFRESH_TOKEN).0, 400);
+
+    let mut stage = Stage::new(config());
+    stage.apply(Event::SetPropagation(Delay::fixed(Span::from_secs(2))));
+    let token = stage.mint();
+    assert_eq!(stage.call(&token), 401);
+    stage.pass_ms(2_000);
+    assert_eq!(stage.call(&token), 200);
+
+    let mut stage = Stage::new(config());
+    stage.apply(Event::SetRevokeOld(true));
+    let old = stage.mint();
+    stage.mint();
+    assert_eq!(stage.call(&old), 401);
+
+    let mut stage = Stage::new(config());
+    let limit = MintLimit { count: 1, window: Span::from_secs(9), answer: LimitAnswer::BadRequest };
+    stage.apply(Event::SetMintLimit(Some(limit)));
+    stage.apply(Event::OutsideMints(1));
+    assert_eq!(stage.ask(&[("grant_type", "client_credentials")]).0, 400, "others use up the limit as well");
+
+    let mut stage = Stage::new(config());
+    stage.apply(Event::SetExpiresIn(ExpiresIn::Says(-1)));
+    stage.apply(Event::token(TokenFault::Reset));
+    stage.apply(Event::ClearTokenFaults);
+    assert_eq!(stage.ask(&[("grant_type", "client_credentials")]).1["expires_in"], -1);
 }
 
 #[test]
