@@ -22,6 +22,7 @@ mod probe;
 mod target;
 mod token_endpoint;
 
+use std::fmt;
 use std::time::Duration;
 
 use evergrant_core::time::{Server, Span};
@@ -67,7 +68,7 @@ pub enum TransportError {
 }
 
 /// What the head of an answer tells about it and about the sender's clock.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AnswerHead {
     /// The HTTP status.
     pub status: u16,
@@ -91,6 +92,17 @@ impl AnswerHead {
     }
 }
 
+impl fmt::Debug for AnswerHead {
+    /// Without the values of the fields: a cookie is a secret too.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerHead")
+            .field("status", &self.status)
+            .field("date", &self.date)
+            .field("age", &self.age)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A client for one target, with everything off that would act on its own, and at most `idle` connections kept.
 fn client(target: &Target, tls: &Tls, options: TransportOptions, idle: usize) -> Result<Client, TransportError> {
     let mut builder = Client::builder()
@@ -99,7 +111,8 @@ fn client(target: &Target, tls: &Tls, options: TransportOptions, idle: usize) ->
         .retry(reqwest::retry::never())
         .referer(false)
         .pool_max_idle_per_host(idle)
-        .connect_timeout(connect_timeout(options.timeout));
+        // Shorter than the whole, so that a server which cannot be reached is told from one that does not answer.
+        .connect_timeout(options.timeout / 2);
     // A TLS set-up reads the host's certificates; plain loopback will never ask for one.
     let tls_config = if target.is_loopback() && !target.is_tls() {
         Tls::untrusting_config()?
@@ -111,11 +124,6 @@ fn client(target: &Target, tls: &Tls, options: TransportOptions, idle: usize) ->
         builder = builder.no_proxy();
     }
     builder.build().map_err(|error| TransportError::Client(failure::innermost(&error)))
-}
-
-/// Half of the whole, so that a server which cannot be reached is told from one that does not answer.
-fn connect_timeout(timeout: Duration) -> Duration {
-    timeout / 2
 }
 
 /// Reads a body up to `limit` bytes and one more, which tells that there was more.

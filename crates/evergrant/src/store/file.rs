@@ -3,7 +3,8 @@
 //! Two kinds of locks, both on files of their own. The lease `PATH.<credential>.lock` is held through a whole refresh,
 //! including the network, so each credential has one: a slow token endpoint must not stop the others. The write lock
 //! `PATH.lock` is held for the milliseconds in which one process reads the file, changes one entry and replaces it.
-//! Readers need no lock, because the file is only ever replaced.
+//! Readers need no lock, because the file is only ever replaced. Lock files hold no secret and stay behind: removing
+//! one while a process uses it would let two of them in.
 //!
 //! Whatever is found damaged is moved aside under the write lock and after a second look, so that a good file which
 //! another process has just put there is never moved.

@@ -9,7 +9,7 @@
 //! file is opened for writing because some of them lock only then.
 
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,7 +61,12 @@ impl LockFile {
     fn try_acquire(path: &Path) -> Result<Option<Self>, StoreError> {
         let error = |action| move |cause| StoreError::Io { action, path: path.to_owned(), cause };
         let mut file = disk::open_lock(path).map_err(error("open lock file"))?;
-        disk::require_owner_only(path)?;
+        match disk::require_owner_only(path) {
+            Ok(()) => {}
+            // Removed right after it was opened: not ours to hold.
+            Err(StoreError::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(other) => return Err(other),
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),

@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use evergrant_core::time::Span;
 use evergrant_core::wire::{TokenFailure, TokenFailureKind};
 use rustls::CertificateError;
 
@@ -46,9 +47,9 @@ impl ConnectionFailure {
     /// Reads the HTTP client's error for a request to `target` that was given `timeout`.
     pub(super) fn of(error: &reqwest::Error, target: &Target, timeout: Duration) -> Self {
         let (kind, text) = if error.is_connect() {
-            (ConnectionFailureKind::Unreachable, unreachable(error, target, super::connect_timeout(timeout)))
+            (ConnectionFailureKind::Unreachable, unreachable(error, target))
         } else if error.is_timeout() {
-            let text = format!("no answer from {} within {}", target.place(), in_words(timeout));
+            let text = format!("no answer from {} within {}", target.place(), Span::from_duration(timeout));
             (ConnectionFailureKind::TimedOut, text)
         } else {
             let text =
@@ -80,7 +81,7 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     last.replace(['\n', '\r'], " ")
 }
 
-fn unreachable(error: &reqwest::Error, target: &Target, connect_timeout: Duration) -> String {
+fn unreachable(error: &reqwest::Error, target: &Target) -> String {
     let place = target.place();
     if let Some(tls) = find::<rustls::Error>(error) {
         return tls_failure(tls, &place);
@@ -93,11 +94,7 @@ fn unreachable(error: &reqwest::Error, target: &Target, connect_timeout: Duratio
     if chain(error).any(|error| error.downcast_ref::<io::Error>().is_some_and(is_refused)) {
         return format!("connection refused by {place}{proxied}; check the URL and that the server is running");
     }
-    let cause = if error.is_timeout() {
-        format!("no connection within {}", in_words(connect_timeout))
-    } else {
-        innermost(error)
-    };
+    let cause = if error.is_timeout() { "no connection in time".to_owned() } else { innermost(error) };
     format!("{place} is unreachable: {cause}{proxied}; check the URL and the network")
 }
 
@@ -146,10 +143,6 @@ fn proxy_is_configured() -> bool {
     ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-}
-
-fn in_words(duration: Duration) -> String {
-    evergrant_core::time::Span::from_duration(duration).to_string()
 }
 
 const CHAIN_LIMIT: usize = 32;

@@ -83,7 +83,9 @@ pub enum TargetError {
         cause: String,
     },
     /// Secrets would travel in the clear.
-    #[error("the {name} is http://{place}, which would send secrets unprotected; use https:// or allow insecure http")]
+    #[error(
+        "the {name} is http://{place}, which would send secrets unprotected; use https:// or --allow-insecure-http"
+    )]
     InsecureHttp {
         /// What the URL is for.
         name: &'static str,
