@@ -1,21 +1,28 @@
 //! The one TLS client configuration of the library and the gateway.
 //!
 //! The token endpoint and the API are reached with the same trust: the platform's certificate verifier, plus the
-//! certificates of an extra file if one is named. A host without any certificate store (a slim container) would fail
+//! certificates of an extra file if one is named; a server may present one of these as its own. A host without any certificate store (a slim container) would fail
 //! here before the first byte; then the bundled Mozilla roots stand in. The cryptography provider is passed
 //! explicitly, because two of them in one dependency tree make the process-wide default panic at run time.
 //!
 //! The configuration is built at first use: a gateway whose servers are all on plain loopback never reads a
 //! certificate store.
 
+mod self_signed;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
+
+use self_signed::AcceptsItself;
+pub(crate) use self_signed::is_marked_as_authority;
 
 /// Builds the TLS client configuration once, at first use, and shares it.
 #[derive(Debug, Default)]
@@ -83,27 +90,38 @@ impl TlsError {
 
 fn build(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let extra = ca_file.map(read_ca_file).transpose()?.unwrap_or_default();
-    let builder = builder()?;
-    match platform_verifier(&extra) {
-        Ok(verifier) => {
-            Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
-        }
+    let verifier = build_verifier(extra, provider())?;
+    Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+fn build_verifier(
+    extra: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let inner: Arc<dyn ServerCertVerifier> = match platform_verifier(&extra, &provider) {
+        Ok(verifier) => Arc::new(verifier),
         Err(error) => {
             tracing::warn!(%error, "no platform certificate store, using the bundled Mozilla roots");
-            Ok(builder.with_root_certificates(bundled_roots(extra)?).with_no_client_auth())
+            WebPkiServerVerifier::builder_with_provider(Arc::new(bundled_roots(&extra)?), provider)
+                .build()
+                .map_err(|error| rustls::Error::General(error.to_string()))?
         }
-    }
+    };
+    Ok(if extra.is_empty() { inner } else { Arc::new(AcceptsItself { inner, given: extra }) })
 }
 
 /// The platform's verifier with the extra certificates added.
 ///
 /// It is made without them first: with them it would not say that the platform itself has none.
-fn platform_verifier(extra: &[CertificateDer<'static>]) -> Result<Verifier, rustls::Error> {
-    let verifier = Verifier::new(provider())?;
+fn platform_verifier(
+    extra: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Verifier, rustls::Error> {
+    let verifier = Verifier::new(Arc::clone(provider))?;
     if extra.is_empty() {
         return Ok(verifier);
     }
-    Verifier::new_with_extra_roots(extra.iter().cloned(), provider())
+    Verifier::new_with_extra_roots(extra.iter().cloned(), Arc::clone(provider))
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -130,11 +148,11 @@ fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(certificates)
 }
 
-fn bundled_roots(extra: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
+fn bundled_roots(extra: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
     for certificate in extra {
-        roots.add(certificate)?;
+        roots.add(certificate.clone())?;
     }
     Ok(roots)
 }
@@ -185,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_bundled_roots_stand_in_for_a_missing_store() {
-        assert!(bundled_roots(Vec::new()).unwrap().len() > 100);
+        assert!(bundled_roots(&[]).unwrap().len() > 100);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use evergrant_core::wire::{TokenFailure, TokenFailureKind};
 use rustls::CertificateError;
 
 use super::Target;
+use crate::tls;
 
 /// A request that got no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,6 +104,11 @@ fn is_refused(error: &io::Error) -> bool {
 }
 
 fn tls_failure(error: &rustls::Error, place: &str) -> String {
+    if tls::is_marked_as_authority(error) {
+        return format!(
+            "TLS with {place} failed: its certificate is self-signed; if it is right, name it as the CA file"
+        );
+    }
     let remedy = if let rustls::Error::InvalidCertificate(cause) = error {
         certificate_remedy(cause)
     } else if matches!(error, rustls::Error::InvalidMessage(_)) {
