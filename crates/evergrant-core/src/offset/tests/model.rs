@@ -59,6 +59,8 @@ fn compare(trips: Vec<Trip>, keeps_all: bool) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn few_samples_give_the_very_same_interval(trips in prop::collection::vec(any_trip(), 1..=16)) {
         compare(trips, true)?;
