@@ -30,13 +30,15 @@
 mod edge;
 mod estimator;
 mod evidence;
+mod reading;
 mod sample;
 mod track;
 
 pub use edge::aim_at_edge;
 pub use estimator::Estimator;
+pub use reading::{ClockEvent, OffsetState, Reading};
 pub use sample::{Assumptions, Sample, Source};
-pub use track::{ClockEvent, OffsetState, Reading, Track};
+pub use track::Track;
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::reading::{ClockEvent, Reading};
 use super::sample::{Assumptions, Sample, Source};
-use super::track::{ClockEvent, Reading, Track};
+use super::track::Track;
 use crate::time::{Boot, Now, Span};
 
 /// What is known about the clocks of one provider.

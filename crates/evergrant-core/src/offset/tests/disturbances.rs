@@ -305,3 +305,67 @@ fn sources_are_kept_apart_and_the_best_is_shown() {
     ms.pass(Span::from_secs(700));
     assert_eq!(estimator.best(ms.now()), None);
 }
+
+const EXACT: Assumptions =
+    Assumptions { drift_ppm: 0, node_spread: Span::ZERO, date_lag: Span::ZERO, ttl: Span::from_secs(600) };
+
+/// A sample that claims exactly this interval, in milliseconds, at this second.
+fn claim(at_secs: i64, lo_ms: i64, hi_ms: i64) -> Sample {
+    let at = Boot::from_secs(at_secs);
+    let server = (at + Offset::from_nanos(0)) + Span::from_millis(lo_ms);
+    Sample { sent: at, received: at, server, resolution: Span::from_millis(hi_ms - lo_ms), bounds_above: true }
+}
+
+fn feed(assumptions: Assumptions, samples: &[Sample]) -> (Option<(i64, i64)>, Option<ClockEvent>) {
+    let mut track = Track::new(Source::ApiDate, assumptions);
+    let now = samples.iter().map(|sample| sample.received).max().unwrap();
+    let event = samples.iter().filter_map(|sample| track.handle_sample(*sample, now)).last();
+    let millis = |offset: Offset| (offset - Offset::from_nanos(0)).as_millis();
+    (track.reading(now).interval.map(|interval| (millis(interval.lo), millis(interval.hi))), event)
+}
+
+#[test]
+fn a_sample_that_fits_both_sides_proves_neither() {
+    let samples = [claim(1, 0, 1_000), claim(2, 3_000, 5_000), claim(3, 900, 4_000)];
+    assert_eq!(feed(EXACT, &samples), (Some((0, 5_000)), None));
+}
+
+#[test]
+fn every_side_of_a_larger_quarrel_stays_in_the_hull() {
+    let samples = [claim(1, 0, 1_000), claim(2, 30_000, 31_000), claim(3, -9_000, -8_000)];
+    assert_eq!(feed(EXACT, &samples), (Some((-9_000, 31_000)), None));
+}
+
+#[test]
+fn a_late_answer_ages_like_the_others() {
+    let drifting = Assumptions { drift_ppm: 1_000, ..EXACT };
+    let youngest = Sample { bounds_above: false, ..claim(100, -5_000, 0) };
+    let (interval, _) = feed(drifting, &[youngest, claim(50, 0, 1_000)]);
+    let (lo, hi) = interval.unwrap();
+    assert!(lo <= -50 && hi >= 1_050, "{lo} {hi}");
+}
+
+#[test]
+fn a_frozen_date_never_passes_for_a_backward_step() {
+    // Narrow evidence, and a date first seen at the end of its second: it contradicts long before it is found out.
+    let mut track = Track::new(Source::ApiDate, EXACT);
+    let mut world = World::new(0);
+    for _ in 0..30 {
+        let sample = world.ask(after(1_578), &EXACT);
+        assert_eq!(track.handle_sample(sample, world.boot), None);
+    }
+    let into_second = (world.boot + world.theta).as_nanos().rem_euclid(SECOND.as_nanos());
+    world.pass(Span::from_millis(2_900) - Span::from_nanos(into_second));
+    let frozen = world.ask(after(0), &EXACT);
+    let mut events: Vec<_> = track.handle_sample(frozen, world.boot).into_iter().collect();
+    world.step(Span::from_secs(-60));
+    let mut was_disturbed_early = false;
+    for _ in 0..100 {
+        let sample = Sample { server: frozen.server, ..world.ask(after(20), &EXACT) };
+        events.extend(track.handle_sample(sample, world.boot));
+        was_disturbed_early |= events.is_empty() && track.reading(world.boot).state == OffsetState::Disturbed;
+    }
+    assert!(was_disturbed_early);
+    assert_eq!(events, [ClockEvent::FrozenDate { source: Source::ApiDate }]);
+    assert_eq!(track.reading(world.boot).epoch, 0);
+}
