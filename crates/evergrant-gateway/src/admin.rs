@@ -1,0 +1,133 @@
+//! Status and metrics, on a listener of their own.
+//!
+//! GET only, and nothing here changes anything. `/healthz` says that the process lives, `/readyz` that a usable token
+//! is held; both are for machines that probe by address, so they skip the `Host` and page checks that protect
+//! `/status` and `/metrics`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use evergrant::SourceStatus;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+
+use crate::gate::Gate;
+use crate::metrics::Snapshot;
+use crate::problem::Problem;
+use crate::proxy::Shared;
+
+/// What the admin listener shows.
+pub(crate) struct Admin {
+    shared: Arc<Shared>,
+    gate: Gate,
+    registry: Registry,
+    listen: String,
+}
+
+impl Admin {
+    pub(crate) fn new(shared: Arc<Shared>, gate: Gate, listen: String) -> Self {
+        let mut registry = Registry::with_prefix("evergrant_gateway");
+        registry.register_collector(Box::new(Arc::clone(&shared.metrics)));
+        Self { shared, gate, registry, listen }
+    }
+
+    /// Answers one request.
+    pub(crate) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        let open = matches!(path, "/healthz" | "/readyz");
+        if let Err(problem) = self.gate.check(request)
+            && !open
+        {
+            return problem.into_response(Full::new);
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response =
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "read only", "this listener answers GET only")
+                    .into_response(Full::new);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => self.ready(),
+            "/status" => self.status(),
+            "/metrics" => self.metrics(),
+            "/" => text(StatusCode::OK, "evergrant gateway: /status /metrics /healthz /readyz\n"),
+            _ => Problem::new(StatusCode::NOT_FOUND, "not found", "see / for what is here").into_response(Full::new),
+        }
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        if !self.shared.control.is_serving() {
+            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        } else if self.shared.source.is_ready() {
+            text(StatusCode::OK, "ready\n")
+        } else {
+            text(StatusCode::SERVICE_UNAVAILABLE, "no usable token\n")
+        }
+    }
+
+    fn status(&self) -> Response<Full<Bytes>> {
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION"),
+            ready: self.shared.source.is_ready(),
+            draining: !self.shared.control.is_serving(),
+            gateway: GatewayStatus {
+                listen: &self.listen,
+                upstream: self.shared.config.upstream.to_string(),
+                counts: self.shared.metrics.snapshot(),
+            },
+            source: self.shared.source.status(),
+        };
+        match serde_json::to_vec(&status) {
+            Ok(json) => with_type(StatusCode::OK, "application/json", json.into()),
+            Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "status unavailable", error.to_string())
+                .into_response(Full::new),
+        }
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let mut out = String::new();
+        match prometheus_client::encoding::text::encode(&mut out, &self.registry) {
+            Ok(()) => with_type(StatusCode::OK, OPENMETRICS, out.into()),
+            Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics unavailable", error.to_string())
+                .into_response(Full::new),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    version: &'static str,
+    ready: bool,
+    draining: bool,
+    gateway: GatewayStatus<'a>,
+    /// The credential's fields stand beside the gateway's, `clock` among them.
+    #[serde(flatten)]
+    source: SourceStatus,
+}
+
+#[derive(Serialize)]
+struct GatewayStatus<'a> {
+    listen: &'a str,
+    upstream: String,
+    #[serde(flatten)]
+    counts: Snapshot,
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    with_type(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,214 @@
+//! Which requests are refused before anything else looks at them.
+//!
+//! A gateway on loopback is reachable by every web page that the user opens: through a form, through `fetch`, and
+//! through a name that resolves to 127.0.0.1 after the page was loaded. So the `Host` must be one of ours, and a
+//! request that a page sent (an `Origin` that is not listed, a `Sec-Fetch-Site` other than `none` or `same-origin`) is
+//! refused. Requests whose framing or target could be read in two ways are refused as well: what the upstream gets must
+//! be what was judged here (RFC 9112 sections 3.2 and 11.2).
+
+use std::net::SocketAddr;
+
+use http::header::{HOST, ORIGIN, TRANSFER_ENCODING};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
+
+use crate::config::GatewayConfig;
+use crate::problem::Problem;
+
+/// The checks that one listener makes on every request.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    hosts: Vec<String>,
+    any_port_hosts: Vec<String>,
+    origins: Vec<String>,
+    fields: usize,
+}
+
+impl Gate {
+    /// The gate of the listener that is bound to `local`.
+    pub(crate) fn new(local: SocketAddr, config: &GatewayConfig) -> Self {
+        let port = local.port();
+        let mut hosts = vec![format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}")];
+        if !local.ip().is_unspecified() && !local.ip().is_loopback() {
+            hosts.push(local.to_string());
+        }
+        if port == 80 {
+            let bare: Vec<String> = hosts.iter().map(|host| host.trim_end_matches(":80").to_owned()).collect();
+            hosts.extend(bare);
+        }
+        let (with_port, any_port) = config.allowed_hosts.iter().cloned().partition::<Vec<_>, _>(|host| has_port(host));
+        hosts.extend(with_port);
+        let origins = config.allowed_origins.clone();
+        Self { hosts, any_port_hosts: any_port, origins, fields: config.limits.head_fields }
+    }
+
+    /// Lets a request pass, or says why not.
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+        if request.headers().len() > self.fields {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(Problem::new(status, "too many header fields", format!("at most {} fields", self.fields)));
+        }
+        self.check_target(request)?;
+        self.check_sender(request.headers())?;
+        check_framing(request.headers(), request.version())
+    }
+
+    /// Is the request meant for this gateway?
+    fn check_target<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+        if request.method() == Method::CONNECT {
+            let detail = "the gateway is no forward proxy";
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is refused", detail));
+        }
+        let mut fields = request.headers().get_all(HOST).iter();
+        let host = fields.next().map(HeaderValue::as_bytes);
+        if fields.next().is_some() {
+            return Err(bad_request("more than one Host field"));
+        }
+        let authority = request.uri().authority().map(Authority::as_str);
+        if let (Some(authority), Some(host)) = (authority, host)
+            && !host.eq_ignore_ascii_case(authority.as_bytes())
+        {
+            return Err(bad_request("Host and the request target name different hosts"));
+        }
+        if request.uri().scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+            return Err(bad_request("request target has an unknown scheme"));
+        }
+        match authority.map(str::as_bytes).or(host) {
+            None | Some(b"") => Err(bad_request("no Host field")),
+            Some(name) if self.is_own(name) => Ok(()),
+            Some(_) => Err(Problem::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "foreign host name",
+                "the Host of this request is not one of this gateway's; add it to the allowed hosts if it should be",
+            )),
+        }
+    }
+
+    fn is_own(&self, name: &[u8]) -> bool {
+        self.hosts.iter().any(|host| host.as_bytes().eq_ignore_ascii_case(name))
+            || self.any_port_hosts.iter().any(|host| without_port(name).eq_ignore_ascii_case(host.as_bytes()))
+    }
+
+    /// Was the request sent by a program, or by a page that may?
+    fn check_sender(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if let Some(origin) = headers.get(ORIGIN) {
+            let listed = self.origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes()));
+            return if listed { Ok(()) } else { Err(from_a_page()) };
+        }
+        match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
+            None | Some(b"none" | b"same-origin") => Ok(()),
+            Some(_) => Err(from_a_page()),
+        }
+    }
+}
+
+/// Can the length of the body be read in one way only?
+fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Problem> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if chunked && codings.next().is_none() && version == Version::HTTP_11 {
+        return Ok(());
+    }
+    let mut problem = bad_request("the only transfer coding accepted is `chunked`, once");
+    problem.closes = true;
+    Err(problem)
+}
+
+pub(crate) fn bad_request(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed request", detail)
+}
+
+fn from_a_page() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "request of a web page",
+        "web pages may not call this gateway unless their origin is allowed",
+    )
+}
+
+fn has_port(host: &str) -> bool {
+    without_port(host.as_bytes()).len() != host.len()
+}
+
+/// A host name or address without the `:port` after it.
+fn without_port(host: &[u8]) -> &[u8] {
+    match host.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if host[colon + 1..].iter().all(u8::is_ascii_digit) && !host[..colon].ends_with(b":") => {
+            &host[..colon]
+        }
+        Some(_) | None => host,
+    }
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Upstream;
+
+    fn gate() -> Gate {
+        let mut config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
+        config.allowed_hosts = vec!["gateway.internal".into(), "other.internal:81".into()];
+        config.allowed_origins = vec!["https://app.example".into()];
+        Gate::new("127.0.0.1:7070".parse().unwrap(), &config)
+    }
+
+    fn refusal(target: &str, fields: &[(&str, &str)]) -> Option<u16> {
+        let mut request = Request::builder().uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        gate().check(&request.body(()).unwrap()).err().map(|problem| problem.status.as_u16())
+    }
+
+    #[test]
+    fn own_names_pass_and_foreign_names_do_not() {
+        let own = ["127.0.0.1:7070", "LocalHost:7070", "[::1]:7070", "gateway.internal", "gateway.internal:9"];
+        for host in own.into_iter().chain(["other.internal:81"]) {
+            assert_eq!(refusal("/x", &[("host", host)]), None, "{host}");
+        }
+        for host in
+            ["127.0.0.1", "127.0.0.1:7071", "evil.example:7070", "other.internal", "[::1]", "gateway.internal.evil"]
+        {
+            assert_eq!(refusal("/x", &[("host", host)]), Some(421), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_missing_empty_or_doubled_host_is_a_bad_request() {
+        assert_eq!(refusal("/x", &[]), Some(400));
+        assert_eq!(refusal("/x", &[("host", "")]), Some(400));
+        assert_eq!(refusal("/x", &[("host", "localhost:7070"), ("host", "localhost:7070")]), Some(400));
+    }
+
+    #[test]
+    fn an_absolute_target_must_name_the_gateway_twice() {
+        let own = ("host", "localhost:7070");
+        assert_eq!(refusal("http://localhost:7070/x", &[own]), None);
+        assert_eq!(refusal("http://evil.example/x", &[("host", "evil.example")]), Some(421));
+        assert_eq!(refusal("http://evil.example/x", &[own]), Some(400));
+        assert_eq!(refusal("ftp://localhost:7070/x", &[own]), Some(400));
+    }
+
+    #[test]
+    fn web_pages_are_refused_unless_listed() {
+        let own = ("host", "localhost:7070");
+        assert_eq!(refusal("/", &[own, ("origin", "https://evil.example")]), Some(403));
+        assert_eq!(refusal("/", &[own, ("origin", "null")]), Some(403));
+        assert_eq!(refusal("/", &[own, ("sec-fetch-site", "cross-site")]), Some(403));
+        assert_eq!(refusal("/", &[own, ("sec-fetch-site", "same-site")]), Some(403));
+        assert_eq!(refusal("/", &[own, ("sec-fetch-site", "none")]), None);
+        let listed = [own, ("origin", "https://app.example"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(refusal("/", &listed), None);
+    }
+
+    #[test]
+    fn other_transfer_codings_are_refused() {
+        let own = ("host", "localhost:7070");
+        assert_eq!(refusal("/", &[own, ("transfer-encoding", "Chunked")]), None);
+        assert_eq!(refusal("/", &[own, ("transfer-encoding", "gzip, chunked")]), Some(400));
+        assert_eq!(refusal("/", &[own, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]), Some(400));
+    }
+}

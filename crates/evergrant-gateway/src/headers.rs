@@ -1,0 +1,182 @@
+//! Which header fields cross the gateway, and what they become.
+//!
+//! A proxy removes the fields that speak about one connection, those named by `Connection` included (RFC 9110 section
+//! 7.6.1), and sets `Host` from its configuration. Everything else passes unchanged: the gateway adds a token to a
+//! request and, at most, a verdict to an answer. HTTP/2 lets a caller split `Cookie` into crumbs; an HTTP/1.1 server
+//! expects one field, so they are joined (RFC 9113 section 8.2.3).
+//!
+//! A caller's own `Authorization` wins over ours. An empty one is a client library's way to send none: absent, blank,
+//! or `Bearer` without credentials. Two of them are refused, because it is not ours to choose.
+
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, EXPECT, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+/// The field that tells a caller why its 401 is a 401.
+pub(crate) const VERDICT: HeaderName = HeaderName::from_static("evergrant-verdict");
+/// The field that makes a POST repeatable (draft-ietf-httpapi-idempotency-key-header).
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// What the `Authorization` of a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallerAuth {
+    /// None, or an empty one: the gateway's token goes in.
+    Absent,
+    /// The caller's own: it passes unchanged and no token logic looks at the answer.
+    Own,
+    /// More than one field.
+    Doubled,
+}
+
+impl CallerAuth {
+    /// Reads the `Authorization` of a request head.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut fields = headers.get_all(AUTHORIZATION).iter();
+        let Some(first) = fields.next() else { return Self::Absent };
+        if fields.next().is_some() {
+            return Self::Doubled;
+        }
+        let text = first.as_bytes().trim_ascii();
+        if text.is_empty() || text.eq_ignore_ascii_case(b"bearer") { Self::Absent } else { Self::Own }
+    }
+}
+
+/// Makes a caller's head fit to be sent on.
+pub(crate) fn clean_request(headers: &mut HeaderMap, version: Version) {
+    let trailers_welcome = contains_token(headers, &TE, b"trailers");
+    remove_hop_by_hop(headers);
+    // The gateway reads the body at once, so the caller was told to continue already (RFC 9110 section 10.1.1).
+    headers.remove(EXPECT);
+    headers.remove(PROXY_AUTHORIZATION);
+    headers.remove(HTTP2_SETTINGS);
+    if trailers_welcome {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
+}
+
+/// Makes an upstream's head fit to be handed to the caller.
+pub(crate) fn clean_response(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+}
+
+/// The protocol that a request asks to change to, if it may: `Upgrade` named by `Connection`, and not `h2c`, which
+/// concerns one connection only.
+pub(crate) fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let wanted = headers.get(UPGRADE)?;
+    let allowed = contains_token(headers, &CONNECTION, b"upgrade") && !wanted.as_bytes().eq_ignore_ascii_case(b"h2c");
+    allowed.then(|| wanted.clone())
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    headers.remove(TE);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(UPGRADE);
+}
+
+/// The fields that `Connection` declares to concern this connection only.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    tokens(headers, &CONNECTION)
+        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .collect()
+}
+
+fn contains_token(headers: &HeaderMap, name: &HeaderName, wanted: &[u8]) -> bool {
+    tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
+}
+
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.is_empty())
+}
+
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(COOKIE).iter();
+    let (Some(_), Some(_)) = (crumbs.next(), crumbs.next()) else { return };
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(mut joined) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice())) {
+        joined.set_sensitive(true);
+        headers.insert(COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn an_empty_authorization_is_absent() {
+        for value in ["", " ", "Bearer", "bearer ", " BEARER\t"] {
+            assert_eq!(CallerAuth::of(&map(&[("authorization", value)])), CallerAuth::Absent, "{value:?}");
+        }
+        assert_eq!(CallerAuth::of(&HeaderMap::new()), CallerAuth::Absent);
+        assert_eq!(CallerAuth::of(&map(&[("authorization", "Bearer x")])), CallerAuth::Own);
+        assert_eq!(CallerAuth::of(&map(&[("authorization", "Basic")])), CallerAuth::Own);
+        let doubled = map(&[("authorization", ""), ("authorization", "Bearer x")]);
+        assert_eq!(CallerAuth::of(&doubled), CallerAuth::Doubled);
+    }
+
+    #[test]
+    fn fields_of_one_connection_stop_here() {
+        let mut headers = map(&[
+            ("connection", "close, X-Private"),
+            ("connection", "x-more"),
+            ("x-private", "1"),
+            ("x-more", "2"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic eDp5"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAA"),
+            ("expect", "100-continue"),
+            ("x-kept", "3"),
+            ("trailer", "x-sum"),
+        ]);
+        clean_request(&mut headers, Version::HTTP_11);
+        assert_eq!(headers, map(&[("x-kept", "3"), ("trailer", "x-sum"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one_field() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3")]);
+        clean_request(&mut headers, Version::HTTP_2);
+        let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+        assert!(!format!("{headers:?}").contains("a=1"));
+    }
+
+    #[test]
+    fn only_a_named_upgrade_is_one() {
+        assert!(wanted_upgrade(&map(&[("upgrade", "websocket")])).is_none());
+        assert!(wanted_upgrade(&map(&[("upgrade", "h2c"), ("connection", "Upgrade, HTTP2-Settings")])).is_none());
+        let websocket = map(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]);
+        assert_eq!(wanted_upgrade(&websocket).unwrap(), "websocket");
+    }
+}

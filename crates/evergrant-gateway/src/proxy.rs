@@ -1,0 +1,378 @@
+//! One request, from the caller's head to the caller's answer.
+//!
+//! Read [`answer`] from top to bottom: refuse what is not for us, take a token, send, and let the library judge the
+//! answer. A refusal of the token is looked into before any byte of it is handed on; the library then says whether the
+//! caller sees it, with its verdict, or whether the request goes out again with another token. Everything else streams
+//! through both ways, and the answer may begin before the request has ended.
+//!
+//! What is replayed and when is the library's rule alone. This module knows what it needs to obey: whether the request
+//! body is whole in its copy, and that no byte of the answer has been handed on. If a replay finds no upstream, the
+//! caller gets the 401 that caused it, unharmed.
+//!
+//! Paths, queries, `Authorization` and `Cookie` are in no log line of this module.
+
+use std::sync::Arc;
+
+use evergrant::clock::boot;
+use evergrant::{Answer, RequestTraits, Ruling, TokenSource};
+use evergrant_core::keeper::AcquireError;
+use evergrant_core::time::{Boot, Span};
+use evergrant_core::verdict::Verdict;
+use http::header::{AUTHORIZATION, CONNECTION, HOST, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+
+use crate::body::{CallerBody, Peeked};
+use crate::config::GatewayConfig;
+use crate::framing::Framing;
+use crate::gate::{Gate, bad_request};
+use crate::headers::{self, CallerAuth};
+use crate::metrics::Metrics;
+use crate::phase::Control;
+use crate::problem::Problem;
+use crate::tee::{Budget, Outbound, Tee};
+use crate::upgrade::{self, Upgrade};
+use crate::upstream::{Fault, FaultKind, Sender};
+use crate::watched::Open;
+
+/// What all requests of a gateway share.
+pub(crate) struct Shared {
+    pub(crate) config: GatewayConfig,
+    pub(crate) gate: Gate,
+    pub(crate) source: TokenSource,
+    pub(crate) sender: Sender,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) control: Control,
+}
+
+/// Answers one request.
+pub(crate) async fn answer(shared: Arc<Shared>, open: Open, request: Request<Incoming>) -> Response<CallerBody> {
+    let started = boot();
+    let framing = request.headers().get(TRANSFER_ENCODING).map(|_| open.framing());
+    let accepted = match framing {
+        Some(Framing::Conflicting) => Err(bad_request("both Transfer-Encoding and Content-Length")),
+        Some(Framing::Clear | Framing::Unseen) | None => Call::accept(&shared, request),
+    };
+    let result = match accepted {
+        Ok(call) if call.own_authorization => call.pass_through().await,
+        Ok(call) => call.keep_authorized().await,
+        Err(problem) => {
+            shared.metrics.refused.add();
+            Err(problem)
+        }
+    };
+    let mut response = result.unwrap_or_else(|problem| problem.into_response(CallerBody::whole));
+    *response.version_mut() = Version::HTTP_11;
+    if framing.is_some_and(|framing| framing != Framing::Clear) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    shared.metrics.answered(response.status(), (boot() - started).to_duration());
+    response.map(|body| body.holding(open))
+}
+
+/// A request that was let in, and what is needed to send it, once or again.
+struct Call {
+    shared: Arc<Shared>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    /// Did the caller bring an Authorization of its own?
+    own_authorization: bool,
+    upgrade: Option<Upgrade>,
+    /// The caller's body until it is sent for the first time.
+    first: Outbound,
+    copy: BodyCopy,
+}
+
+/// What is left of the request body once it was sent.
+enum BodyCopy {
+    /// There was none.
+    Empty,
+    /// A copy, as far as it got.
+    Tee(Tee),
+    /// Nothing.
+    Unkept,
+}
+
+impl Call {
+    /// Refuses the request, or makes it ready to be sent.
+    fn accept(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Result<Self, Problem> {
+        shared.gate.check(&request)?;
+        let own_authorization = match CallerAuth::of(request.headers()) {
+            CallerAuth::Absent => false,
+            CallerAuth::Own => true,
+            CallerAuth::Doubled => return Err(bad_request("more than one Authorization field")),
+        };
+        let target = shared.config.upstream.target(request.uri().path_and_query());
+        let uri = target.map_err(|_| bad_request("request target cannot be sent on"))?;
+        let upgrade = headers::wanted_upgrade(request.headers())
+            .filter(|_| request.version() == Version::HTTP_11 && request.body().is_end_stream())
+            .map(|protocol| Upgrade::new(protocol, hyper::upgrade::on(&mut request)));
+        let (parts, body) = request.into_parts();
+        let mut headers = parts.headers;
+        headers::clean_request(&mut headers, parts.version);
+        headers.insert(HOST, shared.config.upstream.host_value());
+        if let Some(upgrade) = &upgrade {
+            upgrade.ask(&mut headers);
+        }
+        let (first, copy) = outbound(shared, body, own_authorization);
+        let shared = Arc::clone(shared);
+        Ok(Self { shared, method: parts.method, uri, headers, own_authorization, upgrade, first, copy })
+    }
+
+    /// Sends the request with the caller's own Authorization; a refusal of it is explained and changes nothing.
+    async fn pass_through(mut self) -> Result<Response<CallerBody>, Problem> {
+        self.shared.metrics.own_authorization.add();
+        let response = self.send_first(None).await.map_err(|fault| self.no_answer(&fault))?;
+        if !is_refusal(response.status()) {
+            return self.hand_on(response);
+        }
+        let received = boot();
+        let refusal = self.look_into(response).await;
+        let exchange = self.shared.source.exchange(self.traits());
+        let verdict = exchange.judge_foreign(&self.as_answer(&refusal, received));
+        Ok(self.show(refusal, verdict.as_ref()))
+    }
+
+    /// Sends the request with a good token, again with another one where that is safe and useful.
+    async fn keep_authorized(mut self) -> Result<Response<CallerBody>, Problem> {
+        let mut exchange = self.shared.source.exchange(self.traits());
+        let mut token = exchange.begin().await.map_err(|error| self.no_token(&error, None))?;
+        let mut sent = self.send_first(Some(token.authorization())).await;
+        let mut refusal: Option<Refusal> = None;
+        loop {
+            let response = match (sent, refusal) {
+                (Ok(response), _) => response,
+                (Err(fault), None) => return Err(self.no_answer(&fault)),
+                (Err(fault), Some(refusal)) => {
+                    tracing::debug!(kind = %fault.kind(), "replay got no answer, the refusal before it is handed on");
+                    return Ok(self.show(refusal, None));
+                }
+            };
+            let received = boot();
+            if !is_refusal(response.status()) {
+                exchange.judge(self.head_as_answer(&response, received)).await;
+                return self.hand_on(response);
+            }
+            let seen = self.look_into(response).await;
+            match exchange.judge(self.as_answer(&seen, received)).await {
+                Ruling::Pass(verdict) => return Ok(self.show(seen, verdict.as_deref())),
+                Ruling::NoToken(error, verdict) => return Err(self.no_token(&error, Some(&verdict))),
+                Ruling::Replay(next) => token = next,
+            }
+            self.shared.metrics.replays.add();
+            refusal = Some(seen);
+            sent = self.send_again(Some(token.authorization())).await;
+        }
+    }
+
+    fn traits(&self) -> RequestTraits {
+        RequestTraits {
+            method: self.method.clone(),
+            has_idempotency_key: self.headers.contains_key(headers::IDEMPOTENCY_KEY),
+            is_body_kept: !matches!(self.copy, BodyCopy::Unkept),
+            deadline: Some(boot() + Span::from_duration(self.shared.config.timeouts.token_wait)),
+        }
+    }
+
+    /// What the library needs to know of an answer that is not looked into.
+    fn head_as_answer<'a>(&'a self, response: &'a Response<Incoming>, received: Boot) -> Answer<'a> {
+        Answer {
+            status: response.status(),
+            headers: response.headers(),
+            body_prefix: &[],
+            received,
+            host: self.shared.config.upstream.host(),
+            path: self.path(),
+            can_send_again: false,
+        }
+    }
+
+    /// What the library needs to know of a refusal.
+    fn as_answer<'a>(&'a self, refusal: &'a Refusal, received: Boot) -> Answer<'a> {
+        Answer {
+            status: refusal.head.status,
+            headers: &refusal.head.headers,
+            body_prefix: refusal.body.prefix(),
+            received,
+            host: self.shared.config.upstream.host(),
+            path: self.path(),
+            can_send_again: refusal.can_send_again,
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.uri.path_and_query().map_or("/", PathAndQuery::as_str)
+    }
+
+    /// Sends the request with the body as it arrives.
+    async fn send_first(&mut self, token: Option<&HeaderValue>) -> Result<Response<Incoming>, Fault> {
+        let first = std::mem::replace(&mut self.first, Outbound::Empty);
+        self.send(first, token).await
+    }
+
+    /// Sends the request with the body from its copy. The copy must have settled.
+    async fn send_again(&self, token: Option<&HeaderValue>) -> Result<Response<Incoming>, Fault> {
+        self.send(self.copy.again(), token).await
+    }
+
+    /// Sends the request, and once more if a connection from the pool had died and that can do no harm.
+    async fn send(&self, body: Outbound, token: Option<&HeaderValue>) -> Result<Response<Incoming>, Fault> {
+        let upgrades = self.upgrade.is_some();
+        let fault = match self.shared.sender.send(self.request(body, token), upgrades).await {
+            Ok(response) => return Ok(response),
+            Err(fault) => fault,
+        };
+        let harmless = fault.is_refused_stream() || (fault.is_stale_connection() && self.method.is_idempotent());
+        if !harmless || !self.copy.settle(self.shared.config.timeouts.body_after_401).await {
+            return Err(fault);
+        }
+        self.shared.metrics.reconnects.add();
+        self.shared.sender.send(self.request(self.copy.again(), token), upgrades).await
+    }
+
+    fn request(&self, body: Outbound, token: Option<&HeaderValue>) -> Request<Outbound> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        if let Some(token) = token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        request
+    }
+
+    /// Reads the beginning of a refusal, and the rest of the request body if a replay needs it.
+    async fn look_into(&self, response: Response<Incoming>) -> Refusal {
+        let (head, body) = response.into_parts();
+        let body = Peeked::read(body, REFUSAL_PREFIX, REFUSAL_PATIENCE).await;
+        let is_401 = head.status == StatusCode::UNAUTHORIZED;
+        if is_401 {
+            self.shared.metrics.upstream_401.add();
+        }
+        let can_send_again = is_401 && self.copy.settle(self.shared.config.timeouts.body_after_401).await;
+        Refusal { head, body, can_send_again }
+    }
+
+    /// Hands an answer on as it arrives.
+    fn hand_on(mut self, mut response: Response<Incoming>) -> Result<Response<CallerBody>, Problem> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch_protocols(response);
+        }
+        headers::clean_response(response.headers_mut());
+        // What the upstream has not read of the body goes on being sent; only the copy ends here.
+        self.copy = BodyCopy::Unkept;
+        Ok(response.map(CallerBody::streamed))
+    }
+
+    fn switch_protocols(self, mut response: Response<Incoming>) -> Result<Response<CallerBody>, Problem> {
+        let protocol = response.headers().get(http::header::UPGRADE).cloned();
+        let (Some(upgrade), Some(protocol)) = (self.upgrade, protocol) else {
+            let detail = "the upstream changed the protocol without being asked to";
+            return Err(Problem::new(StatusCode::BAD_GATEWAY, "unexpected upgrade", detail));
+        };
+        let upstream = hyper::upgrade::on(&mut response);
+        headers::clean_response(response.headers_mut());
+        upgrade::name_protocol(response.headers_mut(), protocol);
+        let phases = self.shared.control.watch();
+        upgrade.join(upstream, Arc::clone(&self.shared), phases);
+        Ok(response.map(|_| CallerBody::whole(bytes::Bytes::new())))
+    }
+
+    /// Hands a refusal on with what is known about it.
+    fn show(&self, refusal: Refusal, verdict: Option<&Verdict>) -> Response<CallerBody> {
+        let mut head = refusal.head;
+        headers::clean_response(&mut head.headers);
+        head.headers.remove(headers::VERDICT);
+        if let Some(value) = verdict.and_then(header_value) {
+            head.headers.insert(headers::VERDICT, value);
+        }
+        if head.status == StatusCode::UNAUTHORIZED {
+            self.shared.metrics.visible_401(verdict.map_or("unknown", |verdict| verdict.cause.name()));
+        }
+        Response::from_parts(head, CallerBody::peeked(refusal.body))
+    }
+
+    fn no_answer(&self, fault: &Fault) -> Problem {
+        self.shared.metrics.upstream_faults.add();
+        let kind = fault.kind();
+        let upstream = self.shared.config.upstream.host_port();
+        let detail = format!("connection to upstream {upstream}: {kind} ({})", fault.detail());
+        tracing::debug!(upstream, %kind, "no answer from upstream");
+        match kind {
+            FaultKind::TimedOut => Problem::new(StatusCode::GATEWAY_TIMEOUT, "upstream timed out", detail),
+            FaultKind::Caller => bad_request("the request body broke off"),
+            FaultKind::Refused | FaultKind::Unreachable | FaultKind::Tls | FaultKind::Closed | FaultKind::Invalid => {
+                Problem::new(StatusCode::BAD_GATEWAY, "no answer from upstream", detail)
+            }
+        }
+    }
+
+    fn no_token(&self, error: &AcquireError, verdict: Option<&Verdict>) -> Problem {
+        self.shared.metrics.without_token.add();
+        let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no usable token", error.to_string());
+        problem.retry_after = Some(error.retry_after.map_or(1, |wait| (wait + ALMOST_A_SECOND).as_secs()));
+        problem.verdict = verdict.and_then(header_value);
+        problem
+    }
+}
+
+impl BodyCopy {
+    async fn settle(&self, patience: std::time::Duration) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Tee(tee) => tee.settle(patience).await,
+            Self::Unkept => false,
+        }
+    }
+
+    fn again(&self) -> Outbound {
+        match self {
+            Self::Empty => Outbound::Empty,
+            Self::Tee(tee) => tee.again(),
+            Self::Unkept => unreachable!("a body that was not kept never settles"),
+        }
+    }
+}
+
+/// A refusal that was looked into.
+struct Refusal {
+    head: http::response::Parts,
+    body: Peeked,
+    /// Is the whole request body at hand?
+    can_send_again: bool,
+}
+
+/// The body to send first, and what will be left of it.
+fn outbound(shared: &Shared, body: Incoming, own_authorization: bool) -> (Outbound, BodyCopy) {
+    if body.is_end_stream() {
+        return (Outbound::Empty, BodyCopy::Empty);
+    }
+    let limit = shared.config.limits.replay_body_bytes;
+    if own_authorization || body.size_hint().lower() > limit as u64 {
+        return (Outbound::Plain(body), BodyCopy::Unkept);
+    }
+    let (tee, teed) = Tee::new(body, limit, Arc::clone(&shared.budget));
+    (Outbound::Teed(teed), BodyCopy::Tee(tee))
+}
+
+/// Is this an answer that the library has a verdict on?
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            | StatusCode::TOO_MANY_REQUESTS
+    )
+}
+
+fn header_value(verdict: &Verdict) -> Option<HeaderValue> {
+    HeaderValue::try_from(verdict.header()).ok()
+}
+
+const REFUSAL_PREFIX: usize = 16 << 10;
+const REFUSAL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+const ALMOST_A_SECOND: Span = Span::from_millis(999);

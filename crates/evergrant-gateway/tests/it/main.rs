@@ -1,0 +1,16 @@
+//! The gateway on real sockets: a small upstream, the gateway, and a caller, all on loopback.
+
+#[cfg(test)]
+mod hygiene;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod streaming;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod upgrade;
