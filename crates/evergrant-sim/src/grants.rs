@@ -47,14 +47,17 @@ impl Provider {
             self.ledger.note_token_request(event, false);
             return fault_before(&fault, delay);
         }
-        let (response, outcome, generation) = match self.decide(request, now) {
+        let (mut response, outcome, generation) = match self.decide(request, now) {
             Ok(granted) => {
                 let with_token = fault != Some(TokenFault::MissingToken);
-                let response = self.token_response(&granted, request, with_token, now);
+                let response = self.token_response(&granted, with_token, now);
                 (response, granted.outcome, Some(granted.generation))
             }
             Err(refused) => (shape::token_error(self.config.shape, refused.error), refused.outcome, None),
         };
+        if self.config.shape == Shape::Genesys {
+            shape::set(&mut response, shape::CORRELATION_ID, &self.seed.uuid());
+        }
         let delivered = generation.is_some() && fault.as_ref().is_none_or(TokenFault::delivers);
         self.ledger.note_token_request(TokenEvent { at: now, outcome, fault: fault.clone(), generation }, delivered);
         fault_after(fault.as_ref(), delay, response)
@@ -135,7 +138,9 @@ impl Provider {
             mints.push_back(now);
             return Ok(());
         }
-        let room_at = mints.front().map_or(now, |&oldest| oldest + limit.window);
+        // Mints of others do not ask, so more than the limit may have to leave the window.
+        let last_to_leave = mints.len() - limit.count.max(1).min(mints.len());
+        let room_at = mints.get(last_to_leave).map_or(now, |&mint| mint + limit.window);
         let secs = (room_at - now + Span::from_nanos(999_999_999)).as_secs();
         // A date is whole seconds rounded down, so one more second keeps it from being early.
         let until = self.clock.read(now) + Span::from_secs(secs + 1);
@@ -166,7 +171,7 @@ impl Provider {
         }
     }
 
-    fn token_response(&self, granted: &Granted, request: &Request, with_token: bool, now: Boot) -> Response<Payload> {
+    fn token_response(&self, granted: &Granted, with_token: bool, now: Boot) -> Response<Payload> {
         let Some(token) = self.tokens.token(granted.generation) else {
             return shape::bare(StatusCode::INTERNAL_SERVER_ERROR);
         };
@@ -184,13 +189,7 @@ impl Provider {
         if let Some(scope) = &token.scope {
             body["scope"] = json!(scope);
         }
-        let mut response = shape::json_response(StatusCode::OK, &body);
-        if self.config.shape == Shape::Genesys
-            && let Some(correlation) = request.headers.get(shape::CORRELATION_ID)
-        {
-            response.headers_mut().insert(shape::CORRELATION_ID, correlation.clone());
-        }
-        response
+        shape::json_response(StatusCode::OK, &body)
     }
 }
 

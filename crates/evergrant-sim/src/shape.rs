@@ -115,7 +115,7 @@ fn token_error_parts(shape: Shape, error: TokenError) -> (StatusCode, &'static s
     }
 }
 
-/// The API's 401, or 403 where the RFC shape has no better word.
+/// The API's 401.
 pub(crate) fn refusal(shape: Shape, why: Refusal, correlation: &str) -> Response<Payload> {
     let status = StatusCode::UNAUTHORIZED;
     match shape {
@@ -160,8 +160,8 @@ fn rfc_refusal(why: Refusal) -> (&'static str, Value) {
             r#"Bearer realm="sim", error="invalid_token", error_description="The access token expired""#,
             "The access token expired",
         ),
-        Refusal::IpNotAuthorized
-        | Refusal::UnknownToken
+        Refusal::IpNotAuthorized => (r#"Bearer realm="sim""#, json!({"error": "ip_not_authorized"})),
+        Refusal::UnknownToken
         | Refusal::Propagating
         | Refusal::NotYetValid
         | Refusal::Revoked

@@ -232,10 +232,10 @@ impl Token {
 
     /// What a token answer's `expires_in` says now; `None`: leave it out.
     pub(crate) fn expires_in(&self, says: ExpiresIn, issuer_clock: Server) -> Option<serde_json::Value> {
-        let left = (self.stamp + self.lifetime - issuer_clock).as_secs();
+        let left = (self.stamp + self.lifetime - issuer_clock).as_secs().max(0);
         match says {
             ExpiresIn::Whole => Some(json!(left)),
-            ExpiresIn::MinusOne => Some(json!(left - 1)),
+            ExpiresIn::MinusOne => Some(json!((left - 1).max(0))),
             ExpiresIn::Text => Some(json!(left.to_string())),
             ExpiresIn::Missing => None,
             ExpiresIn::Says(number) => Some(json!(number)),

@@ -81,6 +81,14 @@ fn the_date_obeys_steps_both_ways() {
 }
 
 #[test]
+fn an_absent_date_is_not_filled_in() {
+    let server = server();
+    server.handle().apply(Event::SetDate(crate::config::DateHeader::Absent));
+    let (answer, _) = get(&server, "/api/v2/health/check", "none");
+    assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("date: "), "{answer}");
+}
+
+#[test]
 fn a_reset_is_a_reset() {
     let server = server();
     let handle = server.handle();

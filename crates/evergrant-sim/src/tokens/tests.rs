@@ -147,6 +147,16 @@ fn commands_revoke_all_or_the_oldest() {
 }
 
 #[test]
+fn the_oldest_to_be_revoked_is_one_that_still_lives() {
+    let mut stage = Stage::new(config(10));
+    stage.mint();
+    stage.pass_ms(10_000);
+    let token = stage.mint();
+    stage.apply(Event::RevokeOldest);
+    assert_eq!(stage.call(&token), 401);
+}
+
+#[test]
 fn a_scheduled_part_of_life_revokes() {
     let mut config = config(10);
     config.tokens.revoke_at_permille = Some(300);
