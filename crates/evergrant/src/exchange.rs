@@ -97,6 +97,8 @@ pub struct Exchange {
     shared: Arc<Shared>,
     attempt: Attempt,
     method: Method,
+    /// The generation that the last refusal was about.
+    refused: Option<Generation>,
     counts_as_unrepeatable: bool,
 }
 
@@ -106,7 +108,7 @@ impl Exchange {
         let replay = Replay::of(traits.method.as_str(), traits.has_idempotency_key, traits.is_body_kept);
         let patience = traits.deadline.map_or_else(|| shared.patience(), |deadline| deadline - now);
         let attempt = Attempt::new(replay, now, patience);
-        Self { shared, attempt, method: traits.method, counts_as_unrepeatable: false }
+        Self { shared, attempt, method: traits.method, refused: None, counts_as_unrepeatable: false }
     }
 
     /// The token for the first send.
@@ -140,6 +142,7 @@ impl Exchange {
             self.report_success(&answer);
             return Ruling::Pass(None);
         };
+        self.refused = Some(self.attempt.generation);
         let mut changes = self.shared.changes();
         let attempt = &mut self.attempt;
         let mut step = self.shared.act(|keeper, now| keeper.handle_refusal(attempt, refusal, now));
@@ -153,6 +156,15 @@ impl Exchange {
             let attempt = &mut self.attempt;
             step = self.shared.act(|keeper, now| keeper.handle_attempt(attempt, now));
         }
+    }
+
+    /// The verdict on the last refusal, for a caller whose replay got no answer and who passes that refusal on.
+    #[must_use]
+    pub fn verdict_on_last_refusal(&self) -> Option<Verdict> {
+        let mut attempt = self.attempt.clone();
+        attempt.generation = self.refused?;
+        let refusal = attempt.refusal.clone()?;
+        Some(self.shared.act(|keeper, now| keeper.verdict(&attempt, &refusal, now)))
     }
 
     /// The verdict on a refusal of credentials that the caller brought, or `None` if the answer is no refusal.
