@@ -9,12 +9,13 @@
 //! body is whole in its copy, and that no byte of the answer has been handed on. If a replay finds no upstream, the
 //! caller gets the 401 that caused it, unharmed.
 //!
-//! Paths, queries, `Authorization` and `Cookie` are in no log line of this module.
+//! Queries, `Authorization` and `Cookie` are in no log line; a path is there as its route template only.
 
 use std::sync::Arc;
 
 use evergrant::clock::boot;
 use evergrant::{Answer, RequestTraits, Ruling, TokenSource};
+use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::verdict::Verdict;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
 /// Answers one request.
 pub(crate) async fn answer(shared: Arc<Shared>, open: Open, request: Request<Incoming>) -> Response<CallerBody> {
     let started = boot();
+    let traced = tracing::enabled!(tracing::Level::TRACE)
+        .then(|| Route::new("", request.method().as_str(), request.uri().path()));
     let framing = request.headers().get(TRANSFER_ENCODING).map(|_| open.framing());
     let accepted = match framing {
         Some(Framing::Conflicting) => Err(bad_request("both Transfer-Encoding and Content-Length")),
@@ -68,7 +71,11 @@ pub(crate) async fn answer(shared: Arc<Shared>, open: Open, request: Request<Inc
     if framing.is_some_and(|framing| framing != Framing::Clear) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    shared.metrics.answered(response.status(), (boot() - started).to_duration());
+    let took = boot() - started;
+    shared.metrics.answered(response.status(), took.to_duration());
+    if let Some(route) = traced {
+        tracing::trace!(%route, status = response.status().as_u16(), %took, "request answered");
+    }
     response.map(|body| body.holding(open))
 }
 
@@ -148,7 +155,7 @@ impl Call {
                 (Err(fault), None) => return Err(self.no_answer(&fault)),
                 (Err(fault), Some(refusal)) => {
                     tracing::debug!(kind = %fault.kind(), "replay got no answer, the refusal before it is handed on");
-                    return Ok(self.show(refusal, None));
+                    return Ok(self.show(refusal, exchange.verdict_on_last_refusal().as_ref()));
                 }
             };
             let received = boot();

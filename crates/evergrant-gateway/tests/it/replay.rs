@@ -170,6 +170,7 @@ async fn a_replay_without_an_answer_leaves_the_first_401_to_the_caller() {
     let (response, body) = get(gateway.url("/")).await;
     assert_eq!((response.status(), body.len()), (StatusCode::UNAUTHORIZED, 50_000));
     assert_eq!(response.headers().get("x-kept").unwrap(), "yes");
+    assert!(response.headers().contains_key("evergrant-verdict"));
     upstream.abort();
 }
 
@@ -181,6 +182,8 @@ async fn a_callers_own_authorization_passes_untouched() {
     let request = Request::get(gateway.url("/")).header("authorization", "Basic eDp5").body(full("")).unwrap();
     let (response, _) = fetch(&caller(), request).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let verdict = response.headers().get("evergrant-verdict").unwrap().to_str().unwrap();
+    assert!(verdict.starts_with("caller_token; "), "{verdict}");
     let seen = log.all();
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].headers.get("authorization").unwrap(), "Basic eDp5");
