@@ -17,7 +17,9 @@ fuzz_target!(|input: (&str, &[u8])| {
         assert_eq!(discovery.issuer, ISSUER);
         let optional = [discovery.authorization_endpoint, discovery.jwks_uri];
         for url in optional.into_iter().flatten().chain([discovery.token_endpoint]) {
-            assert!(url.to_ascii_lowercase().starts_with("https://") && url.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(
+                url.to_ascii_lowercase().starts_with("https://") && url.bytes().all(|byte| byte.is_ascii_graphic())
+            );
         }
     }
 });

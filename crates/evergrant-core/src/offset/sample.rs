@@ -109,6 +109,19 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The sample that a JWT gives when it is minted: its `iat` is the issuer's clock.
+    ///
+    /// Issuers may backdate `iat`, and may hand out a token they minted earlier. Both show in `exp - expires_in`, which
+    /// is the issuer's present time; only if it is `iat` within a second does the date bound the offset from above.
+    /// Give each token once: the same `iat` again would look like a clock that stands still.
+    #[must_use]
+    pub fn of_mint(iat: Server, exp: Option<Server>, expires_in: Option<Span>, sent: Boot, received: Boot) -> Self {
+        let resolution = Span::from_secs(1);
+        let present = exp.zip(expires_in).map(|(exp, expires_in)| exp - expires_in);
+        let bounds_above = present.is_some_and(|present| (present - iat).abs() <= resolution);
+        Self { sent, received, server: iat, resolution, bounds_above }
+    }
+
     /// Is the exchange possible and short enough to be worth anything?
     pub(super) fn is_usable(&self) -> bool {
         let delay = self.received - self.sent;
@@ -166,6 +179,20 @@ mod tests {
         };
         assert!(sample(5, 5).is_usable() && sample(0, 30_000).is_usable());
         assert!(!sample(5, 4).is_usable() && !sample(0, 30_001).is_usable());
+    }
+
+    #[test]
+    fn a_backdated_or_older_mint_bounds_only_from_below() {
+        let at = Boot::from_secs(10);
+        let bounds_above = |iat, exp: Option<i64>, expires_in: Option<i64>| {
+            let (exp, expires_in) = (exp.map(Server::from_secs), expires_in.map(Span::from_secs));
+            Sample::of_mint(Server::from_secs(iat), exp, expires_in, at, at).bounds_above
+        };
+        assert!(bounds_above(1_000, Some(4_600), Some(3_600)));
+        assert!(bounds_above(1_000, Some(4_600), Some(3_599)), "whole seconds may differ by one");
+        assert!(!bounds_above(940, Some(4_600), Some(3_600)), "backdated by a minute");
+        assert!(!bounds_above(1_000, Some(4_600), Some(1_200)), "minted earlier");
+        assert!(!bounds_above(1_000, None, Some(3_600)) && !bounds_above(1_000, Some(4_600), None));
     }
 
     #[test]
