@@ -83,7 +83,7 @@ impl Gateway {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let line = lines.find(|line| line.contains("listening") && line.contains("listener=gateway")).unwrap();
+        let line = lines.find(|line| line.contains("listening") && line.contains("listener=\"gateway\"")).unwrap();
         let address = line.split_once("addr=").unwrap().1.split_whitespace().next().unwrap().to_owned();
         // A log that nobody reads would fill its pipe and stop the gateway.
         std::thread::spawn(move || lines.for_each(drop));

@@ -166,7 +166,7 @@ impl Gateway {
 }
 
 fn listening(line: &str) -> Option<u16> {
-    let is_it = line.contains("listening") && line.contains("listener=gateway");
+    let is_it = line.contains("listening") && line.contains("listener=\"gateway\"");
     let (_, address) = line.split_once("addr=").filter(|_| is_it)?;
     address.split_whitespace().next()?.rsplit_once(':')?.1.parse().ok()
 }
@@ -293,8 +293,8 @@ mod tests {
 
     #[test]
     fn the_gateways_own_port_is_read_from_its_log() {
-        assert_eq!(listening("INFO listening listener=gateway addr=127.0.0.1:4711"), Some(4711));
-        assert_eq!(listening("INFO listening listener=admin addr=127.0.0.1:4712"), None);
+        assert_eq!(listening("INFO listening listener=\"gateway\" addr=127.0.0.1:4711"), Some(4711));
+        assert_eq!(listening("INFO listening listener=\"admin\" addr=127.0.0.1:4712"), None);
     }
 
     #[test]
