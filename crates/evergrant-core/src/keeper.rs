@@ -252,6 +252,12 @@ impl Keeper {
         self.newest
     }
 
+    /// Is a token request under way? Whoever ends now could lose its answer.
+    #[must_use]
+    pub fn is_minting(&self) -> bool {
+        self.flight.is_some()
+    }
+
     /// A provider clock that jumped forward by `jump` has ended tokens that much earlier; a backward jump changes nothing.
     ///
     /// A step and a pause of this virtual machine look the same and need the same answer. Several clocks of one

@@ -56,6 +56,7 @@ pub(crate) struct Shared {
     keeper: Mutex<Keeper>,
     published: ArcSwap<Published>,
     changes: watch::Sender<u64>,
+    is_restored: watch::Sender<bool>,
     timer: Arc<Notify>,
     timer_at: AtomicI64,
     next_report: AtomicI64,
@@ -87,6 +88,7 @@ impl Shared {
         let shared = Arc::new_cyclic(|weak| Self {
             keeper: Mutex::new(keeper),
             published: ArcSwap::from_pointee(nothing),
+            is_restored: watch::Sender::new(false),
             changes: watch::Sender::new(0),
             timer: Arc::default(),
             timer_at: AtomicI64::new(i64::MAX),
@@ -148,6 +150,15 @@ impl Shared {
     /// Listens for changes that waiters may wait for.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Waits until what the store held at the start is known: a mint before that would be one too many.
+    pub(crate) async fn wait_for_restored(&self, until: Boot) {
+        if !*self.is_restored.borrow() {
+            let mut restored = self.is_restored.subscribe();
+            // Later than that the caller goes without it, as if the store held nothing.
+            let _ = tokio::time::timeout((until - clock::boot()).to_duration(), restored.wait_for(|is| *is)).await;
+        }
     }
 
     /// Waits until something changes, and at the latest until this instant.
@@ -241,6 +252,7 @@ async fn run(weak: Weak<Shared>) {
     let Some(timer) = weak.upgrade().map(|shared| Arc::clone(&shared.timer)) else { return };
     if let Some(shared) = weak.upgrade() {
         flight::restore(&shared).await;
+        shared.is_restored.send_replace(true);
     }
     while let Some(shared) = weak.upgrade() {
         shared.act(Keeper::handle_timeout);

@@ -113,6 +113,17 @@ impl TokenSource {
         self.shared.replace_client_secret(secret);
     }
 
+    /// Waits until no token request is under way and every answer is stored, so that the process may end.
+    ///
+    /// A refresh token that rotates is spent by the request; ending between request and answer would lose its successor.
+    /// The wait is bounded by one token request and its commit.
+    pub async fn shutdown(self) {
+        let mut changes = self.shared.changes();
+        while self.shared.look(|keeper, _| keeper.is_minting()) {
+            self.shared.wait(&mut changes, clock::boot() + SHUTDOWN_CHECK).await;
+        }
+    }
+
     async fn token_for(&self, need: Need, deadline: Option<Boot>) -> Result<TokenGuard, AcquireError> {
         let asked = clock::boot();
         let deadline = deadline.unwrap_or_else(|| asked + self.shared.patience());
@@ -130,6 +141,7 @@ impl std::fmt::Debug for TokenSource {
 impl Shared {
     /// Waits for a token that meets the need.
     pub(crate) async fn acquire(&self, need: Need, asked: Boot, deadline: Boot) -> Result<Arc<Token>, AcquireError> {
+        self.wait_for_restored(deadline).await;
         let mut changes = self.changes();
         loop {
             changes.mark_unchanged();
@@ -191,6 +203,9 @@ impl std::fmt::Debug for TokenGuard {
         f.debug_tuple("TokenGuard").field(&self.generation()).finish()
     }
 }
+
+/// A flight that ends without a change that waiters care about is noticed this much later.
+const SHUTDOWN_CHECK: Span = Span::from_millis(50);
 
 /// The value of an Authorization header with this token.
 pub(crate) fn bearer(token: &Secret) -> HeaderValue {
