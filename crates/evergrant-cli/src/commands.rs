@@ -2,4 +2,7 @@
 
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod exec;
+pub(crate) mod gateway;
 pub(crate) mod man;
+pub(crate) mod token;

@@ -2,13 +2,12 @@
 //!
 //! Data goes to standard output, everything else to standard error. The exit codes are in `exit`.
 
-#![allow(dead_code, reason = "the commands that use the settings follow")]
-
 mod args;
 mod commands;
 mod exit;
 mod failure;
 mod harden;
+mod launch;
 mod logging;
 mod render;
 mod settings;
@@ -17,6 +16,10 @@ use std::process::ExitCode;
 
 use args::{Cli, Command, Stop};
 use failure::Failures;
+use settings::catalog::Setting;
+use settings::env_names::Environment;
+use settings::flags::Flags;
+use settings::layers::Layers;
 
 fn main() -> ExitCode {
     let before = harden::process();
@@ -32,11 +35,20 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(command: Command, _before: &harden::Before) -> Result<u8, Failures> {
+fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
     match command {
+        Command::Token(args) => commands::token::run(&args, &prepare(&args.flags, "error")?),
+        Command::Exec(args) => commands::exec::run(&args, &prepare(&args.flags, "error")?, before),
+        Command::Gateway(args) => commands::gateway::run(&args, &prepare(&args.flags, "info")?),
         Command::Config(command) => commands::config::run(command),
         Command::Completions { shell } => Ok(commands::completions::run(shell)?),
         Command::Man { dir } => Ok(commands::man::run(dir.as_deref())?),
-        Command::Token(_) | Command::Exec(_) | Command::Api(_) | Command::Gateway(_) => Ok(0),
     }
+}
+
+/// Reads the layers of settings and starts the log, at `level` if nobody says otherwise.
+fn prepare(flags: &Flags, level: &str) -> Result<Layers, Failures> {
+    let layers = Layers::read(flags.clone(), Environment::of_process())?;
+    logging::start(layers.plain(Setting::Log).as_ref(), level)?;
+    Ok(layers)
 }

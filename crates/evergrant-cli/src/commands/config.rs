@@ -145,7 +145,7 @@ fn template() -> String {
             Kind::Text => (spec.file_key(), env, format!("\"{}\"", spec.example), spec.help.to_owned()),
             Kind::Switch => (spec.file_key(), env, spec.example.to_owned(), spec.help.to_owned()),
             Kind::Secret => {
-                let help = format!("File that holds: {}", spec.help);
+                let help = format!("File that holds {}", spec.help);
                 (format!("{}_file", spec.file_key()), format!("{env}_FILE"), "\"/run/secrets/name\"".to_owned(), help)
             }
             Kind::ForeignSecret => continue,

@@ -217,9 +217,9 @@ pub(crate) const SPECS: &[Spec] = &[
     },
     Spec {
         also: &["GENESYSCLOUD_OAUTHCLIENT_SECRET", "GENESYS_CLOUD_CLIENT_SECRET", "GENESYS_CLIENT_SECRET"],
-        ..secret(Setting::ClientSecret, "client-secret", "OAuth client secret")
+        ..secret(Setting::ClientSecret, "client-secret", "the OAuth client secret")
     },
-    secret(Setting::RefreshToken, "refresh-token", "First refresh token; the store keeps its successors"),
+    secret(Setting::RefreshToken, "refresh-token", "the first refresh token; the store keeps its successors"),
     Spec {
         kind: Kind::ForeignSecret,
         also: &["GENESYSCLOUD_ACCESS_TOKEN"],
@@ -258,7 +258,7 @@ pub(crate) const SPECS: &[Spec] = &[
             "Where tokens are kept between runs: memory, file:PATH or file+plain:PATH",
         )
     },
-    secret(Setting::StoreKey, "store-key", "Key of an encrypted store: 32 bytes in base64"),
+    secret(Setting::StoreKey, "store-key", "the key of an encrypted store: 32 bytes in base64"),
     Spec {
         example: "6s",
         default: Some("6s"),

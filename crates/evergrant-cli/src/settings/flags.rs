@@ -108,7 +108,7 @@ fn argument(spec: &'static Spec) -> Option<Arg> {
         Kind::Secret => (arg, format!("{}_FILE", spec.env())),
         Kind::ForeignSecret => return None,
     };
-    let what = if spec.kind == Kind::Secret { "File that holds: " } else { "" };
+    let what = if spec.kind == Kind::Secret { "File that holds " } else { "" };
     let default = spec.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
     Some(arg.help(format!("{what}{}{default} [env: {env}]", spec.help)))
 }

@@ -1,0 +1,132 @@
+//! `evergrant gateway`: a local gateway until SIGTERM or SIGINT.
+//!
+//! It listens at once and asks for a token without waiting for a caller. A token endpoint that refuses or is down does
+//! not end it: callers get 503 with the reason, and it keeps trying. The first signal drains, the second ends at once.
+
+use std::pin::pin;
+
+use evergrant::tls::Tls;
+use evergrant_gateway::{BindError, Gateway, GatewayConfig, Upstream};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::args::GatewayArgs;
+use crate::exit;
+use crate::failure::{Failure, Failures};
+use crate::launch;
+use crate::render;
+use crate::settings::layers::Layers;
+use crate::settings::resolve::Settings;
+
+/// More threads help only a gateway that serves thousands of requests a second.
+const MOST_THREADS: usize = 4;
+
+/// Runs the gateway to its end.
+pub(crate) fn run(args: &GatewayArgs, layers: &Layers) -> Result<u8, Failures> {
+    let settings = Settings::for_tokens(layers)?;
+    let upstream = upstream(&settings)?;
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MOST_THREADS));
+    let runtime = launch::runtime(tokio::runtime::Builder::new_multi_thread().worker_threads(threads))?;
+    runtime.block_on(serve(args, &settings, upstream))
+}
+
+async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> Result<u8, Failures> {
+    let mut signals = Signals::catch()?;
+    let source = launch::start_source(settings, "gateway").await?;
+    let mut config = GatewayConfig::new(upstream);
+    config.listen = settings.listen.gateway;
+    config.admin_listen = Some(settings.listen.admin);
+    config.timeouts.token_wait = settings.timing.timeout.to_duration();
+    let tls = Tls::new(settings.network.ca_file.clone());
+    let gateway = Gateway::bind(config, source.clone(), &tls).await.map_err(|error| bind_failure(&error))?;
+    announce(&gateway, args.json)?;
+
+    let (drain, asked) = oneshot::channel::<()>();
+    let mut serving = pin!(gateway.run(async {
+        // An error means that the other end is gone, which never happens before the gateway is.
+        let _ = asked.await;
+    }));
+    tokio::select! {
+        _drained = &mut serving => {}
+        name = signals.next() => {
+            tracing::info!(signal = name, "draining");
+            // The gateway listens for it until it ends.
+            let _ = drain.send(());
+            tokio::select! {
+                drained = &mut serving => {
+                    let took_ms = drained.took.as_millis();
+                    tracing::info!(in_flight = drained.in_flight, cut = drained.cut, took_ms, "stopped");
+                }
+                name = signals.next() => tracing::warn!(signal = name, "stopped without waiting"),
+            }
+        }
+    }
+    source.shutdown().await;
+    Ok(exit::OK)
+}
+
+/// The signals that end a gateway.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, Failure> {
+        let catch =
+            |kind| signal(kind).map_err(|error| Failure::new(exit::INTERNAL, "cannot catch signals").because(error));
+        Ok(Self { term: catch(SignalKind::terminate())?, int: catch(SignalKind::interrupt())? })
+    }
+
+    /// The next one's name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Says where it listens: one line per listener in the log, and one object on standard output if asked for.
+fn announce(gateway: &Gateway, as_json: bool) -> Result<(), Failure> {
+    tracing::info!(listener = "gateway", addr = %gateway.gateway_addr(), "listening");
+    if let Some(addr) = gateway.admin_addr() {
+        tracing::info!(listener = "admin", %addr, "listening");
+    }
+    if as_json {
+        let admin = gateway.admin_addr().map(|addr| addr.to_string());
+        render::json(&json!({ "gateway": gateway.gateway_addr().to_string(), "admin": admin }))?;
+    }
+    Ok(())
+}
+
+/// The upstream as the gateway wants it.
+pub(crate) fn upstream(settings: &Settings) -> Result<Upstream, Failure> {
+    let url = settings.upstream()?;
+    let parsed = if settings.network.allow_insecure_http {
+        Upstream::parse_insecure(url.as_str())
+    } else {
+        Upstream::parse(url.as_str())
+    };
+    parsed.map_err(|error| {
+        Failure::new(exit::CONFIG, "cannot use the upstream")
+            .because(error)
+            .hint("write https://HOST, and a path prefix if there is one")
+    })
+}
+
+/// Why a gateway cannot listen.
+pub(crate) fn bind_failure(error: &BindError) -> Failure {
+    match error {
+        BindError::InUse(addr) => Failure::new(exit::LISTEN, format!("cannot listen on {addr}"))
+            .at(addr)
+            .because("the port is in use by another process")
+            .hint(format!("end that process (`ss -ltnp 'sport = :{}'` names it), or choose another port with --listen and --admin-listen; port 0 takes a free one", addr.port())),
+        BindError::Listen { addr, cause } => Failure::new(exit::LISTEN, format!("cannot listen on {addr}"))
+            .at(addr)
+            .because(cause)
+            .hint("choose another address with --listen or --admin-listen"),
+        BindError::Tls(error) => Failure::new(exit::CONFIG, "cannot set TLS up").because(error).hint(error.hint()),
+    }
+}

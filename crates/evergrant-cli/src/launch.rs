@@ -1,0 +1,222 @@
+//! From settings to a running source of tokens, and from its failures to words.
+//!
+//! A command waits for its first token here. The wait is bounded by the timeout setting; on a terminal a spinner says
+//! what is being waited for. The store is looked at before anything is sent: a store that cannot be used is found out
+//! when nothing has been spent yet.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use evergrant::core::keeper::{AcquireError, AcquireErrorKind};
+use evergrant::core::policy::Policy;
+use evergrant::core::time::Span;
+use evergrant::core::wire::{TokenFailure, TokenFailureKind};
+use evergrant::store::{CredentialKey, Store, StoreError};
+use evergrant::{BuildError, HttpOptions, TokenGuard, TokenSource};
+use evergrant_core::Secret;
+use indicatif::{ProgressBar, ProgressStyle};
+use url::Url;
+
+use crate::exit;
+use crate::failure::Failure;
+use crate::settings::resolve::{Identity, Settings};
+use crate::settings::values;
+
+/// A wait shorter than this shows no spinner.
+const SPINNER_AFTER: Duration = Duration::from_millis(400);
+
+/// The runtime for a command that does one thing.
+pub(crate) fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    runtime(&mut tokio::runtime::Builder::new_current_thread())
+}
+
+/// Finishes a runtime's description.
+pub(crate) fn runtime(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
+    builder.enable_all().build().map_err(|error| {
+        Failure::new(exit::INTERNAL, "cannot start the asynchronous runtime")
+            .because(error)
+            .hint("check the limits on threads and open files")
+    })
+}
+
+/// What a command has to work with.
+pub(crate) enum Started {
+    /// A source that keeps a token.
+    Source(TokenSource),
+    /// A token that somebody else keeps.
+    ReadyToken(Secret),
+}
+
+/// Starts what the settings describe.
+pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
+    let (credential, seed) = match &settings.identity {
+        Identity::ReadyToken(token) => return Ok(Started::ReadyToken(token.clone())),
+        Identity::Client { credential, seed } => (credential.clone(), seed.clone()),
+    };
+    let profile = settings.profile.clone();
+    let store = Store::open(&settings.store, settings.store_key.clone()).map_err(|error| store_failure(&error))?;
+    let place = profile.token_url.as_deref().or(profile.issuer.as_deref()).unwrap_or_default();
+    // Read once to find out whether it can be; the source reads it again under its lease.
+    store.load(&CredentialKey::new(place, &credential, "")).await.map_err(|error| store_failure(&error))?;
+    let mut builder =
+        TokenSource::builder(profile, credential).store(store).policy(policy(settings)).http(http(settings));
+    if let Some(seed) = seed {
+        builder = builder.refresh_token(seed);
+    }
+    builder.build().map(Started::Source).map_err(|error| build_failure(&error))
+}
+
+/// A source, for commands that cannot do with a token that somebody else keeps.
+pub(crate) async fn start_source(settings: &Settings, command: &str) -> Result<TokenSource, Failure> {
+    match start(settings).await? {
+        Started::Source(source) => Ok(source),
+        Started::ReadyToken(_) => Err(Failure::new(exit::CONFIG, format!("`{command}` needs a client id"))
+            .at("GENESYSCLOUD_ACCESS_TOKEN")
+            .because("a ready access token cannot be renewed when it ends")
+            .hint("set EVERGRANT_CLIENT_ID and EVERGRANT_CLIENT_SECRET")),
+    }
+}
+
+/// Waits for a token, with a spinner if it takes long and somebody is looking.
+pub(crate) async fn token(
+    source: &TokenSource,
+    settings: &Settings,
+    min_remaining: Option<Span>,
+) -> Result<TokenGuard, Failure> {
+    let least = min_remaining.unwrap_or(Span::ZERO);
+    let acquire = async {
+        match min_remaining {
+            Some(least) => source.token_lasting(least, None).await,
+            None => source.token().await,
+        }
+    };
+    let guard = with_spinner("waiting for the token endpoint", acquire).await;
+    let guard = guard.map_err(|error| acquire_failure(&error, settings))?;
+    match guard.remaining() {
+        Some(left) if left < least => Err(Failure::new(exit::BAD_ANSWER, "no token lasts as long as asked for")
+            .at("--min-remaining")
+            .because(format!("the newest token has {left} left, less than {least}"))
+            .hint("ask for less, or have the provider issue longer tokens")),
+        _ => Ok(guard),
+    }
+}
+
+async fn with_spinner<T>(message: &'static str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if !std::io::stderr().is_terminal() {
+        return work.await;
+    }
+    if let Ok(done) = tokio::time::timeout(SPINNER_AFTER, &mut work).await {
+        return done;
+    }
+    let spinner = ProgressBar::new_spinner().with_message(message);
+    // A template without placeholders for numbers cannot be wrong; the default would do as well.
+    spinner.set_style(
+        ProgressStyle::with_template("{spinner} {msg} ({elapsed})")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    let done = work.await;
+    spinner.finish_and_clear();
+    done
+}
+
+fn policy(settings: &Settings) -> Policy {
+    let timing = &settings.timing;
+    let default = Policy::default();
+    Policy {
+        slack: timing.slack,
+        settle: timing.settle,
+        mint_budget: timing.mint_budget,
+        patience: timing.timeout,
+        cold_patience: default.cold_patience.min(timing.timeout),
+        ..default
+    }
+}
+
+/// How the settings say that the network is reached.
+pub(crate) fn http(settings: &Settings) -> HttpOptions {
+    HttpOptions {
+        ca_file: settings.network.ca_file.clone(),
+        allow_insecure_http: settings.network.allow_insecure_http,
+        token_timeout: settings.timing.token_timeout.to_duration(),
+    }
+}
+
+fn store_failure(error: &StoreError) -> Failure {
+    Failure::new(exit::STORE, "cannot use the token store").because(error).hint(error.hint())
+}
+
+fn build_failure(error: &BuildError) -> Failure {
+    let failure = Failure::new(exit::CONFIG, "the settings do not make a working client").because(error);
+    failure.hint("`evergrant config check` shows where each setting comes from")
+}
+
+/// Why there is no token, for a person.
+pub(crate) fn acquire_failure(error: &AcquireError, settings: &Settings) -> Failure {
+    let (code, what) = match error.kind {
+        AcquireErrorKind::Rejected => (exit::REJECTED, "the token endpoint refuses the credentials"),
+        AcquireErrorKind::Unreachable => (exit::UNREACHABLE, "the token endpoint cannot be reached"),
+        AcquireErrorKind::TimedOut => (exit::UNREACHABLE, "no token arrived in time"),
+        AcquireErrorKind::Unavailable => (exit::BAD_ANSWER, "the token endpoint gives no token"),
+        AcquireErrorKind::BudgetExhausted => (exit::FAILED, "the mint budget is used up"),
+        AcquireErrorKind::LoginRequired => (exit::LOGIN_REQUIRED, "the grant cannot be renewed"),
+    };
+    let mut failure = Failure::new(code, what);
+    let place = settings.profile.token_url.as_deref().or(settings.profile.issuer.as_deref());
+    failure.place = place.and_then(|text| Url::parse(text).ok()).map(|url| values::shown(&url));
+    failure = failure.because(acquire_cause(error, settings));
+    if let Some(wait) =
+        error.retry_after.filter(|_| error.failure.as_ref().is_some_and(|said| said.retry_after.is_some()))
+    {
+        failure = failure.because(format!("it asks to wait {wait}"));
+    }
+    failure.hint(acquire_hint(error))
+}
+
+/// What was said or happened, in one line that names the RFC 6749 code or the connection's fate.
+fn acquire_cause(error: &AcquireError, settings: &Settings) -> String {
+    let verdict = match error.kind {
+        AcquireErrorKind::Rejected => "client_rejected: ",
+        AcquireErrorKind::LoginRequired => "login_required: ",
+        AcquireErrorKind::Unreachable
+        | AcquireErrorKind::TimedOut
+        | AcquireErrorKind::Unavailable
+        | AcquireErrorKind::BudgetExhausted => "",
+    };
+    match (&error.failure, error.kind) {
+        (Some(TokenFailure { status: None, description: Some(text), .. }), _) => text.clone(),
+        (Some(failure), _) => format!("{verdict}{failure}"),
+        (None, AcquireErrorKind::LoginRequired) => format!("{verdict}there is no refresh token"),
+        (None, _) => format!("nothing came within {}", settings.timing.timeout),
+    }
+}
+
+fn acquire_hint(error: &AcquireError) -> &'static str {
+    let said = error.failure.as_ref().map(|failure| failure.kind);
+    match (error.kind, said) {
+        (AcquireErrorKind::LoginRequired, _) | (_, Some(TokenFailureKind::InvalidGrant)) => {
+            "log in again and set EVERGRANT_REFRESH_TOKEN to the new refresh token"
+        }
+        (_, Some(TokenFailureKind::UnauthorizedClient | TokenFailureKind::UnsupportedGrantType)) => {
+            "allow this grant for the client in the provider's settings, or choose another with --grant"
+        }
+        (_, Some(TokenFailureKind::InvalidScope)) => "ask for scopes that the client may have with --scope",
+        (AcquireErrorKind::Rejected, _) => {
+            "check the client id and secret, and --client-auth; `evergrant config check` shows where they come from"
+        }
+        (AcquireErrorKind::Unreachable, _) => "check the token URL or region, the network, and HTTPS_PROXY",
+        (AcquireErrorKind::TimedOut, _) => "try again, or wait longer with --timeout and --token-timeout",
+        (AcquireErrorKind::Unavailable, Some(TokenFailureKind::Redirected)) => "set the token URL that it redirects to",
+        (AcquireErrorKind::Unavailable, Some(TokenFailureKind::RateLimited)) => {
+            "wait, and share one token: --store file:PATH, or one gateway for all callers"
+        }
+        (AcquireErrorKind::Unavailable, Some(TokenFailureKind::ServerError)) => {
+            "try again later; if it stays like this, check the provider's status page"
+        }
+        (AcquireErrorKind::Unavailable, _) => "check the token URL: it must be the token endpoint of the provider",
+        (AcquireErrorKind::BudgetExhausted, _) => {
+            "something asks for tokens in a loop; find it, or allow more with --mint-budget"
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Help, version, completions and manual: they need no settings.
+
+use crate::support::{Folder, evergrant};
+
+#[test]
+fn the_short_help_fits_on_a_screen() {
+    insta::assert_snapshot!(evergrant(["-h"]).end().good(), @r"
+    Keeps OAuth 2.0 access tokens working, and explains every 401
+
+    Usage: evergrant <COMMAND>
+
+    Commands:
+      token        Print an access token that works
+      exec         Run a command with an access token in its environment
+      gateway      Run a local gateway that gives every request a token that works
+      config       Check the settings, or write a settings file
+      completions  Print a completion script for a shell
+      man          Print the manual page, or write all of them into a folder
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Settings come from flags, from EVERGRANT_* variables, from a profile of the settings file, or are
+    defaults, strongest first. `evergrant token --help` lists them; `evergrant config check` shows where
+    each one comes from. Secrets are never flags: set EVERGRANT_CLIENT_SECRET, or name a file with
+    --client-secret-file.
+
+    Try `evergrant demo`: it needs no account and no network.
+    ");
+}
+
+#[test]
+fn the_help_of_a_command_lists_the_settings() {
+    insta::assert_snapshot!(evergrant(["token", "-h"]).end().good(), @r"
+    Print an access token that works
+
+    Usage: evergrant token [OPTIONS]
+
+    Options:
+          --json                      Print a JSON object with the token and the seconds it has left
+          --format <FORMAT>           How to print the token [default: plain] [possible values: plain,
+                                      header, env]
+          --min-remaining <DURATION>  Refresh a token that has less than this left, as 10m
+      -h, --help                      Print help (see more with '--help')
+
+    Settings:
+          --config <FILE>                 Settings file to use instead of evergrant/config.toml in the
+                                          user's configuration folder [env: EVERGRANT_CONFIG]
+          --profile <NAME>                Profile of the settings file [env: EVERGRANT_PROFILE]
+          --env-file <FILE>               File of NAME=value lines to read as environment variables
+          --provider <PROVIDER>           genesys, oauth2 or oidc; without it a region means genesys, a
+                                          token URL oauth2, an issuer oidc [env: EVERGRANT_PROVIDER]
+          --region <REGION>               Genesys Cloud region: an AWS name or a domain; needed only for
+                                          a URL that is not given [env: EVERGRANT_REGION]
+          --issuer <URL>                  Issuer of an oidc provider; its discovery document names the
+                                          token endpoint [env: EVERGRANT_ISSUER]
+          --token-url <URL>               Token endpoint [env: EVERGRANT_TOKEN_URL]
+          --upstream <URL>                API that the tokens are for; the gateway and `api` send
+                                          requests to it [env: EVERGRANT_UPSTREAM]
+          --client-id <ID>                OAuth client id [env: EVERGRANT_CLIENT_ID]
+          --client-secret-file <FILE>     File that holds the OAuth client secret [env:
+                                          EVERGRANT_CLIENT_SECRET_FILE]
+          --refresh-token-file <FILE>     File that holds the first refresh token; the store keeps its
+                                          successors [env: EVERGRANT_REFRESH_TOKEN_FILE]
+          --grant <GRANT>                 client_credentials or refresh_token; without it a client that
+                                          has only a refresh token uses that [env: EVERGRANT_GRANT]
+          --client-auth <METHOD>          Client authentication: basic, post or none [default: basic]
+                                          [env: EVERGRANT_CLIENT_AUTH]
+          --scope <SCOPES>                Scopes to ask for, separated by spaces [env: EVERGRANT_SCOPE]
+          --audience <AUDIENCE>           Audience to ask for [env: EVERGRANT_AUDIENCE]
+          --resource <URI>                Resource to ask for (RFC 8707) [env: EVERGRANT_RESOURCE]
+          --store <STORE>                 Where tokens are kept between runs: memory, file:PATH or
+                                          file+plain:PATH [default: memory] [env: EVERGRANT_STORE]
+          --store-key-file <FILE>         File that holds the key of an encrypted store: 32 bytes in
+                                          base64 [env: EVERGRANT_STORE_KEY_FILE]
+          --lease-ttl <DURATION>          Lease on a shared store; shorter than the provider's grace
+                                          [default: 6s] [env: EVERGRANT_LEASE_TTL]
+          --allow-volatile[=<BOOL>]       Let a rotating refresh token live in memory only [default:
+                                          false] [env: EVERGRANT_ALLOW_VOLATILE]
+          --slack <DURATION>              How long before its end a token is refreshed; measured if not
+                                          given [env: EVERGRANT_SLACK]
+          --settle <DURATION>             How long a new token rests while the old one serves; learned
+                                          if not given [env: EVERGRANT_SETTLE]
+          --skew-warn <DURATION>          Clock offset from which on a warning is due [default: 10s]
+                                          [env: EVERGRANT_SKEW_WARN]
+          --probe-path <PATH>             Route of the upstream that shows whether a token works [env:
+                                          EVERGRANT_PROBE_PATH]
+          --timeout <DURATION>            Bound of `token`, of the start of `exec` and of one `api`
+                                          request [default: 30s] [env: EVERGRANT_TIMEOUT]
+          --token-timeout <DURATION>      Bound of one try at the token endpoint [default: 10s] [env:
+                                          EVERGRANT_TOKEN_TIMEOUT]
+          --mint-budget <N/10m>           How many tokens may be requested in 10 minutes [env:
+                                          EVERGRANT_MINT_BUDGET]
+          --ca-file <FILE>                Root certificates (PEM) to trust besides the system's [env:
+                                          EVERGRANT_CA_FILE]
+          --allow-insecure-http[=<BOOL>]  Let http:// URLs point beyond this machine [default: false]
+                                          [env: EVERGRANT_ALLOW_INSECURE_HTTP]
+          --log <LEVEL>                   Log level or filter on standard error: error, warn, info,
+                                          debug or trace [env: EVERGRANT_LOG]
+    ");
+}
+
+#[test]
+fn the_gateways_help_knows_where_to_listen() {
+    let help = evergrant(["gateway", "--help"]).end().good();
+    assert!(help.contains("--listen <ADDRESS>") && help.contains("--admin-listen <ADDRESS>"));
+    assert!(!evergrant(["token", "--help"]).end().good().contains("--listen"));
+}
+
+#[test]
+fn without_a_command_the_help_is_an_error() {
+    let stderr = evergrant::<&str>([]).end().failed(2);
+    assert!(stderr.contains("Usage: evergrant"), "{stderr}");
+}
+
+#[test]
+fn the_version_is_one_line() {
+    assert_eq!(evergrant(["--version"]).end().good(), format!("evergrant {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_exist_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = evergrant(["completions", shell]).end().good();
+        assert!(script.contains("evergrant") && script.contains("token-url"), "{shell}");
+        assert!(!script.contains("client-secret ") && !script.contains("--client-secret'"), "{shell}");
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command() {
+    let folder = Folder::new();
+    evergrant(["man", folder.path().to_str().unwrap()]).end().good();
+    for name in ["evergrant", "evergrant-token", "evergrant-exec", "evergrant-gateway", "evergrant-config-check"] {
+        let page = std::fs::read_to_string(folder.path().join(format!("{name}.1"))).unwrap();
+        assert!(page.contains(".TH"), "{name}");
+    }
+    let page = evergrant(["man"]).end().good();
+    assert!(page.contains("EXIT STATUS") && page.contains("refused the credentials"));
+}

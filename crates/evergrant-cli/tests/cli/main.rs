@@ -1,0 +1,15 @@
+//! The real binary as a user meets it: what it prints, where, and with which exit code.
+//!
+//! Each test starts its own provider on loopback and gives the binary an environment of its own: nothing of the
+//! developer's settings leaks in.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod exec;
+mod gateway;
+mod help;
+mod refused;
+mod secrets;
+mod settings;
+mod support;
+mod token;
