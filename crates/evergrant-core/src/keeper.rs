@@ -116,6 +116,7 @@ pub struct Keeper {
     proving_path: Option<String>,
     last_use: Option<Boot>,
     idle_check: Option<Generation>,
+    shows_refusals: Option<bool>,
     budget_known_until: Option<Boot>,
     last_rejected: Option<Held>,
     last_spread: Option<Generation>,
@@ -136,6 +137,7 @@ impl Keeper {
     pub fn new(profile: Profile, policy: Policy, seed: u64) -> Self {
         let settle = Settle::new(policy.settle);
         let drift_ppm = policy.drift_ppm;
+        let shows_refusals = profile.error_codes.iter().any(|(_, meaning)| meaning.is_token_refusal()).then_some(true);
         Self {
             policy,
             profile,
@@ -159,6 +161,7 @@ impl Keeper {
             proving_path: None,
             last_use: None,
             idle_check: None,
+            shows_refusals,
             budget_known_until: None,
             last_rejected: None,
             last_spread: None,

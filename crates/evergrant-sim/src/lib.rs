@@ -32,6 +32,7 @@ pub mod rotation;
 pub mod scenario;
 pub mod shape;
 pub mod tokens;
+pub mod world;
 
 mod seed;
 #[cfg(test)]

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use evergrant_core::Secret;
-use evergrant_core::keeper::{Action, Keeper, ProbeOutcome, is_proof};
+use evergrant_core::attempt::Replay;
+use evergrant_core::keeper::{Action, Keeper, Need, ProbeOutcome, is_proof};
 use evergrant_core::offset::{ClockEvent, Sample, Source};
 use evergrant_core::policy::Policy;
 use evergrant_core::profile::{Probe, ProbeMethod, Profile};
@@ -49,6 +50,7 @@ pub(crate) struct Published {
     pub(crate) fresh_until: Boot,
     pub(crate) is_watchful: bool,
     pub(crate) wants_proving_path: bool,
+    pub(crate) shows_refusals: bool,
 }
 
 /// What all clones of a source share.
@@ -84,6 +86,7 @@ impl Shared {
             fresh_until: Boot::from_nanos(0),
             is_watchful: true,
             wants_proving_path: false,
+            shows_refusals: false,
         };
         let shared = Arc::new_cyclic(|weak| Self {
             keeper: Mutex::new(keeper),
@@ -224,6 +227,7 @@ impl Shared {
             fresh_until: view.fresh_until,
             is_watchful: view.is_watchful,
             wants_proving_path: keeper.wants_proving_path(),
+            shows_refusals: keeper.need_of(Replay::IfRefused) == Need::Usable,
         }));
     }
 

@@ -118,6 +118,7 @@ impl Exchange {
     pub async fn begin(&mut self) -> Result<Sendable, AcquireError> {
         let need = match self.attempt.replay {
             Replay::Free => Need::Usable,
+            Replay::IfRefused if self.shared.published().shows_refusals => Need::Usable,
             Replay::IfRefused => Need::Proven,
             Replay::Never => Need::ProvenRecently,
         };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::flight::Reason;
 use super::slots::Held;
 use super::{Keeper, View};
+use crate::attempt::Replay;
 use crate::policy::Policy;
 use crate::time::{Boot, Now, Span};
 use crate::token::Token;
@@ -115,6 +116,20 @@ impl Keeper {
         }
     }
 
+    /// What a request of this class needs.
+    ///
+    /// A POST may be repeated after a 401 that shows that nothing was executed. Where the provider's errors are known to
+    /// show it, or every refusal so far did, the POST needs no more than a GET.
+    #[must_use]
+    pub fn need_of(&self, replay: Replay) -> Need {
+        match replay {
+            Replay::Free => Need::Usable,
+            Replay::IfRefused if self.shows_refusals == Some(true) => Need::Usable,
+            Replay::IfRefused => Need::Proven,
+            Replay::Never => Need::ProvenRecently,
+        }
+    }
+
     /// A request that cannot be repeated was sent; it ends with [`Keeper::handle_unrepeatable_end`].
     pub fn handle_unrepeatable_begin(&mut self) {
         self.unrepeatable_in_flight += 1;
@@ -168,20 +183,13 @@ impl Keeper {
         if is_enough {
             return Acquire::Ready(Arc::clone(token));
         }
-        let patience = asked + PROOF_PATIENCE;
-        let has_waited = now.boot >= patience.min(deadline);
-        if held.is_suspect() {
-            // Nothing that cannot be repeated travels on a suspect token: it is proven or replaced first.
-            if has_waited {
-                self.give_up(token.generation, now.boot);
-            }
-            return if now.boot >= deadline {
-                Acquire::Failed(self.no_token(now.boot))
-            } else {
-                Acquire::Wait(deadline.min(now.boot + PROOF_PATIENCE))
-            };
+        if held.is_suspect() && !self.circuit.is_open(now.boot) {
+            // Nothing that cannot be repeated travels on a suspect token: it is proven or replaced soon.
+            let is_late = now.boot >= deadline;
+            return if is_late { Acquire::Failed(self.no_token(now.boot)) } else { Acquire::Wait(deadline) };
         }
-        if has_waited || !self.probe(token, now.boot) {
+        let patience = asked + PROOF_PATIENCE;
+        if now.boot >= patience.min(deadline) || !self.probe(token, now.boot) {
             return Acquire::Ready(Arc::clone(token));
         }
         Acquire::Wait(patience.min(deadline))

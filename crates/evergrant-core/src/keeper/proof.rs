@@ -145,6 +145,9 @@ impl Keeper {
     /// does not help: it stays, requests go on with it, and the circuit keeps further mints back for a while.
     pub(super) fn give_up(&mut self, generation: Generation, now: Boot) {
         let Some(held) = self.slots.get(generation).cloned() else { return };
+        if self.circuit.is_open(now) {
+            return self.look_again(generation, self.circuit.open_until().unwrap_or(now));
+        }
         let is_dead = now >= held.token.instants.dead;
         let is_useless = held.is_for_refusal && held.last_success.is_none() && !is_dead;
         if is_useless && !self.circuit.takes_test(now) {

@@ -41,13 +41,20 @@ impl Keeper {
         self.last_use = Some(now.boot);
         let is_about_token = refusal.status == 401 && refusal.subject.is_token();
         let is_known_route = self.routes.is_known(&refusal.route, now.boot);
+        if is_about_token {
+            let is_shown = refusal.was_before_execution();
+            self.shows_refusals = Some(self.shows_refusals.unwrap_or(true) && is_shown);
+        }
         let (generation, sent, received) = (attempt.generation, attempt.sent, refusal.received);
         attempt.mark_refused(refusal);
         if is_about_token {
             self.counters.refusals += 1;
             if !is_known_route && let Some(held) = self.slots.get_mut(generation) {
+                let was_suspect = held.is_suspect();
                 held.handle_refusal(sent, received);
-                self.wake();
+                if !was_suspect {
+                    self.wake();
+                }
             }
         }
         self.handle_attempt(attempt, now)
