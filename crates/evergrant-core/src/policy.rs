@@ -21,7 +21,7 @@ pub struct Policy {
     pub unknown_lifetime_refresh: Span,
     /// How long a caller without a deadline of its own waits for a token.
     pub patience: Span,
-    /// How long a caller waits when the token endpoint has never been reached: most likely it is configured wrongly.
+    /// How long a caller waits when no token ever came and the failures look like a wrong token URL.
     pub cold_patience: Span,
     /// Mints allowed in [`Policy::BUDGET_WINDOW`], if the operator says so.
     pub mint_budget: Option<u32>,

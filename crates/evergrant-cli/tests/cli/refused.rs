@@ -18,7 +18,7 @@ fn shown(ended: Ended, code: i32, provider: Option<&SimServer>) -> String {
 fn token_with(fault: TokenFault, code: i32) -> String {
     let provider = provider();
     provider.handle().apply(Event::token(fault));
-    let run = evergrant(["token", "--timeout", "300ms", "--token-timeout", "200ms"]).client_of(&provider);
+    let run = evergrant(["token", "--timeout", "1500ms", "--token-timeout", "1s"]).client_of(&provider);
     shown(run.end(), code, Some(&provider))
 }
 
@@ -40,7 +40,7 @@ fn a_wrong_secret_is_rejected() {
 fn an_endpoint_that_nobody_serves_is_unreachable() {
     let address = closed_port().to_string();
     let url = format!("http://{address}/oauth/token");
-    let args = ["token", "--timeout", "300ms", "--token-url", &url, "--client-id", "id"];
+    let args = ["token", "--timeout", "2s", "--token-url", &url, "--client-id", "id"];
     let ended = evergrant(args).env("EVERGRANT_CLIENT_SECRET", "s3cr3t").end();
     insta::assert_snapshot!(shown(ended, 5, None).replace(&address, "HOST:PORT"), @r"
     error: the token endpoint cannot be reached
@@ -54,13 +54,13 @@ fn an_endpoint_that_nobody_serves_is_unreachable() {
 fn a_server_that_does_not_speak_tls_is_unreachable() {
     let provider = provider();
     let url = provider.token_url().replace("http://", "https://");
-    let args = ["token", "--timeout", "300ms", "--token-url", &url, "--client-id", "id"];
+    let args = ["token", "--timeout", "2s", "--token-url", &url, "--client-id", "id"];
     let ended = evergrant(args).env("EVERGRANT_CLIENT_SECRET", "s3cr3t").end();
     insta::assert_snapshot!(shown(ended, 5, Some(&provider)), @r"
-    error: no token arrived in time
+    error: the token endpoint cannot be reached
       in: https://HOST:PORT/oauth/token
-      cause: nothing came within 300 ms
-    hint: try again, or wait longer with --timeout and --token-timeout
+      cause: TLS with HOST:PORT failed: received corrupt message of type InvalidContentType; check that this port speaks TLS
+    hint: check the token URL or region, the network, and HTTPS_PROXY
     ");
 }
 
@@ -103,7 +103,7 @@ fn an_endpoint_that_does_not_answer_times_out() {
     insta::assert_snapshot!(token_with(TokenFault::Hang(Span::from_secs(30)), 5), @r"
     error: no token arrived in time
       in: http://HOST:PORT/oauth/token
-      cause: nothing came within 300 ms
+      cause: nothing came within 1.5 s
     hint: try again, or wait longer with --timeout and --token-timeout
     ");
 }

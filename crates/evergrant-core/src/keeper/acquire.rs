@@ -198,7 +198,7 @@ impl Keeper {
     /// No token can be served: wait for one as long as that may help.
     fn nothing_to_serve(&mut self, asked: Boot, deadline: Boot, now: Boot) -> Acquire {
         self.start_flight(Reason::NoToken, now);
-        let is_cold = !self.has_minted && self.failures.is_unreachable();
+        let is_cold = !self.has_minted && self.failures.look_misconfigured();
         let patience = if is_cold { deadline.min(asked + self.policy.cold_patience) } else { deadline };
         let is_hopeless = self.flight.is_none() && (self.failures.is_permanent() || !self.is_renewable);
         if is_hopeless || now >= patience {

@@ -17,7 +17,7 @@ use crate::offset::Source;
 use crate::policy::Policy;
 use crate::time::{Boot, Now, Span};
 use crate::token::{CLAIMS_NEED_OFFSET_WITHIN, Generation, Instants, Issued, Token};
-use crate::wire::{TokenFailure, TokenFailureKind};
+use crate::wire::{Defect, TokenFailure, TokenFailureKind};
 
 /// Names one token request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,8 +94,12 @@ impl Failures {
         self.last.as_ref().is_some_and(|failure| failure.kind.is_permanent())
     }
 
-    pub(super) fn is_unreachable(&self) -> bool {
-        self.last.as_ref().is_some_and(|failure| failure.kind == TokenFailureKind::Unreachable)
+    /// Is this what a wrong token URL looks like? Torn and empty answers are not: they come from the right one.
+    pub(super) fn look_misconfigured(&self) -> bool {
+        let Some(failure) = &self.last else { return false };
+        let is_foreign = matches!(failure.defect, Some(Defect::WebPage | Defect::NotJson | Defect::NoToken));
+        let kinds = [TokenFailureKind::Unreachable, TokenFailureKind::Redirected, TokenFailureKind::Rejected];
+        is_foreign || kinds.contains(&failure.kind)
     }
 
     pub(super) fn kind_of(&self, failure: &TokenFailure) -> AcquireErrorKind {
