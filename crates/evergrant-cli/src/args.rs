@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Run a command with an access token in its environment
     Exec(ExecArgs),
+    /// Send one API request with a token that works
+    Api(ApiArgs),
     /// Run a local gateway that gives every request a token that works
     Gateway(GatewayArgs),
     /// Check the settings, or write a settings file
@@ -113,6 +115,27 @@ pub(crate) struct ExecArgs {
     pub(crate) command: Vec<OsString>,
 }
 
+/// `evergrant api`.
+#[derive(Args, Debug)]
+pub(crate) struct ApiArgs {
+    /// The request method
+    pub(crate) method: String,
+    /// The path below the upstream, or a URL of the upstream
+    pub(crate) path: String,
+    /// The body: text, @FILE, or @- for standard input
+    #[arg(long, short, value_name = "BODY", allow_hyphen_values = true)]
+    pub(crate) data: Option<String>,
+    /// A request header, as 'Name: value'; may be repeated
+    #[arg(long, short = 'H', value_name = "HEADER")]
+    pub(crate) header: Vec<String>,
+    /// Print a JSON object with the status, the headers and the body
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
 /// `evergrant gateway`.
 #[derive(Args, Debug)]
 pub(crate) struct GatewayArgs {
@@ -173,6 +196,7 @@ impl Command {
         match self {
             Self::Token(TokenArgs { flags, .. })
             | Self::Exec(ExecArgs { flags, .. })
+            | Self::Api(ApiArgs { flags, .. })
             | Self::Gateway(GatewayArgs { flags, .. })
             | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
             Self::Completions { .. } | Self::Man { .. } => None,
@@ -197,7 +221,11 @@ pub(crate) fn command() -> clap::Command {
             |arg| if ["listen", "admin-listen"].contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg },
         )
     };
-    Cli::command().mut_args(hide).mut_subcommand("token", only_gateway).mut_subcommand("exec", only_gateway)
+    Cli::command()
+        .mut_args(hide)
+        .mut_subcommand("token", only_gateway)
+        .mut_subcommand("exec", only_gateway)
+        .mut_subcommand("api", only_gateway)
 }
 
 /// A secret as a flag, whatever was written after it.

@@ -1,5 +1,6 @@
 //! One module per command: settings in, rendered data out.
 
+pub(crate) mod api;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod exec;

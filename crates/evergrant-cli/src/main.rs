@@ -39,6 +39,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
     match command {
         Command::Token(args) => commands::token::run(&args, &prepare(&args.flags, "error")?),
         Command::Exec(args) => commands::exec::run(&args, &prepare(&args.flags, "error")?, before),
+        Command::Api(args) => commands::api::run(&args, &prepare(&args.flags, "error")?),
         Command::Gateway(args) => commands::gateway::run(&args, &prepare(&args.flags, "info")?),
         Command::Config(command) => commands::config::run(command),
         Command::Completions { shell } => Ok(commands::completions::run(shell)?),

@@ -12,6 +12,7 @@ fn the_short_help_fits_on_a_screen() {
     Commands:
       token        Print an access token that works
       exec         Run a command with an access token in its environment
+      api          Send one API request with a token that works
       gateway      Run a local gateway that gives every request a token that works
       config       Check the settings, or write a settings file
       completions  Print a completion script for a shell

@@ -1,0 +1,233 @@
+//! `evergrant api METHOD PATH`: one request with a token that works.
+//!
+//! The answer's body goes to standard output as it comes. An answer with an error status is an error: its body goes to
+//! standard error with the verdict, standard output stays empty, and the exit code says so; with `--json` the answer is
+//! data whatever its status, and only the exit code tells. The token goes to the upstream's origin and nowhere else: a
+//! URL of another origin is refused and redirects are shown, not followed.
+
+mod body;
+mod send;
+
+use std::io::Write;
+
+use evergrant::core::time::Span;
+use evergrant::core::verdict::Verdict;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::json;
+use url::Url;
+
+use crate::args::ApiArgs;
+use crate::exit;
+use crate::failure::{Failure, Failures};
+use crate::launch;
+use crate::render;
+use crate::settings::layers::Layers;
+use crate::settings::resolve::Settings;
+use crate::settings::values;
+use send::{Incoming, Outgoing, Sender};
+
+const MAX_JSON_BYTES: usize = 64 << 20;
+const MAX_ERROR_BYTES: usize = 16 << 10;
+
+/// Sends the request and prints the answer.
+pub(crate) fn run(args: &ApiArgs, layers: &Layers) -> Result<u8, Failures> {
+    let settings = Settings::for_tokens(layers)?;
+    let outgoing = outgoing(args, &settings)?;
+    let timeout = settings.timing.timeout;
+    launch::small_runtime()?.block_on(async {
+        let work = exchange(args, &settings, outgoing);
+        tokio::time::timeout(timeout.to_duration(), work).await.unwrap_or_else(|_elapsed| Err(too_slow(timeout).into()))
+    })
+}
+
+async fn exchange(args: &ApiArgs, settings: &Settings, outgoing: Outgoing) -> Result<u8, Failures> {
+    let source = launch::start_source(settings, "api").await?;
+    let place = format!("{} {}", outgoing.method, values::shown(&outgoing.url));
+    let sender = Sender::new(settings)?;
+    let incoming = sender.send(&source, &outgoing, settings).await?;
+    let status = incoming.status();
+    let is_good = status.is_success() || status.is_redirection() || status == StatusCode::NOT_MODIFIED;
+    let code = if is_good { exit::OK } else { exit::API_STATUS };
+    if args.json {
+        print_json(incoming).await?;
+    } else if is_good {
+        print_body(incoming).await?;
+    } else {
+        let failure = refused(&place, incoming).await;
+        source.shutdown().await;
+        return Err(failure.into());
+    }
+    source.shutdown().await;
+    Ok(code)
+}
+
+/// The request as the command line describes it.
+fn outgoing(args: &ApiArgs, settings: &Settings) -> Result<Outgoing, Failure> {
+    let method = args.method.to_uppercase();
+    let method = Method::from_bytes(method.as_bytes()).map_err(|error| {
+        Failure::new(exit::USAGE, format!("`{}` is no request method", args.method))
+            .because(error)
+            .hint("write `evergrant api GET /path`")
+    })?;
+    let url = target(settings.upstream()?, &args.path)?;
+    let mut headers = headers(&args.header)?;
+    let body = body::read(args.data.as_deref(), &method, settings.timing.timeout)?;
+    if body.is_some() && !headers.contains_key(http::header::CONTENT_TYPE) {
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(Outgoing { method, url, headers, body: body.unwrap_or_default() })
+}
+
+/// A path below the upstream, or a URL of its origin.
+fn target(upstream: &Url, path: &str) -> Result<Url, Failure> {
+    if path.starts_with("https://") || path.starts_with("http://") {
+        let url = Url::parse(path).ok().filter(|url| url.origin() == upstream.origin());
+        return url.ok_or_else(|| {
+            Failure::new(exit::USAGE, "the URL is not one of the upstream")
+                .because(format!("the token is for {} and goes nowhere else", values::shown(upstream)))
+                .hint("give the path alone, as `evergrant api GET /api/v2/users`, or set another --upstream")
+        });
+    }
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    let mut url = upstream.clone();
+    url.set_path(&format!("{}/{}", upstream.path().trim_end_matches('/'), path.trim_start_matches('/')));
+    url.set_query(query);
+    Ok(url)
+}
+
+fn headers(lines: &[String]) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        // The value may be a secret, so the message shows the name at most.
+        let (name, value) = line.split_once(':').ok_or_else(|| {
+            Failure::new(exit::USAGE, "a header has no colon").at("--header").hint("write -H 'Name: value'")
+        })?;
+        let bad = |cause: &str| {
+            Failure::new(exit::USAGE, format!("the header `{}` cannot be sent", name.trim()))
+                .at("--header")
+                .because(cause)
+        };
+        let name = HeaderName::from_bytes(name.trim().as_bytes())
+            .map_err(|_bad_name| bad("its name has characters that no header name may have"))?;
+        if name == http::header::AUTHORIZATION {
+            return Err(bad("`api` sends its own token").hint("use curl for a token of your own"));
+        }
+        let mut value = HeaderValue::from_str(value.trim())
+            .map_err(|_bad_value| bad("its value has characters that no header value may have"))?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+async fn print_body(mut incoming: Incoming) -> Result<(), Failure> {
+    let mut last = b'\n';
+    while let Some(chunk) = incoming.chunk().await? {
+        last = chunk.last().copied().unwrap_or(last);
+        render::data(&chunk)?;
+    }
+    // A shell prompt should not stick to the body; a file should get exactly what was sent.
+    if last != b'\n' && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        render::data(b"\n")?;
+    }
+    Ok(())
+}
+
+async fn print_json(mut incoming: Incoming) -> Result<(), Failure> {
+    let headers: serde_json::Map<_, _> = incoming
+        .headers()
+        .keys()
+        .map(|name| {
+            let values: Vec<_> = incoming
+                .headers()
+                .get_all(name)
+                .iter()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()))
+                .collect();
+            (name.to_string(), json!(values.join(", ")))
+        })
+        .collect();
+    let status = incoming.status().as_u16();
+    let verdict = incoming.verdict.take();
+    let body = incoming.collect(MAX_JSON_BYTES).await?;
+    let body = match serde_json::from_slice::<serde_json::Value>(&body) {
+        Ok(json) => json,
+        Err(_) if body.is_empty() => serde_json::Value::Null,
+        Err(_) => json!(String::from_utf8_lossy(&body)),
+    };
+    render::json(&json!({ "status": status, "headers": headers, "body": body, "verdict": verdict }))
+}
+
+/// An answer with an error status, with its body and what it means.
+async fn refused(place: &str, mut incoming: Incoming) -> Failure {
+    let status = incoming.status();
+    let reason = status.canonical_reason().unwrap_or("an unknown status");
+    let verdict = incoming.verdict.take();
+    // What has arrived is shown even if the rest is lost.
+    let body = incoming.collect_some(MAX_ERROR_BYTES).await;
+    let failure = Failure::new(exit::API_STATUS, format!("the API answered {} {reason}", status.as_u16())).at(place);
+    let failure = match &verdict {
+        Some(verdict) => explained(failure, verdict),
+        None => failure.hint("--json prints the whole answer"),
+    };
+    let text = printable(&String::from_utf8_lossy(&body));
+    if !text.is_empty() {
+        // Standard error is where the failure goes as well; nobody can be told if it is closed.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+    failure
+}
+
+fn explained(mut failure: Failure, verdict: &Verdict) -> Failure {
+    failure = failure.because(format!("{} ({})", verdict.cause.name(), verdict.confidence.name()));
+    for evidence in &verdict.evidence {
+        failure = failure.because(evidence);
+    }
+    failure.hint(verdict.remedy)
+}
+
+/// The text without control characters, which could move a terminal's cursor.
+fn printable(text: &str) -> String {
+    text.trim_end().chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+fn too_slow(timeout: Span) -> Failure {
+    Failure::new(exit::UNREACHABLE, "the request took too long")
+        .because(format!("there was no complete answer within {timeout}"))
+        .hint("wait longer with --timeout; the request may have been executed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(upstream: &str, path: &str) -> Result<String, Failure> {
+        target(&Url::parse(upstream).unwrap(), path).map(String::from)
+    }
+
+    #[test]
+    fn a_path_is_below_the_upstream() {
+        assert_eq!(joined("https://api.x", "/a/b?c=d%2F").unwrap(), "https://api.x/a/b?c=d%2F");
+        assert_eq!(joined("https://api.x/base/", "a").unwrap(), "https://api.x/base/a");
+        assert_eq!(joined("https://api.x", "//evil.example/a").unwrap(), "https://api.x/evil.example/a");
+    }
+
+    #[test]
+    fn a_url_must_be_of_the_same_origin() {
+        assert_eq!(joined("https://api.x", "https://api.x/a").unwrap(), "https://api.x/a");
+        for other in ["https://api.x.evil/a", "http://api.x/a", "https://api.x:444/a", "https://api.x@evil/a"] {
+            assert!(joined("https://api.x", other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn our_own_authorization_cannot_be_replaced() {
+        assert!(headers(&["authorization: Bearer x".to_owned()]).is_err());
+        assert_eq!(headers(&["X-A: 1".to_owned(), "x-a:2".to_owned()]).unwrap().get_all("x-a").iter().count(), 2);
+    }
+
+    #[test]
+    fn a_body_cannot_move_the_cursor() {
+        assert_eq!(printable("a\u{1b}[2Jb\n\tc\r\n"), "a[2Jb\n\tc");
+    }
+}

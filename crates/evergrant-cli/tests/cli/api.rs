@@ -1,0 +1,68 @@
+//! `evergrant api`.
+
+use evergrant_sim::faults::{ApiFault, Event};
+
+use crate::support::{Folder, evergrant, provider};
+
+#[test]
+fn the_body_of_the_answer_goes_to_standard_output() {
+    let text = evergrant(["api", "GET", "/api/v2/users?page=2"]).client_of(&provider()).end().good();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["path"], "/api/v2/users");
+}
+
+#[test]
+fn a_body_comes_from_a_flag_a_file_or_standard_input() {
+    let (provider, folder) = (provider(), Folder::new());
+    let file = format!("@{}", folder.file("body", "{\"a\":1}"));
+    let echoed = |args: &[&str], input: &str| {
+        let args = ["api", "POST", "/api/v2/things"].iter().chain(args);
+        let text = evergrant(args).client_of(&provider).input(input).end().good();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["body_len"].as_i64()
+    };
+    assert_eq!(echoed(&["--data", "{\"a\":1}"], ""), Some(7));
+    assert_eq!(echoed(&["--data", &file], ""), Some(7));
+    assert_eq!(echoed(&["--data", "@-"], "{\"a\":1}"), Some(7));
+    assert_eq!(echoed(&[], "{\"a\":1}"), Some(7));
+    assert_eq!(echoed(&["--data", ""], "ignored"), Some(0));
+}
+
+#[test]
+fn json_wraps_the_whole_answer() {
+    let text = evergrant(["api", "GET", "/api/v2/users", "--json"]).client_of(&provider()).end().good();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["status"], 200);
+    assert_eq!(json["body"]["path"], "/api/v2/users");
+    assert!(json["headers"]["date"].is_string());
+}
+
+#[test]
+fn a_refusal_that_stays_comes_with_its_verdict() {
+    let provider = provider();
+    provider.handle().apply(Event::api(ApiFault::MissingPermission));
+    let stderr = evergrant(["api", "GET", "/api/v2/users"]).client_of(&provider).end().failed(9);
+    assert!(stderr.contains("403") && stderr.contains("missing_permission"), "{stderr}");
+}
+
+#[test]
+fn a_token_never_goes_to_another_origin() {
+    let provider = provider();
+    let run = evergrant(["api", "GET", "https://elsewhere.example/x"]).client_of(&provider);
+    insta::assert_snapshot!(run.end().failed(2).replace(&provider.url(), "UPSTREAM"), @r"
+    error: the URL is not one of the upstream
+      cause: the token is for UPSTREAM/ and goes nowhere else
+    hint: give the path alone, as `evergrant api GET /api/v2/users`, or set another --upstream
+    ");
+    assert_eq!(provider.handle().ledger().token.requests, 0);
+}
+
+#[test]
+fn a_token_that_died_early_does_not_show() {
+    let (provider, folder) = (provider(), Folder::new());
+    let store = format!("file+plain:{}", folder.path().join("tokens").display());
+    let run = || evergrant(["api", "GET", "/api/v2/users", "--store", &store]).client_of(&provider).end().good();
+    run();
+    provider.handle().apply(Event::RevokeAll);
+    run();
+    assert_eq!(provider.handle().ledger().token.succeeded, 2);
+}
