@@ -121,6 +121,8 @@ pub enum Subject {
     Claims,
     /// The server wants fewer requests.
     Rate,
+    /// Nothing: the request was never sent, because there was no token to send it with.
+    NeverSent,
     /// Another reason that is not the token.
     Other,
 }

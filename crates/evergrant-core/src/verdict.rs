@@ -196,13 +196,23 @@ impl Verdict {
 /// What the evidence shows; the caller gives the verdict its `id`.
 #[must_use]
 pub fn diagnose(evidence: &Evidence) -> Verdict {
-    let (cause, confidence) = said_by_the_answer(evidence)
+    let (cause, confidence) = shown_by_having_no_token(evidence)
+        .or_else(|| said_by_the_answer(evidence))
         .or_else(|| shown_by_clocks(evidence))
         .or_else(|| shown_by_other_requests(evidence))
         .or_else(|| shown_by_the_token_endpoint(evidence))
         .unwrap_or((Cause::Unknown, Confidence::Possible));
     let (fault, remedy) = remedy::for_cause(cause, evidence);
     Verdict { id: String::new(), cause, confidence, fault, evidence: facts(evidence), remedy }
+}
+
+/// A request that was never sent: what the token endpoint said is direct proof, and silence proves nothing.
+fn shown_by_having_no_token(evidence: &Evidence) -> Option<(Cause, Confidence)> {
+    if evidence.subject != Subject::NeverSent {
+        return None;
+    }
+    let cause = shown_by_the_token_endpoint(evidence).map(|(cause, _)| (cause, Confidence::Certain));
+    Some(cause.unwrap_or((Cause::Unknown, Confidence::Possible)))
 }
 
 /// Causes that the answer names itself, or that follow from what was sent.
@@ -214,7 +224,7 @@ fn said_by_the_answer(evidence: &Evidence) -> Option<(Cause, Confidence)> {
         Subject::Scope | Subject::Claims => return Some((Cause::InsufficientScope, Certain)),
         Subject::Permission => return Some((Cause::MissingPermission, Certain)),
         Subject::Address => return Some((Cause::IpNotAllowed, Certain)),
-        Subject::Token | Subject::NoTokenSeen | Subject::DpopNonce | Subject::Other => {}
+        Subject::Token | Subject::NoTokenSeen | Subject::DpopNonce | Subject::NeverSent | Subject::Other => {}
     }
     match (evidence.carried, evidence.subject) {
         (Carried::Callers, _) => Some((Cause::CallerToken, Certain)),
@@ -311,7 +321,11 @@ const MINTS_THAT_EVICT: usize = 10;
 
 /// The facts in sentences, with their numbers.
 fn facts(evidence: &Evidence) -> Vec<String> {
-    let mut facts = vec![format!("{} answered {}", evidence.route, evidence.status)];
+    let mut facts = vec![match (evidence.subject, evidence.token_failure) {
+        (Subject::NeverSent, Some(failure)) => format!("there is no token to send: {}", failure.name()),
+        (Subject::NeverSent, None) => "there is no token to send".to_owned(),
+        _ => format!("{} answered {}", evidence.route, evidence.status),
+    }];
     let mut add = |fact: String| facts.push(fact);
     if let Some(code) = &evidence.error_code {
         add(format!("the answer names the error {code}"));

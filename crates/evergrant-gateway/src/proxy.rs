@@ -146,7 +146,10 @@ impl Call {
     /// Sends the request with a good token, again with another one where that is safe and useful.
     async fn keep_authorized(mut self) -> Result<Response<CallerBody>, Problem> {
         let mut exchange = self.shared.source.exchange(self.traits());
-        let mut token = exchange.begin().await.map_err(|error| self.no_token(&error, None))?;
+        let mut token = match exchange.begin().await {
+            Ok(token) => token,
+            Err(error) => return Err(self.no_token(&error, &exchange.verdict_on_no_token(&error))),
+        };
         let mut sent = self.send_first(Some(token.authorization())).await;
         let mut refusal: Option<Refusal> = None;
         loop {
@@ -166,7 +169,7 @@ impl Call {
             let seen = self.look_into(response).await;
             match exchange.judge(self.as_answer(&seen, received)).await {
                 Ruling::Pass(verdict) => return Ok(self.show(seen, verdict.as_deref())),
-                Ruling::NoToken(error, verdict) => return Err(self.no_token(&error, Some(&verdict))),
+                Ruling::NoToken(error, verdict) => return Err(self.no_token(&error, &verdict)),
                 Ruling::Replay(next) => token = next,
             }
             self.shared.metrics.replays.add();
@@ -317,11 +320,11 @@ impl Call {
         }
     }
 
-    fn no_token(&self, error: &AcquireError, verdict: Option<&Verdict>) -> Problem {
+    fn no_token(&self, error: &AcquireError, verdict: &Verdict) -> Problem {
         self.shared.metrics.without_token.add();
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no usable token", error.to_string());
         problem.retry_after = Some(error.retry_after.map_or(1, |wait| (wait + ALMOST_A_SECOND).as_secs()));
-        problem.verdict = verdict.and_then(header_value);
+        problem.verdict = header_value(verdict);
         problem
     }
 }

@@ -168,6 +168,12 @@ impl Exchange {
         Some(self.shared.act(|keeper, now| keeper.verdict(&attempt, &refusal, now)))
     }
 
+    /// The verdict on a request that cannot be sent because there is no token.
+    #[must_use]
+    pub fn verdict_on_no_token(&self, error: &AcquireError) -> Verdict {
+        self.shared.act(|keeper, _| keeper.verdict_on_no_token(error))
+    }
+
     /// The verdict on a refusal of credentials that the caller brought, or `None` if the answer is no refusal.
     #[must_use]
     pub fn judge_foreign(&self, answer: &Answer<'_>) -> Option<Verdict> {

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::Keeper;
-use super::acquire::AcquireError;
+use super::acquire::{AcquireError, AcquireErrorKind};
 use super::slots::Held;
 use crate::attempt::{Attempt, Refusal, Subject};
 use crate::evidence::{Carried, ClaimTimes, Evidence};
@@ -21,6 +21,7 @@ use crate::policy::Policy;
 use crate::time::{Boot, Now, Span};
 use crate::token::{Generation, Token};
 use crate::verdict::{Verdict, diagnose};
+use crate::wire::TokenFailureKind;
 
 /// What to do with a request that was refused.
 #[derive(Clone, Debug)]
@@ -198,6 +199,23 @@ impl Keeper {
             route: refusal.route.to_string(),
             ..Evidence::of_answer(refusal.status, refusal.subject, carried)
         });
+        self.name_verdict(&mut verdict);
+        verdict
+    }
+
+    /// The verdict on a request that was never sent because there was no token.
+    pub fn verdict_on_no_token(&mut self, error: &AcquireError) -> Verdict {
+        let said = error.failure.as_ref().map(|failure| failure.kind);
+        let token_failure = match error.kind {
+            AcquireErrorKind::BudgetExhausted => Some(TokenFailureKind::RateLimited),
+            AcquireErrorKind::LoginRequired => Some(TokenFailureKind::InvalidGrant),
+            AcquireErrorKind::Rejected
+            | AcquireErrorKind::Unreachable
+            | AcquireErrorKind::Unavailable
+            | AcquireErrorKind::TimedOut => said,
+        };
+        let evidence = Evidence { token_failure, ..Evidence::of_answer(503, Subject::NeverSent, Carried::Nothing) };
+        let mut verdict = diagnose(&evidence);
         self.name_verdict(&mut verdict);
         verdict
     }

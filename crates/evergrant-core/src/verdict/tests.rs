@@ -77,6 +77,22 @@ fn each_row_of_the_table_has_its_cause() {
             Cause::Revoked,
             Likely,
         ),
+        // Never sent: what the token endpoint said is proof, its silence is none.
+        (
+            Evidence { token_failure: Some(TokenFailureKind::InvalidClient), ..subject(503, Subject::NeverSent) },
+            Cause::ClientRejected,
+            Certain,
+        ),
+        (
+            Evidence { token_failure: Some(TokenFailureKind::RateLimited), ..subject(503, Subject::NeverSent) },
+            Cause::RateLimited,
+            Certain,
+        ),
+        (
+            Evidence { token_failure: Some(TokenFailureKind::Unreachable), ..subject(503, Subject::NeverSent) },
+            Cause::Unknown,
+            Possible,
+        ),
         // Never worked, not young, nothing else known.
         (ours(), Cause::Unknown, Possible),
         (Evidence { token_failure: Some(TokenFailureKind::InvalidClient), ..ours() }, Cause::ClientRejected, Likely),
