@@ -114,15 +114,16 @@ impl Shared {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let result = tell(&mut keeper, now);
         let mut todo = Vec::new();
-        let mut has_changed = now.boot >= self.published.load().fresh_until;
+        let mut has_changed = false;
         while let Some(action) = keeper.poll_action() {
             has_changed = true;
             if !matches!(action, Action::Wake) {
                 todo.push(action);
             }
         }
-        if has_changed {
-            self.publish(&keeper, now.boot);
+        if has_changed || now.boot >= self.published.load().fresh_until {
+            // Without news nobody is woken: those who wait ask in turn, and would wake each other for ever.
+            has_changed |= self.publish(&keeper, now.boot);
         }
         let timeout = keeper.poll_timeout().unwrap_or(Boot::FAR).as_nanos();
         drop(keeper);
@@ -211,7 +212,8 @@ impl Shared {
         });
     }
 
-    fn publish(&self, keeper: &Keeper, now: Boot) {
+    /// Shows callers the keeper's view; `true` if it is another token than before.
+    fn publish(&self, keeper: &Keeper, now: Boot) -> bool {
         let view = keeper.view(now);
         let old = self.published.load();
         let is_same =
@@ -229,6 +231,7 @@ impl Shared {
             wants_proving_path: keeper.wants_proving_path(),
             shows_refusals: keeper.need_of(Replay::IfRefused) == Need::Usable,
         }));
+        !is_same
     }
 
     fn perform(&self, action: Action) {
