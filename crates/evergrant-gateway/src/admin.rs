@@ -18,6 +18,7 @@ use crate::gate::Gate;
 use crate::metrics::Snapshot;
 use crate::problem::Problem;
 use crate::proxy::Shared;
+use crate::source_metrics::SourceMetrics;
 
 /// What the admin listener shows.
 pub(crate) struct Admin {
@@ -29,8 +30,10 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn new(shared: Arc<Shared>, gate: Gate, listen: String) -> Self {
-        let mut registry = Registry::with_prefix("evergrant_gateway");
-        registry.register_collector(Box::new(Arc::clone(&shared.metrics)));
+        let mut registry = Registry::with_prefix("evergrant");
+        registry.register_collector(Box::new(SourceMetrics(shared.source.clone())));
+        let gateway = registry.sub_registry_with_prefix("gateway");
+        gateway.register_collector(Box::new(Arc::clone(&shared.metrics)));
         Self { shared, gate, registry, listen }
     }
 

@@ -23,6 +23,7 @@ mod phase;
 mod problem;
 mod proxy;
 mod server;
+mod source_metrics;
 mod tee;
 mod upgrade;
 mod upstream;

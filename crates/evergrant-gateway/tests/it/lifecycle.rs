@@ -82,11 +82,16 @@ async fn the_admin_listener_shows_what_happened() {
     let status: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(status["gateway"]["answers"]["2xx"], 1);
     assert_eq!(status["ready"], true);
+    assert_eq!(status["counters"]["mints"], 1);
+    assert!(status["clock"]["words"].is_string(), "{status}");
     let (response, body) = get(admin("/metrics")).await;
     assert!(response.headers().get("content-type").unwrap().to_str().unwrap().contains("openmetrics-text"));
     let text = String::from_utf8(body.to_vec()).unwrap();
     assert!(text.contains("evergrant_gateway_requests_total{class=\"2xx\"} 1"), "{text}");
     assert!(text.contains("evergrant_gateway_answer_seconds_count 1"), "{text}");
+    assert!(text.contains("evergrant_mints_total 1") && text.contains("evergrant_ready 1"), "{text}");
+    assert!(text.contains("evergrant_token_remaining_seconds 35"), "{text}");
+    assert!(text.ends_with("# EOF\n"));
     for path in ["/healthz", "/readyz"] {
         assert_eq!(get(admin(path)).await.0.status(), StatusCode::OK, "{path}");
         let foreign = Request::get(admin(path)).header("host", "pod.example").body(full("")).unwrap();

@@ -1,6 +1,7 @@
 //! Upstreams with TLS: HTTP/2 by ALPN, HTTP/1.1 where it is not offered or an upgrade needs it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use evergrant_gateway::{Egress, Upstream};
 use http::{Request, Response, StatusCode, Version};
@@ -74,6 +75,21 @@ async fn an_upstream_that_cannot_prove_its_name_gets_nothing() {
         let text = String::from_utf8_lossy(&body);
         assert!(text.contains("TLS failed") && text.contains(&format!("{host}:{}", addr.port())), "{text}");
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_finishes_its_handshake_times_out() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = silent.local_addr().unwrap();
+    let gateway = TestGateway::with(addr, |config| {
+        config.upstream = Upstream::parse(&format!("https://{addr}")).unwrap();
+        config.timeouts.connect = Duration::from_millis(50);
+    })
+    .await;
+    let (response, body) = get(gateway.url("/")).await;
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    let text = String::from_utf8_lossy(&body);
+    assert!(text.contains("timed out") && text.contains(&addr.to_string()), "{text}");
 }
 
 #[tokio::test]
