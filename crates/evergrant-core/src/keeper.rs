@@ -185,7 +185,7 @@ impl Keeper {
     /// When to call [`Keeper::handle_timeout`] if nothing else happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Boot> {
-        let promotion = self.promote_at.filter(|_| self.slots.candidate.is_some());
+        let promotion = self.next_promotion();
         let next = [promotion, self.next_refresh(), self.next_judgement(), self.next_gone()];
         next.into_iter().flatten().min()
     }
@@ -217,6 +217,17 @@ impl Keeper {
             }
         }
         events
+    }
+
+    /// The boot clock was slewed by this much: what is known of the provider's clocks becomes less exact by it.
+    pub fn handle_slew(&mut self, by: Span) {
+        self.estimator.handle_slew(by);
+    }
+
+    /// The machine was suspended: the boot clock went on, to the second, and timers did not.
+    pub fn handle_suspend(&mut self, now: Now) {
+        self.estimator.handle_suspend();
+        self.handle_timeout(now);
     }
 
     /// What is known of the provider's clocks.
@@ -285,6 +296,13 @@ impl Keeper {
             }
         }
         self.wake();
+    }
+
+    /// When the candidate takes over; a suspect one only when the active token ends.
+    fn next_promotion(&self) -> Option<Boot> {
+        let candidate = self.slots.candidate.as_ref()?;
+        let end = self.slots.active.as_ref().map(|active| active.token.instants.hard);
+        if candidate.is_suspect() { end } else { self.promote_at.into_iter().chain(end).min() }
     }
 
     fn is_promotion_due(&self, now: Boot) -> bool {

@@ -48,6 +48,12 @@ pub fn slewed() -> Option<Span> {
     platform::slewed()
 }
 
+/// How long this machine has been suspended since boot, where that can be read.
+#[must_use]
+pub fn suspended() -> Option<Span> {
+    platform::suspended()
+}
+
 /// Names one boot of one machine.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -135,8 +141,19 @@ mod platform {
         Some(Span::from_nanos(monotonic.saturating_sub(nanos(clock_gettime(ClockId::MonotonicRaw)))))
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn suspended() -> Option<Span> {
+        let monotonic = nanos(clock_gettime(ClockId::Monotonic));
+        Some(Span::from_nanos(nanos(clock_gettime(BOOT_CLOCK)).saturating_sub(monotonic)))
+    }
+
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     pub(super) fn slewed() -> Option<Span> {
+        None
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) fn suspended() -> Option<Span> {
         None
     }
 
@@ -163,6 +180,10 @@ mod platform {
     }
 
     pub(super) fn slewed() -> Option<Span> {
+        None
+    }
+
+    pub(super) fn suspended() -> Option<Span> {
         None
     }
 

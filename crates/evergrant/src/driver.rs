@@ -114,20 +114,20 @@ impl Shared {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let result = tell(&mut keeper, now);
         let mut todo = Vec::new();
-        let mut has_changed = false;
+        let mut has_woken = false;
         while let Some(action) = keeper.poll_action() {
-            has_changed = true;
-            if !matches!(action, Action::Wake) {
-                todo.push(action);
+            match action {
+                Action::Wake => has_woken = true,
+                Action::RequestToken { .. } | Action::Probe { .. } => todo.push(action),
             }
         }
-        if has_changed || now.boot >= self.published.load().fresh_until {
-            // Without news nobody is woken: those who wait ask in turn, and would wake each other for ever.
-            has_changed |= self.publish(&keeper, now.boot);
+        // Only what a waiter may wait for wakes waiters: they ask in turn, and would wake each other for ever.
+        if has_woken || !todo.is_empty() || now.boot >= self.published.load().fresh_until {
+            has_woken |= self.publish(&keeper, now.boot);
         }
         let timeout = keeper.poll_timeout().unwrap_or(Boot::FAR).as_nanos();
         drop(keeper);
-        if has_changed {
+        if has_woken {
             self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
         }
         if timeout < self.timer_at.load(Ordering::Relaxed) {
@@ -188,7 +188,12 @@ impl Shared {
 
     /// A date that a server sent.
     pub(crate) fn sample_clock(&self, source: Source, sent: Boot, received: Boot, server: Server, bounds_above: bool) {
-        let sample = Sample { sent, received, server, resolution: Span::from_secs(1), bounds_above };
+        let resolution = Span::from_secs(1);
+        self.take_sample(source, Sample { sent, received, server, resolution, bounds_above });
+    }
+
+    /// One observation of a server's clock, from whatever source.
+    pub(crate) fn take_sample(&self, source: Source, sample: Sample) {
         let events = self.act(|keeper, now| keeper.handle_clock_sample(source, sample, now));
         for event in events {
             match event {
@@ -261,7 +266,9 @@ async fn run(weak: Weak<Shared>) {
         flight::restore(&shared).await;
         shared.is_restored.send_replace(true);
     }
+    let mut disturbances = Disturbances::default();
     while let Some(shared) = weak.upgrade() {
+        disturbances.report(&shared);
         shared.act(Keeper::handle_timeout);
         // An event between the look and the store finds no timer and wakes this task at once.
         shared.timer_at.store(i64::MAX, Ordering::Relaxed);
@@ -273,9 +280,38 @@ async fn run(weak: Weak<Shared>) {
     }
 }
 
+/// What the kernel did to the clock that offsets are counted on: slewed it, or stopped the machine.
+#[derive(Default)]
+struct Disturbances {
+    slewed: Option<Span>,
+    suspended: Option<Span>,
+}
+
+impl Disturbances {
+    fn report(&mut self, shared: &Shared) {
+        let slewed = clock::slewed();
+        if let (Some(before), Some(after)) = (self.slewed, slewed)
+            && (after - before).abs() > SLEW_WORTH_REPORTING
+        {
+            shared.act(|keeper, _| keeper.handle_slew(after - before));
+        }
+        let suspended = clock::suspended();
+        if let (Some(before), Some(after)) = (self.suspended, suspended)
+            && after - before > SUSPEND_WORTH_REPORTING
+        {
+            tracing::info!(for_s = (after - before).as_secs_f64(), "this machine was suspended");
+            shared.act(|keeper, now| keeper.handle_suspend(now));
+        }
+        (self.slewed, self.suspended) = (slewed, suspended);
+    }
+}
+
 /// Sends one probe and reports what it showed.
 async fn run_probe(shared: Arc<Shared>, token: Arc<Token>, probe: Probe) {
-    let Some(api) = &shared.probe else { return };
+    let Some(api) = &shared.probe else {
+        let sent = clock::boot();
+        return shared.act(|keeper, now| keeper.handle_probe(token.generation, sent, ProbeOutcome::Nothing, now));
+    };
     let method = match probe.method {
         ProbeMethod::Head => Method::HEAD,
         ProbeMethod::Get => Method::GET,
@@ -307,6 +343,8 @@ fn seed() -> u64 {
     getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
 }
 
+const SLEW_WORTH_REPORTING: Span = Span::from_millis(1);
+const SUSPEND_WORTH_REPORTING: Span = Span::from_millis(100);
 const REPORT_EVERY: Span = Span::from_millis(500);
 const SAMPLE_EVERY: Span = Span::from_millis(200);
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);

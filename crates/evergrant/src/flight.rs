@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use evergrant_core::Secret;
 use evergrant_core::keeper::{FlightId, FlightNext, Minted};
-use evergrant_core::offset::Source;
+use evergrant_core::offset::{Sample, Source};
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Issued};
-use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind};
+use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind, read_claims};
 
 use crate::clock;
 use crate::driver::{Parts, Shared};
@@ -35,6 +35,8 @@ pub(crate) struct Flights {
     seed: Option<Secret>,
     store: Store,
     key: CredentialKey,
+    /// The last record of this process. If it could not be stored it is newer than the store's, and the only copy.
+    last: Mutex<Option<Record>>,
     endpoint: OnceLock<TokenEndpoint>,
     issuer: Option<String>,
     tls: Tls,
@@ -58,6 +60,7 @@ impl Flights {
             credential: Mutex::new(parts.credential),
             seed: parts.seed,
             store: parts.store,
+            last: Mutex::default(),
             endpoint,
             issuer: parts.profile.issuer,
             tls: parts.tls,
@@ -91,12 +94,22 @@ impl Flights {
         Ok(self.endpoint.get_or_init(|| endpoint))
     }
 
+    /// The stored record, or this process's own if storing that one failed.
+    fn newer_of(&self, stored: Record) -> Record {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|last| last.generation > stored.generation).cloned().unwrap_or(stored)
+    }
+
+    fn keep(&self, record: &Record) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(record.clone());
+    }
+
     /// The lease and the record under it, with a refresh token from outside taken in.
     async fn lease(&self) -> Result<(Option<Lease>, Record), StoreError> {
         let deadline = clock::boot() + LEASE_PATIENCE;
         match self.store.lease(&self.key, deadline).await {
             Ok(lease) => {
-                let mut record = lease.read().cloned().unwrap_or_default();
+                let mut record = self.newer_of(lease.read().cloned().unwrap_or_default());
                 if let Some(seed) = &self.seed {
                     record.take_seed(seed);
                 }
@@ -105,7 +118,7 @@ impl Flights {
             Err(error) if self.rotates() => Err(error),
             Err(error) => {
                 tracing::warn!(%error, "the store cannot be used; the token stays in memory");
-                Ok((None, Record::default()))
+                Ok((None, self.newer_of(Record::default())))
             }
         }
     }
@@ -232,6 +245,7 @@ async fn commit(
     let sent = Stamp { boot: issued.sent, ..Stamp::of(clock::now()) };
     record.issued = Some(store::Issued { sent, received: issued.received, offset });
     record.intent = None;
+    shared.flights.keep(&record);
     if let Some(lease) = lease {
         write_persistently(lease, &record).await;
     }
@@ -242,7 +256,17 @@ async fn commit(
         expires_in_note = answer.expires_in_note.map(tracing::field::debug),
         "token minted"
     );
+    sample_mint(shared, &minted);
     shared.act(|keeper, now| keeper.handle_minted(flight, minted, now));
+}
+
+/// A JWT says when it was issued, by the issuer's clock.
+fn sample_mint(shared: &Shared, minted: &Minted) {
+    let Some(claims) = read_claims(minted.access_token.expose()) else { return };
+    if let Some(iat) = claims.iat {
+        let Issued { sent, received } = minted.issued;
+        shared.take_sample(Source::JwtMint, Sample::of_mint(iat, claims.exp, minted.lifetime, sent, received));
+    }
 }
 
 /// A record that cannot be written is tried again: with a rotated refresh token it is the only copy.
