@@ -8,31 +8,26 @@
 //! The network takes one to three milliseconds each way, drawn from the seed. Every fifth call is a POST with a side
 //! effect. [`Outcome`] holds what the callers saw; [`check`] holds what must never happen.
 
+mod calls;
 pub mod check;
+mod exchange;
 
 use std::collections::BTreeMap;
 
-use evergrant_core::attempt::{Attempt, Refusal, Replay, Route, Subject};
-use evergrant_core::keeper::{
-    Acquire, Action, FlightId, FlightNext, Keeper, Minted, Need, ProbeOutcome, Step, is_proof,
-};
-use evergrant_core::offset::{Sample, Source};
+use evergrant_core::keeper::{Action, FlightId, Keeper, ProbeOutcome, is_proof};
 use evergrant_core::policy::Policy;
-use evergrant_core::profile::{Probe, ProbeMethod, Profile, Region};
+use evergrant_core::profile::{Profile, Region};
 use evergrant_core::time::{Boot, Now, Span, Wall};
-use evergrant_core::token::{Generation, Issued};
-use evergrant_core::wire::{
-    TokenAnswer, TokenFailure, TokenFailureKind, bearer_error, parse_api_error, parse_challenges, parse_http_date,
-    parse_retry_after, parse_token_answer,
-};
-use http::header::{DATE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method};
+use evergrant_core::token::Generation;
 
-use crate::config::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN, Shape};
+use crate::config::{REFRESH_TOKEN, Shape};
 use crate::ledger::Ledger;
-use crate::provider::{Answer, Payload, Provider, Request};
-use crate::scenario::{Grant, Scenario};
+use crate::provider::{Provider, Request};
+use crate::scenario::Scenario;
 use crate::seed::Seed;
+
+use calls::{Caller, CallerState};
+use exchange::{Exchange, probe_request};
 
 /// How one call of a caller ended.
 #[derive(Clone, Debug)]
@@ -101,33 +96,6 @@ enum Event {
     ProbeAnswered(Generation, Exchange),
     Timer,
     Schedule,
-}
-
-/// What a request met.
-#[derive(Debug)]
-struct Exchange {
-    sent: Boot,
-    status: Option<u16>,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    is_torn: bool,
-}
-
-struct Caller {
-    started: Boot,
-    attempt: Attempt,
-    request: Request,
-    state: CallerState,
-    poll_at: Option<Boot>,
-    is_counted: bool,
-}
-
-#[derive(PartialEq, Eq, Clone, Copy)]
-enum CallerState {
-    Acquiring,
-    Sent,
-    Refused,
-    Done,
 }
 
 struct World {
@@ -306,225 +274,6 @@ impl World {
         }
     }
 
-    fn begin_call(&mut self) {
-        let number = self.callers.len();
-        let is_write = number % 5 == 4;
-        let request = if is_write {
-            Request::post("/api/v2/things", &format!("effect-{number}"), vec![b'x'; 100])
-        } else {
-            Request::get("/api/v2/things/list")
-        };
-        let replay = Replay::of(request.method.as_str(), false, true);
-        let attempt = Attempt::new(replay, self.now, Policy::default().patience);
-        self.callers.push(Caller {
-            started: self.now,
-            attempt,
-            request,
-            state: CallerState::Acquiring,
-            poll_at: None,
-            is_counted: false,
-        });
-        self.poll(number);
-    }
-
-    /// A waiting call asks again at this moment, unless it does so earlier.
-    fn poll_at(&mut self, caller: usize, at: Boot) {
-        if self.callers[caller].poll_at.is_none_or(|known| at < known) {
-            self.callers[caller].poll_at = Some(at);
-            self.at(at, Event::Poll(caller));
-        }
-    }
-
-    fn poll(&mut self, caller: usize) {
-        self.callers[caller].poll_at = None;
-        match self.callers[caller].state {
-            CallerState::Acquiring => self.acquire(caller),
-            CallerState::Refused => {
-                let now = self.clock();
-                let step = self.keeper.handle_attempt(&mut self.callers[caller].attempt, now);
-                self.follow(caller, step);
-            }
-            CallerState::Sent | CallerState::Done => {}
-        }
-    }
-
-    fn acquire(&mut self, caller: usize) {
-        let now = self.clock();
-        let this = &mut self.callers[caller];
-        let need = self.keeper.need_of(this.attempt.replay);
-        match self.keeper.handle_acquire(need, this.started, this.attempt.deadline, now) {
-            Acquire::Ready(token) => {
-                if need != Need::Usable {
-                    this.is_counted = true;
-                    self.keeper.handle_unrepeatable_begin();
-                }
-                this.attempt.mark_sent(token.generation, self.now);
-                self.send(caller, token.access_token.expose());
-            }
-            Acquire::Wait(until) => self.poll_at(caller, until.max(self.now + TIMER_GRAIN)),
-            Acquire::Failed(_) => self.end_call(caller, None, None),
-        }
-    }
-
-    fn send(&mut self, caller: usize, token: &str) {
-        let request = &mut self.callers[caller].request;
-        request.headers.remove(http::header::AUTHORIZATION);
-        *request = request.clone().bearer(token);
-        self.callers[caller].state = CallerState::Sent;
-        self.soon(Event::Arrive(caller));
-    }
-
-    fn arrive(&mut self, caller: usize) {
-        let sent = self.callers[caller].attempt.sent;
-        let request = self.callers[caller].request.clone();
-        let (after, exchange) = self.serve(&request, sent);
-        self.at(after, Event::Answered(caller, exchange));
-    }
-
-    /// The provider answers a request that has just arrived; when the answer arrives, and what it is.
-    fn serve(&mut self, request: &Request, sent: Boot) -> (Boot, Exchange) {
-        let reply = self.provider.handle(request, self.now);
-        let (response, is_torn) = match reply.answer {
-            Answer::Response(response) => (Some(response), false),
-            Answer::Torn { response, keep } => (
-                Some(response.map(|body| match body {
-                    Payload::Bytes(bytes) => Payload::Bytes(bytes.slice(..keep.min(bytes.len()))),
-                    other @ (Payload::Fill(_) | Payload::Events { .. }) => other,
-                })),
-                true,
-            ),
-            Answer::Reset { .. } => (None, false),
-        };
-        let exchange = match response {
-            Some(response) => {
-                let (head, body) = response.into_parts();
-                let body = match body {
-                    Payload::Bytes(bytes) => bytes.to_vec(),
-                    Payload::Fill(_) | Payload::Events { .. } => Vec::new(),
-                };
-                Exchange { sent, status: Some(head.status.as_u16()), headers: head.headers, body, is_torn }
-            }
-            None => Exchange { sent, status: None, headers: HeaderMap::new(), body: Vec::new(), is_torn },
-        };
-        (self.now + reply.delay + self.delay(), exchange)
-    }
-
-    fn answered(&mut self, caller: usize, exchange: &Exchange) {
-        let now = self.clock();
-        if self.now - self.last_sample >= SAMPLE_EVERY {
-            self.last_sample = self.now;
-            self.sample(Source::ApiDate, exchange);
-        }
-        let status = exchange.status.unwrap_or(0);
-        if let Some(refusal) = self.refusal(caller, exchange) {
-            let step = self.keeper.handle_refusal(&mut self.callers[caller].attempt, refusal, now);
-            self.callers[caller].state = CallerState::Refused;
-            return self.follow(caller, step);
-        }
-        if is_proof(status) {
-            let attempt = &self.callers[caller].attempt;
-            self.keeper.handle_success(attempt.generation, attempt.sent, now);
-            if self.callers[caller].request.method == Method::GET && self.keeper.wants_proving_path() {
-                let path = self.callers[caller].request.path.clone();
-                self.keeper.handle_proving_path(&path);
-            }
-        }
-        self.end_call(caller, exchange.status, None);
-    }
-
-    fn follow(&mut self, caller: usize, step: Step) {
-        match step {
-            Step::Send(token) => self.send(caller, token.access_token.expose()),
-            Step::Wait(until) => self.poll_at(caller, until.max(self.now + TIMER_GRAIN)),
-            Step::Pass(verdict) => self.end_call(caller, Some(401), Some(verdict.cause.name())),
-            Step::NoToken(_, verdict) => self.end_call(caller, None, Some(verdict.cause.name())),
-        }
-    }
-
-    fn end_call(&mut self, caller: usize, status: Option<u16>, verdict: Option<&'static str>) {
-        let this = &mut self.callers[caller];
-        this.state = CallerState::Done;
-        let (started, ended) = (this.started - self.start, self.now - self.start);
-        self.calls.push(CallRecord { started, ended, status, verdict });
-        if std::mem::take(&mut this.is_counted) {
-            self.keeper.handle_unrepeatable_end();
-            self.keeper.handle_timeout(self.clock());
-        }
-    }
-
-    fn refusal(&self, caller: usize, exchange: &Exchange) -> Option<Refusal> {
-        let status = exchange.status?;
-        let fields = exchange.headers.get_all(WWW_AUTHENTICATE);
-        let challenges = parse_challenges(fields.iter().map(HeaderValue::as_bytes));
-        let error = parse_api_error(&exchange.body);
-        let subject = Subject::of(&self.profile, status, &challenges, error.as_ref())?;
-        let request = &self.callers[caller].request;
-        Some(Refusal {
-            status,
-            received: self.now,
-            subject,
-            has_bearer_challenge: challenges.iter().any(evergrant_core::wire::Challenge::is_bearer),
-            is_exact_auth_error: error.as_ref().is_some_and(|error| self.profile.is_exact_auth_error(error)),
-            error_code: bearer_error(&challenges).map(str::to_owned).or_else(|| error.and_then(|error| error.code)),
-            correlation_id: None,
-            route: Route::new("api.sim", request.method.as_str(), &request.path),
-            can_send_again: true,
-        })
-    }
-
-    fn token_arrives(&mut self, flight: FlightId) {
-        let form = match self.scenario.grant {
-            Grant::ClientCredentials => vec![("grant_type", "client_credentials")],
-            Grant::RefreshToken => {
-                vec![("grant_type", "refresh_token"), ("refresh_token", self.refresh_token.as_str())]
-            }
-        };
-        let request = Request::token(&form).basic(CLIENT_ID, CLIENT_SECRET);
-        let sent = self.now;
-        let (after, exchange) = self.serve(&request, sent);
-        let timeout = sent + TOKEN_TIMEOUT;
-        if after > timeout {
-            let nothing = Exchange { status: None, is_torn: true, ..exchange };
-            return self.at(timeout, Event::TokenAnswered(flight, nothing));
-        }
-        self.at(after, Event::TokenAnswered(flight, exchange));
-    }
-
-    fn token_answered(&mut self, flight: FlightId, exchange: &Exchange) {
-        self.sample(Source::AuthDate, exchange);
-        let now = self.clock();
-        let issued = Issued { sent: exchange.sent, received: self.now };
-        match token_result(exchange) {
-            Ok(answer) => {
-                if let Some(refresh) = &answer.refresh_token {
-                    self.refresh_token = refresh.expose().to_owned();
-                }
-                let minted = Minted {
-                    generation: self.keeper.newest_generation().next(),
-                    access_token: answer.access_token,
-                    issued,
-                    lifetime: answer.expires_in,
-                    is_renewable: true,
-                };
-                self.provider.ledger_mut().token.leave();
-                self.keeper.handle_minted(flight, minted, now);
-            }
-            Err(failure) => match self.keeper.handle_flight_failed(flight, failure, now) {
-                FlightNext::AskAgain => self.soon(Event::TokenArrive(flight)),
-                FlightNext::Over => self.provider.ledger_mut().token.leave(),
-            },
-        }
-    }
-
-    fn sample(&mut self, source: Source, exchange: &Exchange) {
-        let date = exchange.headers.get(DATE).and_then(|date| parse_http_date(date.to_str().ok()?));
-        if let Some(server) = date {
-            let resolution = Span::from_secs(1);
-            let sample = Sample { sent: exchange.sent, received: self.now, server, resolution, bounds_above: true };
-            let _ = self.keeper.handle_clock_sample(source, sample, self.clock());
-        }
-    }
-
     /// One way through the network.
     fn delay(&mut self) -> Span {
         Span::from_micros(i64::try_from(self.seed.below(2_000)).unwrap_or(0) + 1_000)
@@ -540,26 +289,6 @@ impl World {
             report: self.keeper.report(now),
         }
     }
-}
-
-fn token_result(exchange: &Exchange) -> Result<TokenAnswer, TokenFailure> {
-    let Some(status) = exchange.status else {
-        let kind = if exchange.is_torn { TokenFailureKind::TimedOut } else { TokenFailureKind::Lost };
-        return Err(TokenFailure::of(kind));
-    };
-    parse_token_answer(status, &exchange.body).map_err(|mut failure| {
-        let after = exchange.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        failure.retry_after = after.and_then(parse_retry_after);
-        failure
-    })
-}
-
-fn probe_request(probe: &Probe) -> Request {
-    let method = match probe.method {
-        ProbeMethod::Head => Method::HEAD,
-        ProbeMethod::Get => Method::GET,
-    };
-    Request::new(method, &probe.path)
 }
 
 /// How long before the load the client has to get its first token.
