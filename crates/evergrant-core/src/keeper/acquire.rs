@@ -166,6 +166,13 @@ impl Keeper {
     /// The token to send at this moment.
     pub(super) fn serving(&self, need: Need, now: Boot) -> Option<&Held> {
         let active = self.slots.active.as_ref().filter(|held| held.token.is_usable_at(now))?;
+        if let Need::Lasting(least) = need
+            && active.token.remaining(now).is_some_and(|left| left < least)
+            && let Some(candidate) = self.slots.candidate.as_ref().filter(|held| held.token.is_usable_at(now))
+        {
+            // Its caller asked for a long life; that it may be new to some nodes is the lesser evil.
+            return Some(candidate);
+        }
         let previous = self.slots.previous.as_ref().filter(|held| now < held.token.instants.dead && !held.is_suspect());
         let is_settling = active.is_young(self.settle.span(), now);
         let prefers_previous = match need {
