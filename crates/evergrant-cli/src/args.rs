@@ -34,7 +34,7 @@ Try `evergrant demo`: it needs no account and no network.";
 
 /// Keeps OAuth 2.0 access tokens working, and explains every 401.
 #[derive(Parser, Debug)]
-#[command(name = "evergrant", version, styles = STYLES, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "evergrant", version, styles = STYLES, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// Settings before the command.
     #[command(flatten)]
@@ -159,7 +159,7 @@ pub(crate) enum ConfigCommand {
         #[command(flatten)]
         flags: Flags,
     },
-    /// Write a settings file that explains every setting
+    /// Write a settings file that explains every setting and holds those given as flags
     Init {
         /// Replace a file that exists
         #[arg(long)]

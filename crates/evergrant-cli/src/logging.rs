@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, nearest};
 use crate::settings::catalog::Setting;
 use crate::settings::origin::{Found, Origin};
 use crate::settings::values::bad_value;
@@ -18,16 +18,19 @@ use crate::settings::values::bad_value;
 const OURS: &str = "evergrant";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Starts the log.
+/// Starts the log. A slip in our setting ends the run; one in `RUST_LOG`, which others read too, is a warning.
 pub(crate) fn start(asked: Option<&Found<String>>, default: &str) -> Result<(), Failure> {
-    let from_rust_log = || {
-        let value = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty())?;
-        Some(Found { value, origin: Origin::Variable("RUST_LOG".to_owned()) })
+    let slip = |found: &Found<String>, cause: String| {
+        bad_value(Setting::Log, &found.origin, cause).hint("write a level: error, warn, info, debug or trace")
     };
-    let filter = match asked.cloned().or_else(from_rust_log) {
-        Some(found) => filter(&found.value).map_err(|cause| {
-            bad_value(Setting::Log, &found.origin, cause).hint("write a level: warn, info, debug or trace")
-        })?,
+    let ours = asked.map(|found| filter(&found.value).map_err(|cause| slip(found, cause))).transpose()?;
+    let chosen = ours.or_else(|| {
+        let value = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty())?;
+        let found = Found { value, origin: Origin::Variable("RUST_LOG".to_owned()) };
+        filter(&found.value).map_err(|cause| slip(&found, cause).print_warning()).ok()
+    });
+    let filter = match chosen {
+        Some(filter) => filter,
         None => filter(default).map_err(|cause| bad_value(Setting::Log, &Origin::Default, cause))?,
     };
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -38,24 +41,23 @@ pub(crate) fn start(asked: Option<&Found<String>>, default: &str) -> Result<(), 
     Ok(())
 }
 
-/// The filter for what was asked: bare levels are for our crates, named directives for whom they name.
+/// The filter for what was asked: bare levels are for our crates, named directives for whom they name. Nobody who was
+/// not named says more than warnings, and less if less was asked for.
 fn filter(asked: &str) -> Result<EnvFilter, String> {
-    let mut filter = EnvFilter::new("warn");
-    for part in asked.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let level = part.to_lowercase();
-        let directive = if LEVELS.contains(&level.as_str()) { format!("{OURS}={level}") } else { part.to_owned() };
-        // A lone word would be taken for a crate's name, and a misspelt level would silence the log.
-        if !directive.contains(['=', '[', ':']) && !directive.contains('_') && !is_crate_like(&directive) {
-            return Err(format!("`{part}` is no level"));
+    let parts: Vec<String> =
+        asked.split(',').map(|part| part.trim().to_lowercase()).filter(|part| !part.is_empty()).collect();
+    let others = parts.iter().find(|part| ["off", "error"].contains(&part.as_str())).map_or("warn", String::as_str);
+    let mut filter = EnvFilter::new(others);
+    for part in &parts {
+        let directive = if LEVELS.contains(&part.as_str()) { format!("{OURS}={part}") } else { part.clone() };
+        // A lone word is a crate's name, but a misspelt level should not silence the log.
+        if let Some(level) = nearest(&directive, LEVELS) {
+            return Err(format!("`{part}` is no level; did you mean {level}?"));
         }
         let directive: Directive = directive.parse().map_err(|_no_directive| format!("`{part}` is no filter"))?;
         filter = filter.add_directive(directive);
     }
     Ok(filter)
-}
-
-fn is_crate_like(word: &str) -> bool {
-    word.starts_with(OURS) || ["hyper", "h2", "rustls", "reqwest", "tower", "tokio", "mio", "want"].contains(&word)
 }
 
 #[cfg(test)]
@@ -72,6 +74,7 @@ mod tests {
     fn a_bare_level_is_for_our_crates_alone() {
         assert_eq!(directives("trace"), ["evergrant=trace", "warn"]);
         assert_eq!(directives("INFO"), ["evergrant=info", "warn"]);
+        assert_eq!(directives("error"), ["error", "evergrant=error"]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
 
 /// Reads the layers of settings and starts the log, at `level` if nobody says otherwise.
 fn prepare(flags: &Flags, level: &str) -> Result<Layers, Failures> {
-    let layers = Layers::read(flags.clone(), Environment::of_process())?;
+    let layers = Layers::read(flags.clone(), Environment::of_process()?)?;
     logging::start(layers.plain(Setting::Log).as_ref(), level)?;
     Ok(layers)
 }

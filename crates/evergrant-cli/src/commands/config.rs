@@ -18,10 +18,15 @@ use crate::settings::values;
 /// Runs a subcommand.
 pub(crate) fn run(command: ConfigCommand) -> Result<u8, Failures> {
     match command {
-        ConfigCommand::Check { json, flags } => check(&Layers::read(flags, Environment::of_process())?, json),
+        ConfigCommand::Check { json, flags } => check(&Layers::read(flags, Environment::of_process()?)?, json),
         ConfigCommand::Init { force, json, flags } => {
-            let path = layers::file_to_write(&flags, &Environment::of_process())?;
-            write(&path, force)?;
+            let path = layers::file_to_write(&flags, &Environment::of_process()?)?;
+            let layers = Layers::of_flags(flags);
+            let (_, findings) = Settings::resolve(&layers);
+            if !findings.errors.is_empty() {
+                return Err(Failures(findings.errors));
+            }
+            write(&path, force, &template(&layers))?;
             if json {
                 render::json(&json!({ "file": path }))?;
             } else {
@@ -112,7 +117,7 @@ fn row(layers: &Layers, spec: &'static Spec) -> Option<Row> {
 }
 
 /// Writes the file for its owner only.
-fn write(path: &Path, force: bool) -> Result<(), Failure> {
+fn write(path: &Path, force: bool, text: &str) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {
         let failure = Failure::new(exit::CONFIG, "cannot write the settings file").at(path.display()).because(&error);
         if error.kind() == std::io::ErrorKind::AlreadyExists {
@@ -128,30 +133,35 @@ fn write(path: &Path, force: bool) -> Result<(), Failure> {
     options.write(true).create(true).create_new(!force).truncate(force);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).and_then(|mut file| file.write_all(template().as_bytes())).map_err(cannot)
+    options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(cannot)
 }
 
-/// Every setting with its help, commented out.
-fn template() -> String {
+/// Every setting with its help; those that were given are set, the others are commented out.
+fn template(layers: &Layers) -> String {
     let mut text = String::from(
         "# Settings of evergrant. Flags and EVERGRANT_* variables are stronger than this file.\n\
          # Keys above the first table hold for every profile; --profile NAME chooses one.\n\
          # Secrets do not belong here: set their variables, or name the files that hold them.\n\n\
          [profile.default]\n",
     );
-    for spec in SPECS {
-        let env = spec.env();
-        let (key, env, value, help) = match spec.kind {
-            Kind::Text => (spec.file_key(), env, format!("\"{}\"", spec.example), spec.help.to_owned()),
-            Kind::Switch => (spec.file_key(), env, spec.example.to_owned(), spec.help.to_owned()),
-            Kind::Secret => {
-                let help = format!("File that holds {}", spec.help);
-                (format!("{}_file", spec.file_key()), format!("{env}_FILE"), "\"/run/secrets/name\"".to_owned(), help)
-            }
-            Kind::ForeignSecret => continue,
+    for spec in SPECS.iter().filter(|spec| spec.kind != Kind::ForeignSecret) {
+        let is_secret = spec.kind == Kind::Secret;
+        let (key, env, help) = if is_secret {
+            (
+                format!("{}_file", spec.file_key()),
+                format!("{}_FILE", spec.env()),
+                format!("File that holds {}", spec.help),
+            )
+        } else {
+            (spec.file_key(), spec.env(), spec.help.to_owned())
         };
         let default = spec.default.map(|default| format!(" Default: {default}.")).unwrap_or_default();
-        text.push_str(&format!("\n# {help}.{default} ({env})\n#{key} = {value}\n"));
+        let given = layers.given(spec.key);
+        let mark = if given.is_some() { "" } else { "#" };
+        let example = if is_secret { "/run/secrets/name" } else { spec.example };
+        let value = given.unwrap_or_else(|| example.to_owned());
+        let value = if spec.kind == Kind::Switch { value } else { toml::Value::String(value).to_string() };
+        text.push_str(&format!("\n# {help}.{default} ({env})\n{mark}{key} = {value}\n"));
     }
     text
 }
@@ -160,12 +170,32 @@ fn template() -> String {
 mod tests {
     use super::*;
     use crate::settings::file::{SettingsFile, file_keys};
+    use crate::settings::flags::Flags;
+    use crate::settings::origin::{Found, Origin};
+
+    #[test]
+    fn what_was_given_is_set() {
+        let found = |value: &str| Found { value: value.to_owned(), origin: Origin::Default };
+        let values = [
+            ((Setting::ClientId, false), found("say \"me\"")),
+            ((Setting::ClientSecret, true), found("/s")),
+            ((Setting::AllowVolatile, false), found("1")),
+        ];
+        let layers = Layers::of_flags(Flags { values: values.into(), ..Flags::default() });
+        let file = SettingsFile::parse(Path::new("c"), &template(&layers)).unwrap();
+        let values = file.profile(None).unwrap();
+        let value = |key| values.get(&key).map(|found| found.value.as_str());
+        assert_eq!(values.len(), 3);
+        assert_eq!(value((Setting::ClientId, false)), Some("say \"me\""));
+        assert_eq!(value((Setting::ClientSecret, true)), Some("/s"));
+        assert_eq!(value((Setting::AllowVolatile, false)), Some("true"));
+    }
 
     #[test]
     fn the_template_is_valid_and_so_is_every_line_of_it() {
         let path = Path::new("config.toml");
-        assert!(SettingsFile::parse(path, &template()).is_ok());
-        let uncommented: String = template()
+        assert!(SettingsFile::parse(path, &template(&Layers::default())).is_ok());
+        let uncommented: String = template(&Layers::default())
             .lines()
             .map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')).unwrap_or(line))
             .map(|line| format!("{line}\n"))

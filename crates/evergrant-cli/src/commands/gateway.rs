@@ -3,6 +3,8 @@
 //! It listens at once and asks for a token without waiting for a caller. A token endpoint that refuses or is down does
 //! not end it: callers get 503 with the reason, and it keeps trying. The first signal drains, the second ends at once.
 
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 
 use evergrant::tls::Tls;
@@ -33,6 +35,9 @@ pub(crate) fn run(args: &GatewayArgs, layers: &Layers) -> Result<u8, Failures> {
 
 async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> Result<u8, Failures> {
     let mut signals = Signals::catch()?;
+    for addr in [settings.listen.gateway, settings.listen.admin] {
+        check_is_free(addr)?;
+    }
     let source = launch::start_source(settings, "gateway").await?;
     let mut config = GatewayConfig::new(upstream);
     config.listen = settings.listen.gateway;
@@ -64,6 +69,15 @@ async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> R
     }
     source.shutdown().await;
     Ok(exit::OK)
+}
+
+/// A gateway that cannot listen must not ask for a token first: on many providers that ends somebody's older one.
+fn check_is_free(addr: SocketAddr) -> Result<(), Failure> {
+    match TcpListener::bind(addr) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(bind_failure(&BindError::InUse(addr))),
+        // Any other error is told when the gateway itself listens.
+        _ => Ok(()),
+    }
 }
 
 /// The signals that end a gateway.

@@ -18,6 +18,8 @@ use crate::exit;
 use crate::failure::{Failure, nearest};
 
 const PREFIX: &str = "EVERGRANT_";
+/// What the names of all variables that hold settings begin with.
+const FAMILIES: [&str; 2] = [PREFIX, "GENESYS"];
 const MAX_ENV_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Variables that begin like ours and are no settings: the three below choose a file, the rest is what `exec` sets.
@@ -32,11 +34,23 @@ pub(crate) struct Environment {
 
 impl Environment {
     /// The variables of this process.
-    pub(crate) fn of_process() -> Self {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self::from_pairs(std::env::vars_os().filter_map(text))
+    pub(crate) fn of_process() -> Result<Self, Failure> {
+        let mut pairs = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            // A name that is no text is none of ours.
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => pairs.push((name, value)),
+                Err(_not_text) if FAMILIES.iter().any(|family| name.starts_with(family)) => {
+                    return Err(Failure::new(exit::CONFIG, "a setting is not text")
+                        .at(name)
+                        .because("its value is not UTF-8")
+                        .hint("set it again; a file in another encoding may be where it came from"));
+                }
+                Err(_not_ours) => {}
+            }
+        }
+        Ok(Self::from_pairs(pairs))
     }
 
     /// These variables.

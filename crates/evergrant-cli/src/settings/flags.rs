@@ -57,7 +57,7 @@ impl Args for Flags {
                 .long(PROFILE)
                 .value_name("NAME")
                 .help("Profile of the settings file [env: EVERGRANT_PROFILE]"),
-            path(ENV_FILE, "FILE", "File of NAME=value lines to read as environment variables"),
+            path(ENV_FILE, "FILE", "File of NAME=value lines, read as if they were environment variables"),
         ];
         command.args(files.map(|arg| arg.help_heading(HEADING))).args(SPECS.iter().filter_map(argument))
     }

@@ -59,6 +59,21 @@ impl Layers {
         }
     }
 
+    /// Flags alone.
+    pub(crate) fn of_flags(flags: Flags) -> Self {
+        Self { flags, ..Self::default() }
+    }
+
+    /// What a settings file would hold for a setting: its value, or the path of the secret's file.
+    pub(crate) fn given(&self, key: Setting) -> Option<String> {
+        match key.spec().kind {
+            Kind::Text => self.plain(key).map(|found| found.value),
+            Kind::Switch => self.plain(key).map(|found| matches!(found.value.as_str(), "1" | "true").to_string()),
+            Kind::Secret => self.flags.values.get(&(key, true)).map(|found| found.value.clone()),
+            Kind::ForeignSecret => None,
+        }
+    }
+
     /// What was written for a setting that is no secret.
     pub(crate) fn plain(&self, key: Setting) -> Option<Found<String>> {
         let from_environment = || key.spec().variables().iter().find_map(|name| self.environment.plain(name));

@@ -74,7 +74,8 @@ fn a_gateway_starts_without_its_token_endpoint_and_tells_callers_why() {
 fn a_port_in_use_is_named_with_a_way_out() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let run = evergrant(["gateway", "--listen", &address]).client_of(&provider());
+    let provider = provider();
+    let run = evergrant(["gateway", "--listen", &address]).client_of(&provider);
     let port = address.split(':').nth(1).unwrap().to_owned();
     insta::assert_snapshot!(run.end().failed(10).replace(&port, "PORT"), @r"
     error: cannot listen on 127.0.0.1:PORT
@@ -82,6 +83,7 @@ fn a_port_in_use_is_named_with_a_way_out() {
       cause: the port is in use by another process
     hint: end that process (`ss -ltnp 'sport = :PORT'` names it), or choose another port with --listen and --admin-listen; port 0 takes a free one
     ");
+    assert_eq!(provider.handle().ledger().token.requests, 0);
 }
 
 #[test]

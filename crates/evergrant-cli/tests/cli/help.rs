@@ -17,6 +17,7 @@ fn the_short_help_fits_on_a_screen() {
       config       Check the settings, or write a settings file
       completions  Print a completion script for a shell
       man          Print the manual page, or write all of them into a folder
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -49,7 +50,8 @@ fn the_help_of_a_command_lists_the_settings() {
           --config <FILE>                 Settings file to use instead of evergrant/config.toml in the
                                           user's configuration folder [env: EVERGRANT_CONFIG]
           --profile <NAME>                Profile of the settings file [env: EVERGRANT_PROFILE]
-          --env-file <FILE>               File of NAME=value lines to read as environment variables
+          --env-file <FILE>               File of NAME=value lines, read as if they were environment
+                                          variables
           --provider <PROVIDER>           genesys, oauth2 or oidc; without it a region means genesys, a
                                           token URL oauth2, an issuer oidc [env: EVERGRANT_PROVIDER]
           --region <REGION>               Genesys Cloud region: an AWS name or a domain; needed only for

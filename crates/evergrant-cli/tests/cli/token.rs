@@ -1,6 +1,8 @@
 //! `evergrant token`.
 
-use evergrant_sim::config::{CLIENT_ID, CLIENT_SECRET, ProviderConfig};
+use evergrant_core::time::Span;
+use evergrant_sim::config::{CLIENT_ID, CLIENT_SECRET, ProviderConfig, REFRESH_TOKEN};
+use evergrant_sim::faults::Event;
 use evergrant_sim::http::SimServer;
 
 use crate::support::{Folder, evergrant, provider};
@@ -51,6 +53,39 @@ fn a_stored_token_serves_the_next_run() {
     let first = run();
     assert_eq!(run(), first);
     assert_eq!(provider.handle().ledger().token.succeeded, 1);
+}
+
+#[test]
+fn an_issuer_is_enough_to_find_the_token_endpoint() {
+    let provider = provider();
+    let run = evergrant(["token", "--issuer", &provider.url()]).client_of(&provider).env("EVERGRANT_TOKEN_URL", "");
+    assert!(run.end().good().len() > 1);
+}
+
+#[test]
+fn a_token_that_lasts_long_enough_can_be_asked_for() {
+    let (provider, folder) = (provider(), Folder::new());
+    let store = format!("file+plain:{}", folder.path().join("tokens").display());
+    let run = |least| evergrant(["token", "--store", &store, "--min-remaining", least]).client_of(&provider).end();
+    let first = run("10m").good();
+    assert_eq!(run("23h").good(), first);
+    assert!(run("2d").failed(7).contains("--min-remaining"));
+}
+
+#[test]
+fn a_rotating_refresh_token_is_kept_by_the_store() {
+    let (provider, folder) = (provider(), Folder::new());
+    let store = format!("file+plain:{}", folder.path().join("tokens").display());
+    let run = |least| {
+        let run = evergrant(["token", "--store", &store, "--min-remaining", least]).client_of(&provider);
+        run.env("EVERGRANT_GRANT", "refresh_token").env("EVERGRANT_REFRESH_TOKEN", REFRESH_TOKEN).end()
+    };
+    let first = run("10m").good();
+    provider.handle().apply(Event::SetLifetime(Span::from_secs(100_000)));
+    let second = run("23h59m59s").good();
+    assert_ne!(second, first);
+    assert_eq!(run("23h59m59s").good(), second);
+    assert_eq!(provider.handle().ledger().token.succeeded, 2);
 }
 
 #[test]
