@@ -163,6 +163,18 @@ fn an_id_and_a_secret_of_different_tools_are_pointed_out() {
 }
 
 #[test]
+fn white_space_at_the_end_of_a_secret_is_an_error_and_inside_a_warning() {
+    let with =
+        |secret| resolve(&[CLIENT, &[("EVERGRANT_REGION", "us-east-1"), ("EVERGRANT_CLIENT_SECRET", secret)]].concat());
+    for secret in [" a", "a ", "a\n", "a\nb", "a\tb", "\u{a0}a"] {
+        assert_eq!(with(secret).1.errors.len(), 1, "{secret:?}");
+    }
+    let (settings, findings) = with("a b");
+    assert!(settings.is_some() && findings.errors.is_empty());
+    assert_eq!(findings.warnings[0].what, "the client secret contains white space");
+}
+
+#[test]
 fn named_slips_are_explained() {
     const REGION: (&str, &str) = ("EVERGRANT_REGION", "us-east-1");
     insta::assert_snapshot!(bad(&[("EVERGRANT_REGION", "us-east-1.mypurecloud.com")]), @r"
@@ -198,7 +210,7 @@ fn named_slips_are_explained() {
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_CLIENT_SECRET", "s3cr3t\n")]), @r"
     error: the client secret ends with white space
       in: EVERGRANT_CLIENT_SECRET
-      cause: it probably came along when the secret was copied; no provider gives out such a secret
+      cause: it probably came along when the secret was copied
     hint: store it again without spaces and line breaks, as with `printf %s SECRET > FILE`
     ");
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_STORE", "redis://:s3cr3t@10.0.0.1/0")]), @r"
