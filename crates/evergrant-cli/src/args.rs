@@ -221,7 +221,9 @@ pub(crate) fn command() -> clap::Command {
             |arg| if ["listen", "admin-listen"].contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg },
         )
     };
+    let exit_codes: String = exit::TABLE.iter().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}")).collect();
     Cli::command()
+        .after_long_help(format!("{AFTER_HELP}\n\nExit codes:{exit_codes}"))
         .mut_args(hide)
         .mut_subcommand("token", only_gateway)
         .mut_subcommand("exec", only_gateway)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use clap::builder::Resettable;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
@@ -33,8 +34,13 @@ fn write_all(dir: &Path, command: &clap::Command, name: &str) -> Result<(), Fail
 }
 
 fn page(command: &clap::Command, name: &str) -> Vec<u8> {
-    // Clap wants names that live as long as the program; a page is made once and the program ends.
-    let command = command.clone().name(name.to_owned()).bin_name(name.replace('-', " "));
+    // The exit codes get a section of their own, and the command `help` needs no page.
+    let command = command
+        .clone()
+        .name(name.to_owned())
+        .bin_name(name.replace('-', " "))
+        .after_long_help(Resettable::Reset)
+        .disable_help_subcommand(true);
     let mut page = Vec::new();
     // Writing into memory cannot fail.
     let _ = Man::new(command).render(&mut page);

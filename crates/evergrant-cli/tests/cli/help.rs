@@ -20,7 +20,7 @@ fn the_short_help_fits_on_a_screen() {
       help         Print this message or the help of the given subcommand(s)
 
     Options:
-      -h, --help     Print help
+      -h, --help     Print help (see more with '--help')
       -V, --version  Print version
 
     Settings come from flags, from EVERGRANT_* variables, from a profile of the settings file, or are
@@ -101,6 +101,27 @@ fn the_help_of_a_command_lists_the_settings() {
                                           [env: EVERGRANT_ALLOW_INSECURE_HTTP]
           --log <LEVEL>                   Log level or filter on standard error: error, warn, info,
                                           debug or trace [env: EVERGRANT_LOG]
+    ");
+}
+
+#[test]
+fn the_long_help_tells_what_the_exit_codes_mean() {
+    let help = evergrant(["--help"]).end().good();
+    insta::assert_snapshot!(help.split("Exit codes:").nth(1).unwrap(), @r"
+      0  done
+      1  failed for a reason without a code of its own
+      2  the command line is wrong
+      3  a setting is wrong or missing
+      4  the token endpoint refused the credentials
+      5  an endpoint could not be reached or did not answer in time
+      6  a person has to log in again
+      7  the token endpoint answered, but not with a token
+      8  the token store cannot be read or written
+      9  `api`: the API answered with an error status
+     10  `gateway`: the address cannot be listened on
+     70  evergrant is broken: please report it
+    126  `exec`: the command cannot be started
+    127  `exec`: the command was not found
     ");
 }
 

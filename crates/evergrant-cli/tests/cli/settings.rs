@@ -28,6 +28,34 @@ fn check_shows_where_each_setting_comes_from_and_no_secret() {
 }
 
 #[test]
+fn the_strongest_layer_wins_for_every_kind_of_setting() {
+    let file = "scope = \"file\"\nallow_volatile = false\n[profile.p]\ntimeout = \"1s\"\n";
+    let layers = |flags: &[&str], variables: bool| {
+        let mut run = evergrant(["config", "check", "--json", "--profile", "p"].iter().chain(flags)).config(file);
+        if variables {
+            run = run.env("EVERGRANT_SCOPE", "env").env("EVERGRANT_ALLOW_VOLATILE", "1").env("EVERGRANT_TIMEOUT", "2s");
+        }
+        let json: serde_json::Value = serde_json::from_str(&run.end().good()).unwrap();
+        ["scope", "allow_volatile", "timeout", "token_timeout"].map(|name| {
+            let setting = &json["settings"][name];
+            format!("{} {}", setting["value"].as_str().unwrap(), setting["from"].as_str().unwrap())
+        })
+    };
+    let flags = ["--scope", "flag", "--allow-volatile=false", "--timeout", "3s"];
+    let by_flags = ["flag --scope", "false --allow-volatile", "3s --timeout", "10s default"];
+    assert_eq!(layers(&flags, true), by_flags);
+    let by_variables = ["env EVERGRANT_SCOPE", "1 EVERGRANT_ALLOW_VOLATILE", "2s EVERGRANT_TIMEOUT", "10s default"];
+    assert_eq!(layers(&[], true), by_variables);
+    let by_file = [
+        "file ~/.config/evergrant/config.toml:1:9 (scope)",
+        "false ~/.config/evergrant/config.toml:2:18 (allow_volatile)",
+        "1s ~/.config/evergrant/config.toml:4:11 (profile.p.timeout)",
+        "10s default",
+    ];
+    assert_eq!(layers(&[], false), by_file);
+}
+
+#[test]
 fn check_works_without_any_setting() {
     let ended = evergrant(["config", "check", "--json"]).end();
     let json: serde_json::Value = serde_json::from_str(&ended.good()).unwrap();
