@@ -7,6 +7,8 @@ mod lifecycle;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod secrecy;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;

@@ -209,7 +209,7 @@ async fn an_empty_authorization_is_replaced_by_a_token() {
     for seen in log.all() {
         let sent: Vec<_> = seen.headers.get_all("authorization").iter().collect();
         assert_eq!(sent.len(), 1);
-        assert!(sent[0].to_str().unwrap().starts_with("Bearer t"), "{sent:?}");
+        assert!(sent[0].to_str().unwrap().starts_with("Bearer token-"), "{sent:?}");
     }
 }
 

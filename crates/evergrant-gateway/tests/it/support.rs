@@ -214,19 +214,24 @@ impl Drop for TestGateway {
     }
 }
 
-/// A source whose provider gives the tokens `t1`, `t2` and so on.
+/// A source whose provider gives the tokens `token-1-of-the-test`, `token-2-of-the-test` and so on.
 pub(crate) async fn source() -> TokenSource {
     let minted = Arc::new(AtomicU32::new(0));
     let provider = TestUpstream::start(move |_| {
         let count = minted.fetch_add(1, Ordering::Relaxed) + 1;
-        async move { answer(200, format!(r#"{{"access_token":"t{count}","token_type":"Bearer","expires_in":3600}}"#)) }
+        async move {
+            answer(
+                200,
+                format!(r#"{{"access_token":"token-{count}-of-the-test","token_type":"Bearer","expires_in":3600}}"#),
+            )
+        }
     })
     .await;
     let mut profile = Profile::oauth2();
     profile.token_url = Some(format!("http://{}/token", provider.addr));
     // The provider lives as long as the runtime of its test.
     std::mem::forget(provider);
-    let credential = Credential::client_credentials("id", "secret".into());
+    let credential = Credential::client_credentials("id", "client-s3cr3t".into());
     TokenSource::builder(profile, credential).build().unwrap()
 }
 
