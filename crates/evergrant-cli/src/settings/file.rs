@@ -195,7 +195,9 @@ impl Reader<'_> {
                 return Err(failure.because(label).hint(format!("write `{key} = {}`", sample(spec))));
             }
         };
-        let excerpt = Excerpt::new(self.path.to_owned(), self.text, value.span(), full_key, Show::Line);
+        // A URL may hold a password or a key; whoever complains about it later must not show them.
+        let show = if text.contains(['@', '?']) { Show::KeyOnly } else { Show::Line };
+        let excerpt = Excerpt::new(self.path.to_owned(), self.text, value.span(), full_key, show);
         Ok(((spec.key, names_file), Found { value: text, origin: Origin::File(Box::new(excerpt)) }))
     }
 

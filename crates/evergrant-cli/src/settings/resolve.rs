@@ -165,18 +165,8 @@ fn store(layers: &Layers, findings: &mut Findings) -> Option<StoreUrl> {
         return None;
     }
     findings.keep(StoreUrl::parse(&found.value).map_err(|error| {
-        // An excerpt of the line could show the password of the URL.
-        let origin = if has_user { hide_excerpt(&found) } else { found.origin.clone() };
-        values::bad_value(Setting::Store, &origin, error).hint("write memory, file:PATH or file+plain:PATH")
+        values::bad_value(Setting::Store, &found.origin, error).hint("write memory, file:PATH or file+plain:PATH")
     }))
-}
-
-fn hide_excerpt(found: &Found<String>) -> Origin {
-    if let Origin::File(excerpt) = &found.origin {
-        Origin::Variable(format!("{} ({})", excerpt.position(), excerpt.key))
-    } else {
-        found.origin.clone()
-    }
 }
 
 fn store_key(layers: &Layers, findings: &mut Findings) -> Option<SealKey> {

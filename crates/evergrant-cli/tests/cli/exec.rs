@@ -6,7 +6,7 @@ use evergrant_sim::config::{CLIENT_SECRET, ProviderConfig};
 use evergrant_sim::http::SimServer;
 use rustix::process::Signal;
 
-use crate::support::{evergrant, provider};
+use crate::support::{evergrant, get, provider};
 
 #[test]
 fn the_child_gets_the_token_and_none_of_our_secrets() {
@@ -78,11 +78,14 @@ fn signals_reach_the_child() {
 #[test]
 fn a_private_gateway_lives_as_long_as_the_child() {
     let provider = provider();
-    let script = "echo $EVERGRANT_GATEWAY_URL; curl -sf -H Expect: $EVERGRANT_GATEWAY_URL/api/v2/users; echo; exit 3";
-    let ended = evergrant(["exec", "--gateway", "--", "sh", "-c", script]).client_of(&provider).end();
-    assert_eq!(ended.code(), 3, "{}", ended.shown());
-    let mut lines = ended.stdout.lines();
-    let url = lines.next().unwrap().strip_prefix("http://").unwrap();
-    assert!(lines.next().unwrap().contains("/api/v2/users"));
-    assert!(std::net::TcpStream::connect(url).is_err(), "the gateway still listens");
+    let script = "echo $EVERGRANT_GATEWAY_URL; read line; exit 3";
+    let (mut running, _home) = evergrant(["exec", "--gateway", "--", "sh", "-c", script]).client_of(&provider).start();
+    let mut lines = BufReader::new(running.child().stdout.take().unwrap()).lines();
+    let url = lines.next().unwrap().unwrap();
+    let address = url.strip_prefix("http://").unwrap();
+    let answer = get(address, "/api/v2/users");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("/api/v2/users"), "{answer}");
+    drop(running.child().stdin.take());
+    assert_eq!(running.wait().code(), Some(3));
+    assert!(std::net::TcpStream::connect(address).is_err(), "the gateway still listens");
 }

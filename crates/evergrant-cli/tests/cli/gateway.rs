@@ -1,12 +1,11 @@
 //! `evergrant gateway`.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::process::ChildStderr;
 
 use rustix::process::Signal;
 
-use crate::support::{Running, evergrant, provider};
+use crate::support::{Running, evergrant, get, provider};
 
 const FREE_PORTS: [&str; 5] = ["gateway", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
 
@@ -19,14 +18,6 @@ fn address(log: &mut BufReader<ChildStderr>, listener: &str) -> String {
         }
     }
     panic!("the {listener} listener is not in the log");
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 fn log_of(running: &mut Running) -> BufReader<ChildStderr> {

@@ -94,6 +94,16 @@ fn a_value_in_the_file_that_cannot_be_used_is_pointed_at() {
 }
 
 #[test]
+fn a_password_in_the_file_is_not_repeated() {
+    for line in
+        ["token_url = \"https://me:hunter2@h/\"", "store = \"redis://:hunter2@h\"", "upstream = \"ftp://h/?k=hunter2\""]
+    {
+        let stderr = evergrant(["token"]).config(&format!("[profile.default]\n{line}\n")).end().failed(3);
+        assert!(stderr.contains("config.toml:2:") && !stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_file_in_the_current_folder_is_not_read() {
     let folder = Folder::new();
     folder.file("config.toml", "token_url = \"https://evil.example\"");
