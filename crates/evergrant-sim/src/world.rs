@@ -58,20 +58,25 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// How long calls took, at this percentile.
+    #[must_use]
+    pub fn wait_at(&self, percent: usize) -> Span {
+        let mut waits: Vec<_> = self.calls.iter().map(|call| call.ended - call.started).collect();
+        waits.sort_unstable();
+        waits.get(waits.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
+    }
+
     /// The run in one line.
     #[must_use]
     pub fn summary(&self) -> String {
-        let mut waits: Vec<_> = self.calls.iter().map(|call| call.ended - call.started).collect();
-        waits.sort_unstable();
-        let at = |percent: usize| waits.get(waits.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default();
         format!(
             "{} calls, {} visible 401s of {}, {} token requests, p99 {}, longest {}",
             self.calls.len(),
             self.calls.iter().filter(|call| call.status == Some(401)).count(),
             self.ledger.refused(),
             self.ledger.token.requests,
-            at(99),
-            at(100),
+            self.wait_at(99),
+            self.wait_at(100),
         )
     }
 }

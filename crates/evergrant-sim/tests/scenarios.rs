@@ -2,6 +2,8 @@
 //!
 //! `EVERGRANT_SIM_SCENARIO=name` and `EVERGRANT_SIM_SEED=n` replay one run; every failure prints both.
 
+use evergrant_core::time::Span;
+use evergrant_sim::config::{Delay, Shape};
 use evergrant_sim::scenario::Scenario;
 use evergrant_sim::world::{self, check};
 
@@ -28,4 +30,33 @@ fn the_keeper_keeps_its_promises_in_every_scenario() {
         }
     }
     assert!(complaints.is_empty(), "{} broken promises\n{}", complaints.len(), complaints.join("\n"));
+}
+
+/// What make-before-break and the order of questions after a 401 are for: nobody waits who need not.
+#[test]
+fn refreshes_cost_callers_next_to_nothing() {
+    for (name, p99_ms) in
+        [("no_fault", 10), ("propagation", 50), ("revoke_on_refresh", 60), ("nodes_disagree", 10), ("rotation", 10)]
+    {
+        let scenario = Scenario::named(name).unwrap();
+        for seed in 1..=3 {
+            let outcome = world::run(&scenario, seed);
+            let p99 = outcome.wait_at(99);
+            assert!(p99 <= Span::from_millis(p99_ms), "{name}, seed {seed}: p99 {p99}, {}", outcome.summary());
+        }
+    }
+}
+
+/// A 401 without a challenge and a known body does not show that nothing was done. Writes then travel on the old token
+/// while the new one settles, and no caller of one sees a 401.
+#[test]
+fn writes_that_cannot_be_repeated_never_meet_a_token_that_settles() {
+    let mut scenario = Scenario::named("propagation").unwrap();
+    scenario.config.shape = Shape::RfcBare;
+    scenario.config = scenario.config.with_propagation(Delay::uniform(Span::ZERO, Span::from_millis(900)));
+    for seed in 1..=10 {
+        let outcome = world::run(&scenario, seed);
+        assert_eq!(check::broken(&scenario, &outcome), Vec::<String>::new(), "seed {seed}: {}", outcome.summary());
+        assert_eq!(outcome.report.counters.passed_refusals, 0, "seed {seed}");
+    }
 }
