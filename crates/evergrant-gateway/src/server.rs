@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,28 +177,28 @@ async fn serve_connection(mut stream: TcpStream, shared: &Arc<Shared>, mut phase
     let activity = Activity::new(Arc::clone(&shared.metrics));
     let io = TokioIo::new(Watched::new(stream, protocol, opening, Arc::clone(&activity), timeouts));
     let service = service_fn(|request| {
-        let (shared, open) = (Arc::clone(shared), activity.begin());
-        async move { Ok::<_, Infallible>(proxy::answer(shared, open, request).await) }
+        // In a box, so that a connection at rest does not hold the room of a request.
+        let answer = Box::pin(proxy::answer(Arc::clone(shared), activity.begin(), request));
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let limits = &shared.config.limits;
     match protocol {
         Protocol::Http1 => {
             let connection = http1_builder(limits).serve_connection(io, service).with_upgrades();
-            drive(connection, http1::UpgradeableConnection::graceful_shutdown, phases).await;
+            drive(Box::pin(connection), http1::UpgradeableConnection::graceful_shutdown, phases).await;
         }
         Protocol::Http2 => {
             let connection = http2_builder(limits).serve_connection(io, service);
-            drive(connection, http2::Connection::graceful_shutdown, phases).await;
+            drive(Box::pin(connection), http2::Connection::graceful_shutdown, phases).await;
         }
     }
 }
 
 /// Runs a connection to its end, or to a graceful end once the gateway drains.
-async fn drive<C>(connection: C, finish: impl FnOnce(Pin<&mut C>), mut phases: Phases)
+async fn drive<C>(mut connection: Pin<Box<C>>, finish: impl FnOnce(Pin<&mut C>), mut phases: Phases)
 where
     C: Future<Output = Result<(), hyper::Error>>,
 {
-    let mut connection = pin!(connection);
     tokio::select! {
         // In this order, so that a request that has arrived is seen before the connection is told to finish.
         biased;
