@@ -47,6 +47,8 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// See it work: a simulated provider, its faults, and two ways to live with them
+    Demo(DemoArgs),
     /// Print an access token that works
     Token(TokenArgs),
     /// Run a command with an access token in its environment
@@ -68,6 +70,17 @@ pub(crate) enum Command {
         /// Folder to write one page per command into
         dir: Option<PathBuf>,
     },
+}
+
+/// `evergrant demo`.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Take 10 seconds instead of 40
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// Print a JSON object instead of the summary
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `evergrant token`.
@@ -199,7 +212,7 @@ impl Command {
             | Self::Api(ApiArgs { flags, .. })
             | Self::Gateway(GatewayArgs { flags, .. })
             | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
-            Self::Completions { .. } | Self::Man { .. } => None,
+            Self::Demo(_) | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
 }

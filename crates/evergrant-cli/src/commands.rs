@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod demo;
 pub(crate) mod exec;
 pub(crate) mod gateway;
 pub(crate) mod man;

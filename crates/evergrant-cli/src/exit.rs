@@ -26,6 +26,8 @@ pub(crate) const STORE: u8 = 8;
 pub(crate) const API_STATUS: u8 = 9;
 /// The gateway cannot listen on its address.
 pub(crate) const LISTEN: u8 = 10;
+/// `demo` ended with a 401 in the lane of Evergrant.
+pub(crate) const DEMO_401: u8 = 11;
 /// Evergrant is broken: please report it.
 pub(crate) const INTERNAL: u8 = 70;
 /// `exec` found the command but could not start it.
@@ -46,6 +48,7 @@ pub(crate) const TABLE: &[(u8, &str)] = &[
     (STORE, "the token store cannot be read or written"),
     (API_STATUS, "`api`: the API answered with an error status"),
     (LISTEN, "`gateway`: the address cannot be listened on"),
+    (DEMO_401, "`demo`: a 401 reached a caller of Evergrant"),
     (INTERNAL, "evergrant is broken: please report it"),
     (NOT_EXECUTABLE, "`exec`: the command cannot be started"),
     (NOT_FOUND, "`exec`: the command was not found"),

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
     match command {
+        Command::Demo(args) => commands::demo::run(&args),
         Command::Token(args) => commands::token::run(&args, &prepare(&args.flags, "error")?),
         Command::Exec(args) => commands::exec::run(&args, &prepare(&args.flags, "error")?, before),
         Command::Api(args) => commands::api::run(&args, &prepare(&args.flags, "error")?),

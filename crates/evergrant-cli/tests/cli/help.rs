@@ -10,6 +10,7 @@ fn the_short_help_fits_on_a_screen() {
     Usage: evergrant <COMMAND>
 
     Commands:
+      demo         See it work: a simulated provider, its faults, and two ways to live with them
       token        Print an access token that works
       exec         Run a command with an access token in its environment
       api          Send one API request with a token that works
@@ -119,6 +120,7 @@ fn the_long_help_tells_what_the_exit_codes_mean() {
       8  the token store cannot be read or written
       9  `api`: the API answered with an error status
      10  `gateway`: the address cannot be listened on
+     11  `demo`: a 401 reached a caller of Evergrant
      70  evergrant is broken: please report it
     126  `exec`: the command cannot be started
     127  `exec`: the command was not found
