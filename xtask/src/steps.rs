@@ -35,12 +35,13 @@ struct Step {
     run: fn() -> Result<Report, Failure>,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "setup", about: "installs what the tests need and is not there yet", run: setup::run },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "tidy", about: "rules of the tree: imports, purity, sizes, licences", run: tidy::step },
     Step { name: "clippy", about: "lints, as errors", run: clippy },
     Step { name: "tests", about: "unit, property, simulation and black-box tests", run: tests },
+    Step { name: "matrix", about: "the gateway against every fault of the simulated provider", run: matrix },
     Step { name: "doc-tests", about: "examples in the documentation", run: doc_tests },
     Step { name: "docs", about: "documentation builds without a warning, private items too", run: docs },
     Step { name: "real", about: "against oidc-provider, a Genesys SDK and faked clocks", run: real },
@@ -139,9 +140,13 @@ fn clippy() -> Result<Report, Failure> {
     capture(&mut command("cargo", args)).map(|_| Report::default())
 }
 
-/// All tests but those against real components, which need the machine for themselves and have their own step.
+/// All tests but those that measure time on real clocks: they need the machine for themselves and have their own steps.
 fn tests() -> Result<Report, Failure> {
-    nextest(&["--workspace", "-E", "not binary(real)"])
+    nextest(&["--workspace", "-E", "not binary(real) and not binary(matrix)"])
+}
+
+fn matrix() -> Result<Report, Failure> {
+    nextest(&["--profile", "matrix", "-p", "evergrant-cli", "--test", "matrix"])
 }
 
 fn real() -> Result<Report, Failure> {
