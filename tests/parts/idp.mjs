@@ -1,0 +1,124 @@
+// A certified OAuth server and an API that trusts it, in one process with one calendar clock.
+//
+// The tests run it under libfaketime, so that "the provider's clock" can be wrong and can step while it runs. Access
+// tokens are JWTs with a short life. The API checks them as strict APIs do: signature, issuer, audience, `exp`, and an
+// `iat` in the future is refused. Its 401s carry the challenge of RFC 6750 section 3.
+//
+// Settings come from the environment: NODE_PARTS (the folder with node_modules) and TOKEN_SECS. The first line on
+// standard output is a JSON object with the addresses and a refresh token that nobody has used yet. `GET /stats` of the
+// API counts what it answered and what the token endpoint issued. The process ends when its standard input does.
+
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const parts = createRequire(join(process.env.NODE_PARTS, 'package.json'));
+const load = (name) => import(pathToFileURL(parts.resolve(name)).href);
+const { Provider } = await load('oidc-provider');
+const jose = await load('jose');
+
+const RESOURCE = 'urn:evergrant:api';
+const SCOPE = 'api:read';
+const TOKEN_SECS = Number(process.env.TOKEN_SECS);
+const FUTURE_LEEWAY_SECS = 2;
+
+const stats = { accepted: 0, refused: {}, tokens: 0, token_errors: {} };
+const count = (table, key) => { table[key] = (table[key] ?? 0) + 1; };
+
+const listen = (server) => new Promise((resolve) => {
+  server.listen(0, '127.0.0.1', () => resolve(`http://127.0.0.1:${server.address().port}`));
+});
+
+const authServer = createServer();
+const issuer = await listen(authServer);
+
+const { privateKey, publicKey } = await jose.generateKeyPair('RS256', { extractable: true });
+const key = { ...await jose.exportJWK(privateKey), kid: 'one', use: 'sig', alg: 'RS256' };
+
+const provider = new Provider(issuer, {
+  jwks: { keys: [key] },
+  clients: [
+    {
+      client_id: 'robot', client_secret: 'robot-secret', token_endpoint_auth_method: 'client_secret_basic',
+      grant_types: ['client_credentials'], redirect_uris: [], response_types: [], scope: SCOPE,
+    },
+    {
+      client_id: 'person', client_secret: 'person-secret', token_endpoint_auth_method: 'client_secret_basic',
+      grant_types: ['authorization_code', 'refresh_token'], redirect_uris: ['http://127.0.0.1/callback'],
+      scope: `openid offline_access ${SCOPE}`,
+    },
+  ],
+  findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  scopes: ['openid', 'offline_access', SCOPE],
+  rotateRefreshToken: true,
+  ttl: { AccessToken: TOKEN_SECS, ClientCredentials: TOKEN_SECS, RefreshToken: 86_400, Grant: 86_400, IdToken: 60 },
+  features: {
+    devInteractions: { enabled: false },
+    clientCredentials: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => RESOURCE,
+      useGrantedResource: () => true,
+      getResourceServerInfo: () => ({
+        scope: SCOPE, audience: RESOURCE, accessTokenTTL: TOKEN_SECS, accessTokenFormat: 'jwt',
+        jwt: { sign: { alg: 'RS256' } },
+      }),
+    },
+  },
+});
+provider.on('grant.success', () => { stats.tokens += 1; });
+provider.on('grant.error', (ctx, error) => count(stats.token_errors, error.error_description ?? error.message));
+provider.on('server_error', (ctx, error) => count(stats.token_errors, error.message));
+authServer.on('request', provider.callback());
+
+// What a person's login in a browser would have left behind: consent, and the refresh token that came with it.
+async function firstRefreshToken() {
+  const client = await provider.Client.find('person');
+  const grant = new provider.Grant({ accountId: 'ada', clientId: 'person' });
+  grant.addOIDCScope('openid offline_access');
+  grant.addResourceScope(RESOURCE, SCOPE);
+  const token = new provider.RefreshToken({
+    accountId: 'ada', client, grantId: await grant.save(), gty: 'authorization_code', claims: {},
+    authTime: Math.floor(Date.now() / 1000), iiat: Math.floor(Date.now() / 1000),
+    resource: RESOURCE, scope: `openid offline_access ${SCOPE}`, rotations: 0,
+  });
+  return token.save();
+}
+
+// Returns why the API refuses a request, or nothing.
+async function refusal(authorization) {
+  const [, token] = /^Bearer (.+)$/i.exec(authorization ?? '') ?? [];
+  if (!token) return { reason: 'no token', challenge: 'Bearer' };
+  try {
+    const { payload } = await jose.jwtVerify(token, publicKey, { issuer, audience: RESOURCE, typ: 'at+jwt' });
+    if (payload.iat > Date.now() / 1000 + FUTURE_LEEWAY_SECS) throw new Error('issued in the future');
+    return undefined;
+  } catch (error) {
+    const challenge = `Bearer error="invalid_token", error_description="${error.message.replaceAll('"', "'")}"`;
+    return { reason: error.message, challenge };
+  }
+}
+
+const api = createServer(async (request, response) => {
+  const answer = (status, body, headers = {}) => {
+    response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers });
+    response.end(JSON.stringify(body));
+  };
+  let body = 0;
+  for await (const chunk of request) body += chunk.length;
+  if (request.url === '/stats') return answer(200, stats);
+  const refused = await refusal(request.headers.authorization);
+  if (refused) {
+    count(stats.refused, refused.reason);
+    return answer(401, { message: refused.reason }, { 'www-authenticate': refused.challenge });
+  }
+  stats.accepted += 1;
+  return answer(200, { method: request.method, path: request.url, body });
+});
+
+console.log(JSON.stringify({
+  issuer, token_url: `${issuer}/token`, api: await listen(api), resource: RESOURCE,
+  refresh_token: await firstRefreshToken(),
+}));
+process.stdin.resume().on('end', () => process.exit(0));
