@@ -61,8 +61,9 @@ impl Policy {
     pub const REFUSALS_OF_A_PROVEN_TOKEN: u32 = 3;
     /// The least time over which those refusals must be spread.
     pub const REFUSALS_SPAN: Span = Span::from_millis(500);
-    /// How many generations one request is sent with, at most.
-    pub const GENERATIONS_PER_REQUEST: usize = 3;
+    /// How many generations one request is sent with, at most: the previous, the active and the candidate token, which
+    /// a step of the server's clock or a revocation ends together, and the one that is minted because of that.
+    pub const GENERATIONS_PER_REQUEST: usize = 4;
     /// How long a route that refuses good tokens is remembered.
     pub const ROUTE_MEMORY: Span = Span::from_secs(600);
     /// When a suspect token is probed, counted from the first refusal.

@@ -4,7 +4,7 @@
 //! all; is there another token to send; is the token merely too young; is it past its end; does it work elsewhere; and
 //! only then is it given up. A waiting request asks again whenever something changed, from the first question on.
 //!
-//! Limits: a request is sent at most once per generation, except while the newest token settles; on at most three
+//! Limits: a request is sent at most once per generation, except while the newest token settles; on at most four
 //! generations; never after its deadline.
 //!
 //! Source: RFC 9110 section 15.5.2, RFC 6750 section 3.1.
