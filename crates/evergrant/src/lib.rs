@@ -1,16 +1,21 @@
 //! Keeps OAuth 2.0 access tokens working, and explains every 401.
 //!
-//! Start with [`TokenSource`]: it mints a token, renews it in time, and gives it to everybody who asks. Whoever sends
-//! requests with it takes each one through an [`Exchange`], which repeats what a dying token broke and explains what
-//! remains.
+//! Start with [`TokenSource`]: it mints a token, renews it in time, and gives it to everybody who asks. Send requests
+//! with [`Client`], or put a [`TokenLayer`] into a tower stack: both repeat what a dying token broke and explain what
+//! remains. Whoever sends in another way takes each request through an [`Exchange`], as these two do.
 //!
 //! The rules live in [`core`], which is pure; this crate adds the clock, the network, the stores and the waiting.
 
+pub mod client;
 pub mod clock;
 mod driver;
 mod exchange;
 mod flight;
 pub mod grant;
+pub mod layer;
+mod origin;
+mod peeked;
+mod replay;
 mod source;
 mod status;
 pub mod store;
@@ -19,7 +24,12 @@ pub mod transport;
 
 pub use evergrant_core as core;
 
+pub use client::{Client, ClientBuilder, ClientError};
 pub use exchange::{Answer, Exchange, RequestTraits, Ruling, Sendable};
 pub use grant::Credential;
+pub use layer::{LayerError, TokenLayer, TokenService};
+pub use origin::{ForeignOrigin, Origins};
+pub use peeked::Peeked;
+pub use reqwest;
 pub use source::{BuildError, Builder, HttpOptions, TokenGuard, TokenSource};
 pub use status::{ClockSource, ClockStatus, SkewStatus, SourceStatus};

@@ -124,6 +124,11 @@ impl TokenSource {
         }
     }
 
+    /// The API that the profile names.
+    pub(crate) fn api_url(&self) -> Option<String> {
+        self.shared.profile.api_url.clone()
+    }
+
     async fn token_for(&self, need: Need, deadline: Option<Boot>) -> Result<TokenGuard, AcquireError> {
         let asked = clock::boot();
         let deadline = deadline.unwrap_or_else(|| asked + self.shared.patience());

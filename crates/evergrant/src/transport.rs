@@ -28,7 +28,7 @@ use std::time::Duration;
 use evergrant_core::time::{Server, Span};
 use evergrant_core::wire::{parse_age, parse_http_date};
 use reqwest::header::{AGE, DATE, HeaderMap, HeaderName};
-use reqwest::{Client, Response};
+use reqwest::{Client, ClientBuilder, Response};
 
 pub use discovery::{DiscoverError, discover};
 pub use failure::{ConnectionFailure, ConnectionFailureKind};
@@ -65,6 +65,12 @@ pub enum TransportError {
     /// The HTTP client refused its settings, such as a proxy from the environment.
     #[error("HTTP set-up: {0}")]
     Client(String),
+}
+
+impl TransportError {
+    pub(crate) fn client(error: &reqwest::Error) -> Self {
+        Self::Client(failure::innermost(error))
+    }
 }
 
 /// What the head of an answer tells about it and about the sender's clock.
@@ -105,6 +111,16 @@ impl fmt::Debug for AnswerHead {
 
 /// A client for one target, with everything off that would act on its own, and at most `idle` connections kept.
 fn client(target: &Target, tls: &Tls, options: TransportOptions, idle: usize) -> Result<Client, TransportError> {
+    client_builder(target, tls, options, idle)?.build().map_err(|error| TransportError::client(&error))
+}
+
+/// As [`client`], for more settings.
+pub(crate) fn client_builder(
+    target: &Target,
+    tls: &Tls,
+    options: TransportOptions,
+    idle: usize,
+) -> Result<ClientBuilder, TransportError> {
     let mut builder = Client::builder()
         .user_agent(concat!("evergrant/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -123,7 +139,7 @@ fn client(target: &Target, tls: &Tls, options: TransportOptions, idle: usize) ->
     if target.is_loopback() {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|error| TransportError::Client(failure::innermost(&error)))
+    Ok(builder)
 }
 
 /// Reads a body up to `limit` bytes and one more, which tells that there was more.

@@ -46,7 +46,7 @@ pub enum ConnectionFailureKind {
 
 impl ConnectionFailure {
     /// Reads the HTTP client's error for a request to `target` that was given `timeout`.
-    pub(super) fn of(error: &reqwest::Error, target: &Target, timeout: Duration) -> Self {
+    pub(crate) fn of(error: &reqwest::Error, target: &Target, timeout: Duration) -> Self {
         let (kind, text) = if error.is_connect() {
             (ConnectionFailureKind::Unreachable, unreachable(error, target))
         } else if error.is_timeout() {
