@@ -106,7 +106,9 @@ impl Flights {
 
     /// The lease and the record under it, with a refresh token from outside taken in.
     async fn lease(&self) -> Result<(Option<Lease>, Record), StoreError> {
-        let deadline = clock::boot() + LEASE_PATIENCE;
+        // Whoever holds the lease may ask twice, and what it gets is worth waiting for: it will be adopted.
+        let patience = Span::from_duration(self.transport.timeout).scaled(2, 1) + COMMIT_TIME;
+        let deadline = clock::boot() + patience.min(LONGEST_LEASE_WAIT);
         match self.store.lease(&self.key, deadline).await {
             Ok(lease) => {
                 let mut record = self.newer_of(lease.read().cloned().unwrap_or_default());
@@ -128,7 +130,10 @@ impl Flights {
 pub(crate) async fn restore(shared: &Shared) {
     let flights = &shared.flights;
     match flights.store.load(&flights.key).await {
-        Ok(Some(record)) => {
+        Ok(Some(mut record)) => {
+            if let Some(seed) = &flights.seed {
+                record.take_seed(seed);
+            }
             let mints = mints_of(&record);
             let restored = minted_from(&record, flights.rotates());
             shared.act(|keeper, now| {
@@ -143,8 +148,27 @@ pub(crate) async fn restore(shared: &Shared) {
     }
 }
 
-/// Runs one flight to its end and tells the keeper how it ended.
+/// Runs one flight to its end and tells the keeper how it ended, also if it panics or its runtime ends.
 pub(crate) async fn fly(shared: Arc<Shared>, flight: FlightId) {
+    let _watch = Watch { shared: Arc::clone(&shared), flight };
+    take_off(shared, flight).await;
+}
+
+/// Ends a flight that has not told its end: nobody may wait for it for ever. To one that has, it changes nothing.
+struct Watch {
+    shared: Arc<Shared>,
+    flight: FlightId,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let failure =
+            TokenFailure::of(TokenFailureKind::Unreachable).with_description("the token request was given up");
+        self.shared.act(|keeper, now| keeper.handle_flight_failed(self.flight, failure, now));
+    }
+}
+
+async fn take_off(shared: Arc<Shared>, flight: FlightId) {
     let (mut lease, mut record) = match shared.flights.lease().await {
         Ok(leased) => leased,
         Err(error) => {
@@ -157,6 +181,14 @@ pub(crate) async fn fly(shared: Arc<Shared>, flight: FlightId) {
     let mints = mints_of(&record);
     shared.act(|keeper, _| keeper.handle_known_mints(mints));
     if adopt(&shared, flight, &record) {
+        return;
+    }
+    if shared.flights.rotates() && record.refresh_token.is_none() {
+        tracing::warn!("login_required: there is no refresh token to renew the grant with");
+        shared.act(|keeper, now| {
+            keeper.handle_not_renewable(flight);
+            keeper.handle_timeout(now);
+        });
         return;
     }
     loop {
@@ -302,5 +334,8 @@ fn mints_of(record: &Record) -> Vec<Boot> {
     record.mints.iter().filter_map(|mint| Some(now.boot - mint.age(now)?)).collect()
 }
 
-const LEASE_PATIENCE: Span = Span::from_secs(10);
+/// What the store may need beside the token requests.
+const COMMIT_TIME: Span = Span::from_secs(2);
+/// A holder that stands still, a stopped process, must not keep callers beyond their own patience.
+const LONGEST_LEASE_WAIT: Span = Span::from_secs(22);
 const COMMIT_RETRIES: [Span; 4] = [Span::ZERO, Span::from_millis(100), Span::from_millis(500), Span::from_secs(1)];

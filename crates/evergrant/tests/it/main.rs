@@ -1,0 +1,7 @@
+//! The library against the simulated provider on a real socket.
+
+mod client;
+mod layer;
+mod source;
+mod stores;
+mod support;
