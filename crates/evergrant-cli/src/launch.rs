@@ -127,6 +127,7 @@ fn policy(settings: &Settings) -> Policy {
     Policy {
         slack: timing.slack,
         settle: timing.settle,
+        skew_warn: timing.skew_warn,
         mint_budget: timing.mint_budget,
         patience: timing.timeout,
         cold_patience: default.cold_patience.min(timing.timeout),

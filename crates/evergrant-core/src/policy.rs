@@ -25,6 +25,8 @@ pub struct Policy {
     pub cold_patience: Span,
     /// Mints allowed in [`Policy::BUDGET_WINDOW`], if the operator says so.
     pub mint_budget: Option<u32>,
+    /// From this skew on a person should know of it; it changes nothing else.
+    pub skew_warn: Span,
     /// A token unused for longer may have been ended by the provider: probe it, or replace it, before use.
     pub idle_limit: Option<Span>,
 }
@@ -39,6 +41,7 @@ impl Default for Policy {
             patience: Span::from_secs(30),
             cold_patience: Span::from_secs(5),
             mint_budget: None,
+            skew_warn: Span::from_secs(10),
             idle_limit: None,
         }
     }

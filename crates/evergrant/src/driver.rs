@@ -5,7 +5,7 @@
 //! one counter and ask again whenever it moves. A background task sleeps until the keeper's next timeout, at most 30
 //! seconds: timers of the runtime stop while the machine is suspended, so they are hints and nothing depends on them.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -63,6 +63,7 @@ pub(crate) struct Shared {
     timer_at: AtomicI64,
     next_report: AtomicI64,
     next_sample: AtomicI64,
+    is_skew_far: AtomicBool,
     runtime: Handle,
     patience: Span,
     probe: Option<ApiProbe>,
@@ -97,6 +98,7 @@ impl Shared {
             timer_at: AtomicI64::new(i64::MAX),
             next_report: AtomicI64::new(0),
             next_sample: AtomicI64::new(0),
+            is_skew_far: AtomicBool::new(false),
             runtime: Handle::current(),
             patience,
             probe,
@@ -205,6 +207,23 @@ impl Shared {
                 }
                 ClockEvent::FrozenDate { source } => tracing::info!(%source, "date stands still"),
                 ClockEvent::FleetSpread { source } => tracing::info!(%source, "servers disagree about the time"),
+            }
+        }
+        self.warn_of_skew();
+    }
+
+    /// Says once that this machine's clock is far from the provider's, and once that it no longer is.
+    fn warn_of_skew(&self) {
+        let (skew, warn) = self.look(|keeper, now| {
+            let skew = keeper.clocks().best(now).and_then(|(_, reading)| reading.skew(now));
+            (skew, keeper.policy().skew_warn)
+        });
+        let Some(skew) = skew else { return };
+        let is_far = skew.lo > warn || skew.hi < -warn;
+        if self.is_skew_far.swap(is_far, Ordering::Relaxed) != is_far {
+            match is_far {
+                true => tracing::warn!("{skew}; tokens are not affected, signed requests and log times are"),
+                false => tracing::info!("{skew}"),
             }
         }
     }

@@ -281,7 +281,7 @@ pub(crate) const SPECS: &[Spec] = &[
             Setting::Slack,
             "slack",
             "DURATION",
-            "How long before its end a token is refreshed; measured if not given",
+            "How long before its end a token is refreshed; a fifth of its life if not given",
         )
     },
     Spec {

@@ -64,6 +64,8 @@ pub(crate) struct Timing {
     pub(crate) slack: Option<Span>,
     /// How long a new token rests, if it is not learned.
     pub(crate) settle: Option<Span>,
+    /// From which clock offset on a warning is due.
+    pub(crate) skew_warn: Span,
     /// How many tokens may be requested in 10 minutes, if it is not derived.
     pub(crate) mint_budget: Option<u32>,
 }
@@ -187,6 +189,7 @@ fn timing(layers: &Layers, findings: &mut Findings) -> Option<Timing> {
     };
     let timeout = positive(Setting::Timeout, Span::from_secs(30));
     let token_timeout = positive(Setting::TokenTimeout, Span::from_secs(10));
+    let skew_warn = positive(Setting::SkewWarn, Span::from_secs(10));
     let slack = layers.plain(Setting::Slack).map(|found| values::any_duration(Setting::Slack, &found));
     let settle = layers.plain(Setting::Settle).map(|found| values::any_duration(Setting::Settle, &found));
     let budget = layers.plain(Setting::MintBudget).map(|found| values::mint_budget(Setting::MintBudget, &found));
@@ -198,6 +201,7 @@ fn timing(layers: &Layers, findings: &mut Findings) -> Option<Timing> {
         token_timeout: token_timeout?,
         slack: slack?,
         settle: settle?,
+        skew_warn: skew_warn?,
         mint_budget: mint_budget?,
     })
 }
@@ -229,10 +233,8 @@ fn listen(layers: &Layers, findings: &mut Findings) -> Option<Listen> {
 
 /// Settings that other commands use: checked all the same, so that a slip does not wait for its day.
 fn check_the_rest(layers: &Layers, findings: &mut Findings) {
-    for key in [Setting::SkewWarn, Setting::LeaseTtl] {
-        if let Some(found) = layers.plain(key) {
-            findings.keep(values::positive_duration(key, &found));
-        }
+    if let Some(found) = layers.plain(Setting::LeaseTtl) {
+        findings.keep(values::positive_duration(Setting::LeaseTtl, &found));
     }
     for (origin, meant) in layers.unknown_variables() {
         let warning = Failure::new(exit::CONFIG, "a variable that looks like a setting is none").at(origin);
