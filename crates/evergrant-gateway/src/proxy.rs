@@ -240,7 +240,7 @@ impl Call {
             return Err(fault);
         }
         self.shared.metrics.reconnects.add();
-        self.shared.sender.send(self.request(self.copy.again(), token), upgrades).await
+        self.shared.sender.send_anew(self.request(self.copy.again(), token), upgrades).await
     }
 
     fn request(&self, body: Outbound, token: Option<&HeaderValue>) -> Request<Outbound> {

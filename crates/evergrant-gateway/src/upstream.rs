@@ -6,7 +6,8 @@
 //! A pooled connection may have died unseen. If no byte of the request was sent, the client takes another connection by
 //! itself. If bytes were sent and the connection ends before any answer, the request may have been executed:
 //! [`Fault::is_stale_connection`] is true only for a connection that had answered before, and the proxy sends again
-//! only what is idempotent (RFC 9110 section 9.2.2). An HTTP/2 server that refuses a stream says that it did nothing
+//! only what is idempotent (RFC 9110 section 9.2.2), and on a new connection: a server that closes its idle connections
+//! closes all of them at about the same time, and the next one from the pool would be as dead. An HTTP/2 server that refuses a stream says that it did nothing
 //! with it (RFC 9113 section 8.7).
 
 use std::error::Error as _;
@@ -36,6 +37,8 @@ use evergrant::tls::{Tls, TlsError};
 /// Sends requests to the API.
 pub(crate) struct Sender {
     any: Client<Connector, Outbound>,
+    /// Never uses a connection twice.
+    unpooled: Client<Connector, Outbound>,
     upgrading: Client<Connector, Outbound>,
 }
 
@@ -54,12 +57,28 @@ impl Sender {
             .http2_adaptive_window(true)
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_TIMEOUT);
-        Ok(Self { any: builder.build(any), upgrading: builder.build(upgrading) })
+        let (pooled, upgrading) = (builder.build(any.clone()), builder.build(upgrading));
+        Ok(Self { any: pooled, unpooled: builder.pool_max_idle_per_host(0).build(any), upgrading })
     }
 
     /// Sends one request and waits for the head of its answer.
     pub(crate) async fn send(&self, request: Request<Outbound>, upgrades: bool) -> Result<Response<Incoming>, Fault> {
-        let client = if upgrades { &self.upgrading } else { &self.any };
+        Self::answered(if upgrades { &self.upgrading } else { &self.any }, request).await
+    }
+
+    /// As [`Sender::send`], on a connection that nothing was sent on before.
+    pub(crate) async fn send_anew(
+        &self,
+        request: Request<Outbound>,
+        upgrades: bool,
+    ) -> Result<Response<Incoming>, Fault> {
+        Self::answered(if upgrades { &self.upgrading } else { &self.unpooled }, request).await
+    }
+
+    async fn answered(
+        client: &Client<Connector, Outbound>,
+        request: Request<Outbound>,
+    ) -> Result<Response<Incoming>, Fault> {
         let mut response = client.request(request).await.map_err(Fault)?;
         if let Some(answered) = response.extensions_mut().remove::<Answered>() {
             answered.0.store(true, Ordering::Relaxed);

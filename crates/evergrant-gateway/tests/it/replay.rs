@@ -1,5 +1,6 @@
 //! What is sent again after a 401, and what the caller sees when it is not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -236,6 +237,33 @@ async fn a_get_survives_a_pooled_connection_that_died() {
         }
     });
     assert_eq!(get(gateway.url("/")).await.0.status(), StatusCode::OK);
+    assert_eq!(get(gateway.url("/")).await.0.status(), StatusCode::OK);
+    upstream.abort();
+}
+
+#[tokio::test]
+async fn a_get_survives_when_every_pooled_connection_died() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = TestGateway::start(listener.local_addr().unwrap()).await;
+    // Both first requests are answered only when both are there, so that each needs a connection of its own.
+    let together = Arc::new(tokio::sync::Barrier::new(2));
+    let upstream = tokio::spawn(async move {
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let together = Arc::clone(&together);
+            tokio::spawn(async move {
+                read_head(&mut stream).await;
+                if number < 2 {
+                    together.wait().await;
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+                // The next request on it is read and then dropped with the connection.
+                read_head(&mut stream).await;
+            });
+        }
+    });
+    let (one, two) = tokio::join!(get(gateway.url("/")), get(gateway.url("/")));
+    assert_eq!((one.0.status(), two.0.status()), (StatusCode::OK, StatusCode::OK));
     assert_eq!(get(gateway.url("/")).await.0.status(), StatusCode::OK);
     upstream.abort();
 }
