@@ -39,12 +39,12 @@ pub(super) struct Moment {
 impl Plan {
     /// Forty seconds that a person can follow.
     pub(super) fn full() -> Self {
-        Self::new(&Times { lifetime: 12_000, late: 1_200, end: 40_000 })
+        Self::new(&Times { lifetime: 12_000, late: 1_200, step_permille: 3_170, end: 40_000 })
     }
 
     /// Ten seconds.
     pub(super) fn fast() -> Self {
-        Self::new(&Times { lifetime: 3_000, late: 600, end: 10_000 })
+        Self::new(&Times { lifetime: 3_000, late: 600, step_permille: 2_830, end: 10_000 })
     }
 
     /// What is in force this long after the start.
@@ -81,9 +81,9 @@ impl Plan {
             times.moment(1_600, "every token is revoked, long before its end", Some(Event::RevokeAll)),
             times.moment(1_950, "all is well for a while", None),
             times.moment(2_570, "the token endpoint is down", Some(Event::token(TokenFault::Status(503, None)))),
-            times.moment(2_850, "the token endpoint is up again", Some(Event::ClearTokenFaults)),
+            times.moment(2_750, "the token endpoint is up again", Some(Event::ClearTokenFaults)),
             times.moment(
-                3_050,
+                times.step_permille,
                 format!("the provider's clock was set {STEP_SECS} s forward: all tokens end"),
                 Some(Event::StepServer(Span::from_secs(STEP_SECS))),
             ),
@@ -96,6 +96,8 @@ impl Plan {
 struct Times {
     lifetime: i64,
     late: i64,
+    /// In thousandths of a token's life; between two refreshes, as most moments of a day are.
+    step_permille: i64,
     end: i64,
 }
 

@@ -95,11 +95,11 @@ impl Report {
         let [snippet, evergrant] = &self.lanes;
         format!(
             "Under the same load and the same faults, the snippet let {} fail\n\
-             and asked for {}; evergrant let {} fail and asked for {}.\n",
+             and made {} token requests; evergrant let {} fail and made {}.\n",
             failed(snippet),
-            tokens(snippet.token_requests),
+            snippet.token_requests,
             failed(evergrant),
-            tokens(evergrant.token_requests),
+            evergrant.token_requests,
         )
     }
 }
@@ -109,10 +109,6 @@ fn counts<K: Serialize>(counts: &BTreeMap<K, u64>) -> String {
     let listed: Vec<String> =
         counts.iter().map(|(key, count)| format!("{} {count}", name(key).unwrap_or_default())).collect();
     if listed.is_empty() { "none".to_owned() } else { listed.join(", ") }
-}
-
-fn tokens(count: u64) -> String {
-    format!("{count} token{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -156,9 +152,9 @@ mod tests {
     fn the_sentence_tells_what_happened_to_whom() {
         insta::assert_snapshot!(report((7, 2), (0, 0)).in_words(), @r"
         Under the same load and the same faults, the snippet let 9 of 500 calls fail
-        and asked for 8 tokens; evergrant let none of 500 calls fail and asked for 1 token.
+        and made 8 token requests; evergrant let none of 500 calls fail and made 1.
         ");
-        assert!(report((0, 0), (1, 2)).in_words().contains("evergrant let 3 of 500 calls fail and asked for 2 tokens"));
+        assert!(report((0, 0), (1, 2)).in_words().contains("evergrant let 3 of 500 calls fail and made 2"));
     }
 
     #[test]

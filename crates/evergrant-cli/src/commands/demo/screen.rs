@@ -147,6 +147,8 @@ fn picture(plan: &Plan, elapsed: Duration, lanes: &[LaneReport], paint: &Paint) 
     let clock = format!("{:.1}/{} s", elapsed.as_secs_f64(), plan.duration.as_secs());
     let now = paint.with(AnsiColor::Yellow.on_default().bold(), plan.at(elapsed));
     let mut lines = vec![
+        // The `^C` that a terminal writes at an interrupt moves the picture by a line, and one is not cleared.
+        String::new(),
         format!("{clock:<10} {}", paint.with(AnsiColor::Cyan.on_default(), &bar)),
         format!("{:<10} {now}", "now"),
         String::new(),
