@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::config::ProviderConfig;
 use crate::faults::At;
 
+mod strike;
 mod table;
 
 /// One situation.

@@ -10,9 +10,8 @@ use serde_json::Value;
 
 use super::{Grant, Scenario};
 use crate::config::{CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN};
-use crate::ledger::{Ledger, TokenOutcome};
+use crate::ledger::Ledger;
 use crate::provider::{Answer, Payload, Provider, Request};
-use crate::tokens::Refusal;
 
 struct Held {
     text: String,
@@ -184,36 +183,10 @@ fn every_scenario_can_be_passed() {
             if ledger.token.requests > allowance {
                 unfair.push(format!("{of}: {} token requests of {allowance}", ledger.token.requests));
             }
-            if ledger.api.succeeded <= 50 || !struck(name, &ledger) {
+            if ledger.api.succeeded <= 50 || !scenario.struck(&ledger) {
                 unfair.push(format!("{of}: the load or the fault did not strike"));
             }
         }
     }
     assert!(unfair.is_empty(), "{unfair:#?}");
-}
-
-/// Did what a scenario is named for happen to the yardstick?
-fn struck(name: &str, ledger: &Ledger) -> bool {
-    let ended = |outcome| ledger.token_requests_ended(outcome) > 0;
-    let refused = |why| ledger.refused_as(why) > 0;
-    let begins = |start: &str| name.starts_with(start);
-    match name {
-        _ if begins("propagation") || begins("cold_start_propagation") => refused(Refusal::Propagating),
-        "revoke_on_refresh_propagation" => refused(Refusal::Propagating) && refused(Refusal::RevokedByRefresh),
-        "nodes_disagree_jwt" | "server_step_backward_jwt" => refused(Refusal::NotYetValid),
-        _ if begins("server_step_forward") => refused(Refusal::Expired),
-        _ if begins("early_revocation") || begins("burst_at_early") => refused(Refusal::Revoked),
-        "all_at_once" => {
-            ended(TokenOutcome::NotReached)
-                && [Refusal::Expired, Refusal::Revoked, Refusal::Propagating].map(refused) == [true; 3]
-        }
-        "eviction" => refused(Refusal::Evicted),
-        "idle_timeout" => refused(Refusal::Idle),
-        _ if begins("mint_limit") => ended(TokenOutcome::RateLimited),
-        _ if begins("endpoint") || begins("flaky") => ended(TokenOutcome::NotReached),
-        "torn_answer" | "empty_answer" => ledger.token.events.iter().any(|event| event.fault.is_some()),
-        "lost_refresh_answer" | "torn_refresh_answer" => ended(TokenOutcome::IssuedAgain),
-        "lost_refresh_answer_new_pair" => ledger.token.events.iter().any(|event| event.fault.is_some()),
-        _ => true,
-    }
 }
