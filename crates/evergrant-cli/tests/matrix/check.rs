@@ -39,6 +39,7 @@ impl Evidence<'_> {
         let bound = self.scenario.forced.wait + self.busy();
         let late = self.calls_that(|call| !self.may_fail(call) && call.took() > bound);
         demand(late.is_empty(), format!("{} calls took longer than {bound}, {}", late.len(), first(&late)));
+        demand(self.scenario.struck(self.ledger), format!("the fault did not strike: {:?}", self.ledger.api));
         broken
     }
 
@@ -100,3 +101,68 @@ fn first(calls: &[&Call]) -> String {
 
 /// What a machine that is not busy at all may add.
 const BUSY: Span = Span::from_millis(250);
+
+/// The judge itself: a run with one broken promise is found out, and one without is not.
+#[cfg(test)]
+mod tests {
+    use evergrant_sim::Scenario;
+    use evergrant_sim::ledger::Effect as Done;
+
+    use super::*;
+    use crate::load::Effect;
+
+    fn call(end: Result<(u16, String), String>, took: Span) -> Call {
+        let effect = Effect { id: "a".to_owned(), body_len: 1, body_hash: "h".to_owned() };
+        Call { name: "POST 1".to_owned(), started: Span::ZERO, ended: took, end, effect: Some(effect) }
+    }
+
+    fn ledger(executions: u64, body_hash: &str) -> Ledger {
+        let mut ledger = Ledger::default();
+        let effect = Done { executions, body_len: 1, body_hash: body_hash.to_owned() };
+        ledger.effects.insert("a".to_owned(), effect);
+        ledger
+    }
+
+    fn broken(call: Call, ledger: &Ledger) -> Vec<String> {
+        let seen = Seen { calls: vec![call], slowest_direct: Span::ZERO };
+        let scenario = Scenario::named("no_fault").unwrap();
+        Evidence { scenario: &scenario, seen: &seen, ledger, ran: Span::from_secs(4) }.broken()
+    }
+
+    fn fine() -> Call {
+        call(Ok((200, String::new())), Span::from_secs(1))
+    }
+
+    #[track_caller]
+    fn assert_found(broken: &[String], words: &str) {
+        assert!(broken.len() == 1 && broken[0].contains(words), "{broken:?}");
+    }
+
+    #[test]
+    fn a_run_without_a_blemish_passes() {
+        assert!(broken(fine(), &ledger(1, "h")).is_empty());
+    }
+
+    #[test]
+    fn each_broken_promise_is_found() {
+        let second = Span::from_secs(1);
+        assert_found(&broken(call(Ok((401, String::new())), second), &ledger(0, "")), "visible 401s");
+        assert_found(&broken(call(Ok((503, String::new())), second), &ledger(0, "")), "failed without need");
+        assert_found(&broken(call(Err("reset".to_owned()), second), &ledger(1, "h")), "failed without need");
+        assert_found(&broken(call(Ok((200, String::new())), Span::from_secs(3)), &ledger(1, "h")), "took longer");
+        assert_found(&broken(fine(), &ledger(1, "other")), "told but not executed");
+        assert_found(&broken(fine(), &Ledger::default()), "told but not executed");
+        let twice = broken(fine(), &ledger(2, "h"));
+        assert!(twice.iter().any(|words| words.contains("executed twice")), "{twice:?}");
+    }
+
+    #[test]
+    fn too_many_token_requests_are_found() {
+        let mut many = ledger(1, "h");
+        many.token.requests = 4;
+        assert_found(&broken(fine(), &many), "4 token requests where 3 are enough");
+        many.token.requests = 3;
+        many.token.max_in_flight = 2;
+        assert_found(&broken(fine(), &many), "in flight at once");
+    }
+}

@@ -3,7 +3,6 @@
 //! Lifetimes are counted on the boot clock, so nothing may change but words. The clock is faked for the gateway alone by
 //! libfaketime, which leaves the boot clock real, as a real step does.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use evergrant_sim::SimServer;
@@ -12,29 +11,34 @@ use serde_json::Value;
 use tokio::time::sleep_until;
 
 use crate::client::Client;
+use crate::faked_wall::FakedWall;
 use crate::gateway::{Folder, Gateway, Setup};
 use crate::run;
 
 #[test]
 fn local_steps() {
-    steps("no_fault");
+    steps("no_fault", "local_steps");
 }
 
 #[test]
 fn local_steps_jwt() {
-    steps("no_fault_jwt");
+    steps("no_fault_jwt", "local_steps_jwt");
 }
 
 #[test]
-fn local_steps_with_a_provider_five_minutes_slow() {
-    steps("offset_minus_5min");
+fn local_steps_with_a_slow_provider() {
+    steps("offset_minus_5min", "local_steps_with_a_slow_provider");
 }
 
-fn steps(scenario: &str) {
-    let scenario = Scenario::named(scenario).unwrap();
+/// Plays this scenario under another name, with steps of the local clock on top.
+fn steps(scenario: &str, name: &'static str) {
+    let scenario = Scenario { name, ..Scenario::named(scenario).unwrap() };
     let (home, sim) = (Folder::new(), SimServer::start_scenario(&scenario).unwrap());
-    let wall = FakedWall::new(home.path());
-    let setup = wall.apply(Setup::of(&scenario, &sim, home.path()));
+    let wall = FakedWall::new(home.path(), 0);
+    let setup = wall
+        .variables()
+        .into_iter()
+        .fold(Setup::of(&scenario, &sim, home.path()), |setup, (name, value)| setup.env(name, value.display()));
     run::runtime().block_on(run::play(scenario, &sim, &setup, async |gateway, start| {
         for (after_secs, ahead_secs) in [(2, 90), (5, -3_600), (9, 0)] {
             sleep_until((start + Duration::from_secs(after_secs)).into()).await;
@@ -64,42 +68,4 @@ async fn told_of_a_step(gateway: &Gateway, ahead_secs: i64) {
         assert!(Instant::now() < deadline, "no word of a step to {ahead_secs} s: {status:#}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// A calendar clock that a test moves while a process runs under it.
-struct FakedWall {
-    file: PathBuf,
-}
-
-impl FakedWall {
-    fn new(folder: &Path) -> Self {
-        let wall = Self { file: folder.join("wall-offset") };
-        wall.step_to(0);
-        wall
-    }
-
-    /// Steps the clock to differ by `seconds` from the machine's.
-    fn step_to(&self, seconds: i64) {
-        // Readers see the old text or the new one, never half of it.
-        let beside = self.file.with_extension("new");
-        std::fs::write(&beside, format!("{seconds:+}s\n")).unwrap();
-        std::fs::rename(beside, &self.file).unwrap();
-    }
-
-    fn apply(&self, setup: Setup) -> Setup {
-        setup
-            .env("LD_PRELOAD", library().display())
-            .env("FAKETIME_TIMESTAMP_FILE", self.file.display())
-            .env("FAKETIME_NO_CACHE", "1")
-            // Without this the boot clock would show calendar time.
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-    }
-}
-
-fn library() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
-    let mut libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
-    libraries
-        .find(|library| library.exists())
-        .unwrap_or_else(|| panic!("libfaketime is missing; run: cargo xtask test --only setup"))
 }

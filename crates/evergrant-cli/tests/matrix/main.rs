@@ -17,6 +17,8 @@
 
 mod check;
 mod client;
+#[path = "../shared/faked_wall.rs"]
+mod faked_wall;
 mod gateway;
 mod load;
 mod local;

@@ -7,9 +7,10 @@ use evergrant_core::time::Span;
 use evergrant_sim::config::{CLIENT_ID, CLIENT_SECRET, ProviderConfig};
 use evergrant_sim::http::SimServer;
 
+use crate::faked_wall::FakedWall;
 use crate::gateway::Gateway;
 use crate::load::Load;
-use crate::parts::{FakedWall, scratch};
+use crate::parts::scratch;
 use crate::until;
 
 #[tokio::test(flavor = "multi_thread")]

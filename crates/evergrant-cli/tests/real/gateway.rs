@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::parts::FakedWall;
+use crate::faked_wall::FakedWall;
 use crate::process::Process;
 
 /// A running gateway.
@@ -23,7 +23,7 @@ impl Gateway {
         command.env_clear().env("HOME", home).env("EVERGRANT_LOG", "info");
         command.envs(settings.iter().map(|(name, value)| (format!("EVERGRANT_{name}"), value)));
         if let Some(wall) = wall {
-            wall.apply(&mut command);
+            command.envs(wall.variables());
         }
         let process = Process::start("the gateway", &mut command);
         let address = |listener: &str| process.line(|line| listening(line, listener));

@@ -11,6 +11,8 @@
 #![expect(clippy::print_stdout, reason = "what was measured is worth reading, and hidden unless asked for")]
 
 mod clocks;
+#[path = "../shared/faked_wall.rs"]
+mod faked_wall;
 mod gateway;
 mod load;
 mod oidc;

@@ -8,9 +8,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::faked_wall::FakedWall;
 use crate::gateway::Gateway;
 use crate::load::Load;
-use crate::parts::{FakedWall, part, scratch, tool};
+use crate::parts::{part, scratch, tool};
 use crate::process::Process;
 use crate::until;
 
@@ -29,7 +30,7 @@ impl Idp {
         let mut command = Command::new("node");
         command.arg(part("idp.mjs")).env("NODE_PARTS", tool("node")).env("TOKEN_SECS", TOKEN_SECS.to_string());
         tool("node/node_modules/oidc-provider");
-        wall.apply(&mut command);
+        command.envs(wall.variables());
         let process = Process::start("oidc-provider", &mut command);
         let about = process.line(|line| serde_json::from_str(line).ok());
         Self { _process: process, wall, about }
