@@ -1,0 +1,82 @@
+//! Scenes: one cause, one consequence.
+
+use super::*;
+use crate::keeper::AcquireErrorKind;
+
+const HOUR: Span = Span::from_secs(3600);
+
+#[test]
+fn one_flight_serves_everybody_who_waits() {
+    let mut stage = Stage::new(HOUR);
+    for _ in 0..10 {
+        assert!(stage.send(Replay::Free).is_none());
+    }
+    assert_eq!(stage.flights.len(), 1);
+    assert!(stage.mint());
+    assert!(stage.send(Replay::Free).is_some() && stage.flights.is_empty());
+}
+
+#[test]
+fn a_straggler_with_an_old_token_is_sent_again_without_a_mint() {
+    let mut stage = Stage::with_token(Span::from_secs(30));
+    let mut straggler = stage.send(Replay::Free).unwrap();
+    stage.succeed(straggler.generation, straggler.sent);
+    stage.pass(Span::from_secs(24));
+    assert!(stage.mint());
+    stage.pass(Span::from_secs(5));
+    let step = stage.refuse(&mut straggler, true, true);
+    let Step::Send(token) = step else { panic!("{step:?}") };
+    assert_eq!(token.generation, Generation(2));
+    assert!(stage.flights.is_empty());
+}
+
+#[test]
+fn a_failed_refresh_changes_nothing_while_the_token_lives() {
+    let mut stage = Stage::with_token(Span::from_secs(100));
+    stage.pass(Span::from_secs(70));
+    for _ in 0..25 {
+        stage.fail(TokenFailureKind::Unreachable);
+        assert!(stage.send(Replay::Free).is_some(), "at {:?}", stage.at);
+        stage.pass(Span::from_secs(1));
+    }
+}
+
+#[test]
+fn a_rejected_credential_is_told_at_once_and_a_new_secret_is_tried_at_once() {
+    let mut stage = Stage::new(HOUR);
+    stage.fail(TokenFailureKind::InvalidClient);
+    let deadline = stage.at + Span::from_secs(30);
+    let acquired = stage.acquire(Need::Usable, stage.at, deadline);
+    let Acquire::Failed(error) = acquired else { panic!("{acquired:?}") };
+    assert_eq!(error.kind, AcquireErrorKind::Rejected);
+    assert!(stage.flights.is_empty());
+    stage.keeper.handle_credential_changed();
+    stage.tick();
+    assert_eq!(stage.flights.len(), 1);
+}
+
+#[test]
+fn a_grant_that_cannot_be_renewed_serves_its_token_to_the_end_and_then_requires_a_login() {
+    let mut stage = Stage::with_token(Span::from_secs(60));
+    stage.pass(Span::from_secs(50));
+    let flight = stage.flights.pop().unwrap();
+    stage.keeper.handle_not_renewable(flight);
+    assert!(stage.send(Replay::Free).is_some());
+    stage.pass(Span::from_secs(11));
+    let deadline = stage.at + Span::from_secs(30);
+    let acquired = stage.acquire(Need::Usable, stage.at, deadline);
+    let Acquire::Failed(error) = acquired else { panic!("{acquired:?}") };
+    assert_eq!(error.kind, AcquireErrorKind::LoginRequired);
+    assert!(stage.flights.is_empty());
+}
+
+#[test]
+fn a_flight_that_is_over_can_neither_land_nor_fail_again() {
+    let mut stage = Stage::new(HOUR);
+    let flight = *stage.flights.last().unwrap();
+    assert!(stage.mint());
+    let before = format!("{:?}", stage.keeper.view(stage.at));
+    let now = stage.now();
+    stage.keeper.handle_flight_failed(flight, TokenFailure::of(TokenFailureKind::Unreachable), now);
+    assert_eq!(format!("{:?}", stage.keeper.view(stage.at)), before);
+}
