@@ -246,7 +246,11 @@ async fn request(
         "token request answered"
     );
     sample(shared, &exchange);
-    exchange.result.map(|answer| (answer, Issued { sent: exchange.sent, received: exchange.received }))
+    let secrets = credential.client_secret.iter().chain(&record.refresh_token);
+    exchange
+        .result
+        .map(|answer| (answer, Issued { sent: exchange.sent, received: exchange.received }))
+        .map_err(|failure| secrets.fold(failure, TokenFailure::without_secret))
 }
 
 /// Every answer of the token endpoint, errors too, tells its time; none of them comes from a cache.

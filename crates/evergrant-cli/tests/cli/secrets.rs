@@ -1,7 +1,7 @@
 //! A run at trace level with everything captured holds no secret.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use evergrant_sim::config::{CLIENT_SECRET, REFRESH_TOKEN};
 use evergrant_sim::http::SimServer;
@@ -54,6 +54,27 @@ fn a_trace_of_a_gateway_holds_none() {
     for quiet in ["quiet-query", "quiet-cookie", "quiet-token"] {
         assert!(!text.contains(quiet), "{quiet} in:\n{text}");
     }
+}
+
+#[test]
+fn a_secret_that_the_token_endpoint_repeats_is_not_shown() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/oauth/token", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = String::new();
+        while !request.ends_with("grant_type=client_credentials") {
+            let mut part = [0; 4096];
+            let count = stream.read(&mut part).unwrap();
+            request.push_str(std::str::from_utf8(&part[..count]).unwrap());
+        }
+        let body = r#"{"error":"invalid_client","error_description":"wrong secret hunter2"}"#;
+        write!(stream, "HTTP/1.1 401 No\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    });
+    let args = ["token", "--log", "trace", "--token-url", &url, "--client-id", "id"];
+    let text = evergrant(args).env("EVERGRANT_CLIENT_SECRET", "hunter2").end().failed(4);
+    server.join().unwrap();
+    assert!(text.contains("wrong secret [redacted]") && !text.contains("hunter2"), "{text}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::fmt;
 
 use super::RetryAfter;
 use super::text::{clean_name, clean_text};
+use crate::secret::Secret;
 
 /// A token request that brought no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,16 @@ impl TokenFailure {
     #[must_use]
     pub fn with_description(self, description: &str) -> Self {
         Self { description: clean_text(description), ..self }
+    }
+
+    /// The same failure without a secret that the server repeated in its words.
+    #[must_use]
+    pub fn without_secret(self, secret: &Secret) -> Self {
+        if secret.expose().len() < SHORTEST_SECRET {
+            return self;
+        }
+        let clean = |text: String| text.replace(secret.expose(), "[redacted]");
+        Self { code: self.code.map(clean), description: self.description.map(clean), ..self }
     }
 
     pub(super) fn malformed(status: u16, defect: Defect) -> Self {
@@ -229,9 +240,22 @@ impl fmt::Display for Defect {
     }
 }
 
+/// Anything shorter stands in too many words by chance, and is no secret.
+const SHORTEST_SECRET: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_that_the_server_repeats_is_not_shown() {
+        let failure = TokenFailure::of(TokenFailureKind::InvalidClient)
+            .with_code("invalid_client")
+            .with_description("secret hunter2 is wrong: 'hunter2'");
+        let shown = failure.clone().without_secret(&Secret::from("hunter2")).to_string();
+        assert_eq!(shown, "invalid_client: secret [redacted] is wrong: '[redacted]'");
+        assert_eq!(failure.clone().without_secret(&Secret::from("")), failure);
+    }
 
     #[test]
     fn text_reads_on_after_failed_to_refresh() {
