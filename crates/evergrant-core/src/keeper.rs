@@ -46,7 +46,7 @@ use crate::policy::Policy;
 use crate::profile::{Probe, Profile};
 use crate::time::{Boot, Now, Span};
 use crate::token::{Generation, Token};
-use crate::verdict::Cause;
+use crate::verdict::{Cause, Verdict};
 
 use learn::{Latency, RevokesOld, Settle};
 use limits::{Budget, Circuit, RouteMemory};
@@ -128,6 +128,7 @@ pub struct Keeper {
     counters: Counters,
     verdicts: BTreeMap<Cause, u64>,
     verdict_count: u64,
+    recent_verdicts: VecDeque<Verdict>,
     actions: VecDeque<Action>,
 }
 
@@ -173,6 +174,7 @@ impl Keeper {
             counters: Counters::default(),
             verdicts: BTreeMap::new(),
             verdict_count: 0,
+            recent_verdicts: VecDeque::new(),
             actions: VecDeque::new(),
         }
     }

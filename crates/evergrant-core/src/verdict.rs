@@ -183,13 +183,18 @@ pub struct Verdict {
     pub evidence: Vec<String>,
     /// What to do.
     pub remedy: &'static str,
+    /// Was the request not sent again because it may have been executed? Also a sentence of the evidence.
+    #[serde(skip)]
+    pub is_replay_unsafe: bool,
 }
 
 impl Verdict {
-    /// The value of the `evergrant-verdict` header: `cause; confidence; id`.
+    /// The value of the `evergrant-verdict` header: `cause; confidence; id`, and `; replay=unsafe` if that is why the
+    /// caller sees the refusal at all.
     #[must_use]
     pub fn header(&self) -> String {
-        format!("{}; {}; {}", self.cause.name(), self.confidence.name(), self.id)
+        let replay = if self.is_replay_unsafe { "; replay=unsafe" } else { "" };
+        format!("{}; {}; {}{replay}", self.cause.name(), self.confidence.name(), self.id)
     }
 }
 
@@ -203,7 +208,15 @@ pub fn diagnose(evidence: &Evidence) -> Verdict {
         .or_else(|| shown_by_the_token_endpoint(evidence))
         .unwrap_or((Cause::Unknown, Confidence::Possible));
     let (fault, remedy) = remedy::for_cause(cause, evidence);
-    Verdict { id: String::new(), cause, confidence, fault, evidence: facts(evidence), remedy }
+    Verdict {
+        id: String::new(),
+        cause,
+        confidence,
+        fault,
+        evidence: facts(evidence),
+        remedy,
+        is_replay_unsafe: evidence.replay_unsafe,
+    }
 }
 
 /// A request that was never sent: what the token endpoint said is direct proof, and silence proves nothing.
@@ -230,6 +243,8 @@ fn said_by_the_answer(evidence: &Evidence) -> Option<(Cause, Confidence)> {
         (Carried::Callers, _) => Some((Cause::CallerToken, Certain)),
         (Carried::Nothing, _) => Some((Cause::MissingToken, Certain)),
         (Carried::Ours, Subject::NoTokenSeen) => Some((Cause::TokenLostInTransit, Likely)),
+        // The server wants another kind of proof. Nothing is known about the token, so no cause below may be guessed.
+        (Carried::Ours, Subject::DpopNonce) => Some((Cause::Unknown, Confidence::Possible)),
         (Carried::Ours, _) => match evidence.error_code.as_deref() {
             Some("credentials.expired") => Some((Cause::Expired, Certain)),
             Some("invalid_audience") => Some((Cause::WrongAudience, Certain)),

@@ -60,9 +60,10 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, version: Version) {
     }
 }
 
-/// Makes an upstream's head fit to be handed to the caller.
+/// Makes an upstream's head fit to be handed to the caller. Verdicts are this gateway's own.
 pub(crate) fn clean_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
+    headers.remove(VERDICT);
 }
 
 /// The protocol that a request asks to change to, if it may: `Upgrade` named by `Connection`, and not `h2c`, which

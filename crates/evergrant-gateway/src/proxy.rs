@@ -295,9 +295,9 @@ impl Call {
     fn show(&self, refusal: Refusal, verdict: Option<&Verdict>) -> Response<CallerBody> {
         let mut head = refusal.head;
         headers::clean_response(&mut head.headers);
-        head.headers.remove(headers::VERDICT);
-        if let Some(value) = verdict.and_then(header_value) {
-            head.headers.insert(headers::VERDICT, value);
+        if let Some(verdict) = verdict {
+            tracing::debug!(%verdict.id, cause = verdict.cause.name(), evidence = ?verdict.evidence, "refusal passed on");
+            head.headers.extend(header_value(verdict).map(|value| (headers::VERDICT, value)));
         }
         if head.status == StatusCode::UNAUTHORIZED {
             self.shared.metrics.visible_401(verdict.map_or("unknown", |verdict| verdict.cause.name()));

@@ -224,6 +224,10 @@ impl Keeper {
         self.verdict_count += 1;
         verdict.id = format!("{:04x}-{}", self.seed & 0xffff, self.verdict_count);
         *self.verdicts.entry(verdict.cause).or_default() += 1;
+        if self.recent_verdicts.len() == VERDICTS_KEPT {
+            self.recent_verdicts.pop_front();
+        }
+        self.recent_verdicts.push_back(verdict.clone());
     }
 
     /// Everything known about a refused request.
@@ -262,7 +266,7 @@ impl Keeper {
             local_minus_server: skew.map(|skew| (skew.lo, skew.hi)),
             is_known_route: self.routes.is_known(&refusal.route, now.boot),
             token_failure: self.failures.last().map(|failure| failure.kind),
-            replay_unsafe: refusal.subject == Subject::Token && !attempt.may_send_again(),
+            replay_unsafe: refusal.status == 401 && refusal.subject.is_token() && !attempt.may_send_again(),
             ..Evidence::of_answer(refusal.status, refusal.subject, Carried::Ours)
         }
     }
@@ -285,3 +289,5 @@ impl Keeper {
 const SHORTEST_WAIT: Span = Span::from_millis(5);
 /// A step of the server's clock is noticed a few answers after it happened.
 const JUMP_SEEN_WITHIN: Span = Span::from_secs(30);
+/// Verdicts kept to be looked up by their `id`.
+const VERDICTS_KEPT: usize = 16;

@@ -8,7 +8,7 @@ use super::Keeper;
 use super::slots::Held;
 use crate::time::{Boot, Now, Span};
 use crate::token::Generation;
-use crate::verdict::Cause;
+use crate::verdict::{Cause, Verdict};
 
 /// What a keeper has counted since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -111,6 +111,8 @@ pub struct Report {
     pub counters: Counters,
     /// Verdicts by cause.
     pub verdicts: BTreeMap<Cause, u64>,
+    /// The last verdicts with their evidence, newest last; a refusal that was passed on names its own by `id`.
+    pub recent_verdicts: Vec<Verdict>,
 }
 
 impl Keeper {
@@ -136,6 +138,7 @@ impl Keeper {
             circuit_opens_in_s: until(self.circuit.open_until()),
             counters: self.counters,
             verdicts: self.verdicts.clone(),
+            recent_verdicts: self.recent_verdicts.iter().cloned().collect(),
         }
     }
 

@@ -41,6 +41,8 @@ fn each_row_of_the_table_has_its_cause() {
         (subject(403, Subject::Permission), Cause::MissingPermission, Certain),
         (subject(401, Subject::Address), Cause::IpNotAllowed, Certain),
         (subject(401, Subject::NoTokenSeen), Cause::TokenLostInTransit, Likely),
+        // Another kind of proof is asked for: the age of the token is no cause.
+        (Evidence { subject: Subject::DpopNonce, ..young() }, Cause::Unknown, Possible),
         (Evidence::of_answer(401, Subject::Token, Carried::Callers), Cause::CallerToken, Certain),
         (Evidence::of_answer(401, Subject::NoTokenSeen, Carried::Nothing), Cause::MissingToken, Certain),
         (Evidence { error_code: Some("credentials.expired".into()), ..ours() }, Cause::Expired, Certain),
@@ -121,4 +123,7 @@ fn an_opaque_token_is_never_blamed_on_this_machines_clock() {
 fn the_header_is_cause_confidence_and_id() {
     let verdict = Verdict { id: "v1".into(), ..diagnose(&ours()) };
     assert_eq!(verdict.header(), "unknown; possible; v1");
+    let unsafe_to_repeat = Evidence { replay_unsafe: true, ..ours() };
+    let verdict = Verdict { id: "v2".into(), ..diagnose(&unsafe_to_repeat) };
+    assert_eq!(verdict.header(), "unknown; possible; v2; replay=unsafe");
 }

@@ -84,6 +84,39 @@ async fn a_body_over_the_limit_is_not_replayed() {
 }
 
 #[tokio::test]
+async fn a_post_that_may_have_been_executed_gets_its_401_and_hears_why() {
+    let log = Log::default();
+    let noted = log.clone();
+    let upstream = TestUpstream::start(move |request| {
+        let log = noted.clone();
+        async move {
+            log.note(request).await;
+            answer(401, "no challenge")
+        }
+    })
+    .await;
+    let gateway = TestGateway::start(upstream.addr).await;
+    let (response, _) = fetch(&caller(), Request::post(gateway.url("/x")).body(full("once")).unwrap()).await;
+    assert_eq!((response.status(), log.count()), (StatusCode::UNAUTHORIZED, 1));
+    let verdict = response.headers().get("evergrant-verdict").unwrap().to_str().unwrap();
+    assert!(verdict.ends_with("; replay=unsafe"), "{verdict}");
+}
+
+#[tokio::test]
+async fn a_verdict_of_the_upstream_is_not_handed_on() {
+    let upstream = TestUpstream::start(|_| async {
+        let mut response = answer(200, "fine");
+        response.headers_mut().insert("evergrant-verdict", "expired; certain; 1".parse().unwrap());
+        response
+    })
+    .await;
+    let gateway = TestGateway::start(upstream.addr).await;
+    let (response, _) = get(gateway.url("/")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(!response.headers().contains_key("evergrant-verdict"));
+}
+
+#[tokio::test]
 async fn the_budget_of_all_bodies_bounds_replays() {
     let log = Log::default();
     let upstream = refusing_once(&log).await;
