@@ -70,10 +70,12 @@ impl TokenSource {
         if let Some(guard) = self.try_token() {
             return Ok(guard);
         }
-        self.token_for(Need::Usable, None).await
+        // On the heap, so that the common case does not carry the room that a wait needs.
+        Box::pin(self.token_for(Need::Usable, None)).await
     }
 
     /// The token if nothing has to be waited or asked for: one atomic load and one clock read.
+    #[inline]
     #[must_use]
     pub fn try_token(&self) -> Option<TokenGuard> {
         let published = self.shared.published();
@@ -133,7 +135,7 @@ impl TokenSource {
         let asked = clock::boot();
         let deadline = deadline.unwrap_or_else(|| asked + self.shared.patience());
         let token = self.shared.acquire(need, asked, deadline).await?;
-        Ok(TokenGuard(Held::Own { header: bearer(&token.access_token), token }))
+        Ok(TokenGuard(Held::Own(Box::new(Own { header: bearer(&token.access_token), token }))))
     }
 }
 
@@ -164,7 +166,13 @@ pub struct TokenGuard(Held);
 
 enum Held {
     Published(Guard<Arc<Published>>),
-    Own { token: Arc<Token>, header: HeaderValue },
+    Own(Box<Own>),
+}
+
+/// What a caller got who had to ask the keeper; in a box, so that the guard of the common case is small.
+struct Own {
+    token: Arc<Token>,
+    header: HeaderValue,
 }
 
 impl TokenGuard {
@@ -179,7 +187,7 @@ impl TokenGuard {
     pub fn authorization(&self) -> &HeaderValue {
         match &self.0 {
             Held::Published(published) => &published.header,
-            Held::Own { header, .. } => header,
+            Held::Own(own) => &own.header,
         }
     }
 
@@ -198,7 +206,7 @@ impl TokenGuard {
     fn token(&self) -> Option<&Token> {
         match &self.0 {
             Held::Published(published) => published.token.as_deref(),
-            Held::Own { token, .. } => Some(token),
+            Held::Own(own) => Some(&own.token),
         }
     }
 }
