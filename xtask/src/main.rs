@@ -22,7 +22,7 @@ Usage: cargo xtask TASK
 
   test [--only STEP] [--list]   everything a change must pass; --only may be repeated
   tidy                          the rules of the tree: imports, purity, sizes, licences
-  bench [NAME]                  speed and memory, as a table
+  bench [PART]                  speed and memory, as a table: token, idle, latency, gateway
   dist                          the optimised binary with man pages and completions, as an archive
 ";
 

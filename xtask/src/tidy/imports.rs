@@ -10,13 +10,14 @@ use super::{Finding, Tree};
 const RULE: &str = "imports";
 
 /// Each crate with those of ours that it may import.
-const MAY_IMPORT: [(&str, &[&str]); 7] = [
+const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("evergrant-core", &[]),
     ("evergrant", &["evergrant-core"]),
     ("evergrant-sim", &["evergrant-core"]),
     ("evergrant-gateway", &["evergrant", "evergrant-core"]),
     ("evergrant-cli", &["evergrant", "evergrant-core", "evergrant-gateway", "evergrant-sim"]),
     ("evergrant-py", &["evergrant", "evergrant-core"]),
+    ("bench", &["evergrant", "evergrant-core", "evergrant-sim"]),
     ("evergrant-fuzz", &["evergrant", "evergrant-core", "evergrant-sim"]),
 ];
 
