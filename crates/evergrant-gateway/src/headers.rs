@@ -88,11 +88,13 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove(UPGRADE);
 }
 
-/// The fields that `Connection` declares to concern this connection only.
+/// The fields that `Connection` declares to concern this connection only. `Authorization` never does (RFC 9110 section
+/// 11.6.2): without the exception a caller could have its request sent on with none.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     tokens(headers, &CONNECTION)
         .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| name != AUTHORIZATION)
         .collect()
 }
 

@@ -53,6 +53,16 @@ async fn fields_of_one_connection_do_not_cross() {
 }
 
 #[tokio::test]
+async fn an_authorization_that_connection_names_crosses_all_the_same() {
+    let log = Log::default();
+    let upstream = noting(&log).await;
+    let gateway = TestGateway::start(upstream.addr).await;
+    let request = Request::get(gateway.url("/")).header("connection", "authorization").header("authorization", "Own x");
+    fetch(&caller(), request.body(full("")).unwrap()).await;
+    assert_eq!(log.all()[0].headers.get("authorization").unwrap(), "Own x");
+}
+
+#[tokio::test]
 async fn an_http2_caller_reaches_an_http1_upstream() {
     let log = Log::default();
     let upstream = noting(&log).await;
