@@ -156,6 +156,7 @@ fn build_failure(error: &BuildError) -> Failure {
 /// Why there is no token, for a person.
 pub(crate) fn acquire_failure(error: &AcquireError, settings: &Settings) -> Failure {
     let (code, what) = match error.kind {
+        AcquireErrorKind::Rejected if is_grant_over(error) => (exit::LOGIN_REQUIRED, "the grant cannot be renewed"),
         AcquireErrorKind::Rejected => (exit::REJECTED, "the token endpoint refuses the credentials"),
         AcquireErrorKind::Unreachable => (exit::UNREACHABLE, "the token endpoint cannot be reached"),
         AcquireErrorKind::TimedOut => (exit::UNREACHABLE, "no token arrived in time"),
@@ -178,6 +179,7 @@ pub(crate) fn acquire_failure(error: &AcquireError, settings: &Settings) -> Fail
 /// What was said or happened, in one line that names the RFC 6749 code or the connection's fate.
 fn acquire_cause(error: &AcquireError, settings: &Settings) -> String {
     let verdict = match error.kind {
+        AcquireErrorKind::Rejected if is_grant_over(error) => "login_required: ",
         AcquireErrorKind::Rejected => "client_rejected: ",
         AcquireErrorKind::LoginRequired => "login_required: ",
         AcquireErrorKind::Unreachable
@@ -191,6 +193,11 @@ fn acquire_cause(error: &AcquireError, settings: &Settings) -> String {
         (None, AcquireErrorKind::LoginRequired) => format!("{verdict}there is no refresh token"),
         (None, _) => format!("nothing came within {}", settings.timing.timeout),
     }
+}
+
+/// Was the grant refused, and not the client?
+fn is_grant_over(error: &AcquireError) -> bool {
+    error.failure.as_ref().is_some_and(|failure| failure.kind == TokenFailureKind::InvalidGrant)
 }
 
 fn acquire_hint(error: &AcquireError) -> &'static str {

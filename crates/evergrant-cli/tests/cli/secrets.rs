@@ -85,7 +85,7 @@ fn failures_at_trace_level_hold_none() {
         .client_of(&provider)
         .env("EVERGRANT_GRANT", "refresh_token")
         .env("EVERGRANT_REFRESH_TOKEN", REFRESH_TOKEN);
-    let stderr = run.end().failed(4);
+    let stderr = run.end().failed(6);
     assert!(stderr.contains("invalid_grant"), "{stderr}");
     assert_clean(&stderr, &provider);
 }
