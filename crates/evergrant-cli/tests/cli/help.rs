@@ -82,8 +82,8 @@ fn the_help_of_a_command_lists_the_settings() {
                                           [default: 6s] [env: EVERGRANT_LEASE_TTL]
           --allow-volatile[=<BOOL>]       Let a rotating refresh token live in memory only [default:
                                           false] [env: EVERGRANT_ALLOW_VOLATILE]
-          --slack <DURATION>              How long before its end a token is refreshed; measured if not
-                                          given [env: EVERGRANT_SLACK]
+          --slack <DURATION>              How long before its end a token is refreshed; a fifth of its
+                                          life if not given [env: EVERGRANT_SLACK]
           --settle <DURATION>             How long a new token rests while the old one serves; learned
                                           if not given [env: EVERGRANT_SETTLE]
           --skew-warn <DURATION>          Clock offset from which on a warning is due [default: 10s]
