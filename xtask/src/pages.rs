@@ -1,6 +1,6 @@
 //! What users read must be true: every command shown in a page exists, with every flag shown.
 //!
-//! Pages are the README, the guide under `docs/` and the examples. In their code blocks, each line that calls
+//! Pages are those at the root, the guide under `docs/` and the examples. In their code blocks, each line that calls
 //! `evergrant` (also as `cargo run -- ...`) names a subcommand and flags; both must appear in that subcommand's own
 //! `--help`. Each `examples/*.toml` must pass `evergrant config check`. The demo that the README promises is run, in
 //! its fast form, and must end without a visible 401 in Evergrant's lane.
@@ -48,7 +48,7 @@ pub(crate) fn step() -> Result<Report, Failure> {
 }
 
 fn pages() -> Result<Vec<PathBuf>, Failure> {
-    let mut pages = listed("README.md")?;
+    let mut pages = listed("*.md")?;
     pages.extend(listed("docs/**/*.md")?);
     pages.extend(listed("examples/**/*.md")?);
     pages.extend(listed("examples/**/*.sh")?);
