@@ -47,12 +47,24 @@ fn is_root(path: &str) -> bool {
 fn candidates(path: &str, name: &str, custom: Option<String>) -> Vec<String> {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     if let Some(custom) = custom {
-        return vec![format!("{folder}/{custom}")];
+        return vec![without_detours(&format!("{folder}/{custom}"))];
     }
     let stem = file.trim_end_matches(".rs");
     let owns_folder = matches!(stem, "lib" | "main" | "mod") || is_root(path);
     let base = if owns_folder { folder.to_owned() } else { format!("{folder}/{stem}") };
     vec![format!("{base}/{name}.rs"), format!("{base}/{name}/mod.rs")]
+}
+
+/// The path without `..`.
+fn without_detours(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 #[cfg(test)]
@@ -71,7 +83,8 @@ mod tests {
             ("crates/a/src/bin/e.rs", ""),
             ("crates/a/tests/f.rs", "mod shared;"),
             ("crates/a/tests/shared/mod.rs", ""),
-            ("crates/a/tests/real/main.rs", "mod g;"),
+            ("crates/a/tests/real/main.rs", "mod g;\n#[path = \"../shared/i.rs\"]\nmod i;"),
+            ("crates/a/tests/shared/i.rs", ""),
             ("crates/a/tests/real/g.rs", ""),
             ("fuzz/fuzz_targets/h.rs", ""),
         ]);
