@@ -78,7 +78,7 @@ pub struct Evidence {
     pub settle: Span,
     /// Does this provider end the old token when a new one is issued, as far as was learned?
     pub revokes_old: bool,
-    /// Token requests that succeeded in the last ten minutes.
+    /// Tokens minted in the last ten minutes, and not longer ago than they live.
     pub recent_mints: usize,
     /// How long the token had not been used.
     pub idle: Option<Span>,

@@ -135,15 +135,16 @@ impl Policy {
         })
     }
 
-    /// How long to wait before the same new token is tried again, for the `n`-th time: 50, 100, 250, 500 ms, 1 s, 2 s...
+    /// How long to wait before the same new token is tried again, for the `n`-th time.
+    ///
+    /// Counted from the first refusal these are 50, 100, 250, 500 ms, 1 s, and then every 2 s.
     #[must_use]
     pub fn propagation_retry(n: u32) -> Span {
         Span::from_millis(match n {
-            0 => 50,
-            1 => 100,
-            2 => 250,
-            3 => 500,
-            4 => 1000,
+            0 | 1 => 50,
+            2 => 150,
+            3 => 250,
+            4 => 500,
             _ => 2000,
         })
     }

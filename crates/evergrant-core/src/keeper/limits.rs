@@ -30,9 +30,11 @@ impl Budget {
         self.mints = all.into();
     }
 
-    pub(super) fn recent(&mut self, now: Boot) -> usize {
+    /// Mints in the window that are not older than a token lives: so many of ours can be alive at once.
+    pub(super) fn alive(&mut self, lifetime: Option<Span>, now: Boot) -> usize {
         self.forget_before(now);
-        self.mints.len()
+        let is_alive = |mint: &&Boot| lifetime.is_none_or(|life| now - **mint < life);
+        self.mints.iter().filter(is_alive).count()
     }
 
     /// When the next mint is allowed; now, if it is allowed now.
@@ -123,7 +125,8 @@ mod tests {
         assert_eq!(budget.next_allowed(4, true, at(3)), at(3));
         assert_eq!(budget.next_allowed(3, true, at(3)), at(600));
         assert_eq!(budget.next_allowed(3, true, at(600)), at(600));
-        assert_eq!(budget.recent(at(601)), 1);
+        assert_eq!(budget.alive(None, at(601)), 1);
+        assert_eq!(budget.alive(Some(Span::from_secs(599)), at(601)), 0);
     }
 
     #[test]

@@ -151,12 +151,17 @@ impl Keeper {
     }
 
     /// A new token that is refused may not be known everywhere: the same one is tried again, more and more slowly.
+    ///
+    /// As soon as somebody's later request succeeds with it, everybody who waits tries at once.
     fn try_same_again(&mut self, attempt: &mut Attempt, newest: &Held, now: Now) -> Step {
         let refused = attempt.refused_with(newest.generation()).unwrap_or(now.boot);
         let at =
             *attempt.retry_at.get_or_insert_with(|| refused + Policy::propagation_retry(attempt.same_token_retries));
-        if now.boot < at {
-            return Step::Wait(at.min(attempt.deadline));
+        let first_at = refused + Policy::propagation_retry(0);
+        let is_known_somewhere = !newest.is_suspect() && now.boot >= first_at;
+        if now.boot < at && !is_known_somewhere {
+            let look_at = if newest.is_suspect() { at } else { first_at };
+            return Step::Wait(look_at.min(attempt.deadline));
         }
         attempt.same_token_retries += 1;
         self.counters.same_token_retries += 1;
@@ -232,7 +237,7 @@ impl Keeper {
 
     /// Everything known about a refused request.
     fn evidence(&mut self, attempt: &Attempt, refusal: &Refusal, now: Now) -> Evidence {
-        let recent_mints = self.budget.recent(now.boot);
+        let recent_mints = self.budget.alive(self.lifetime, now.boot);
         let held = self
             .slots
             .get(attempt.generation)
