@@ -67,14 +67,14 @@ fn help(program: &str, subcommand: &str) -> Option<String> {
     shell::stdout(&mut command(program, words)).ok().filter(|help| !help.is_empty())
 }
 
-/// The calls in a page's code blocks; lines joined by a backslash are one call.
+/// The calls in a page's blocks of shell commands; lines joined by a backslash are one call.
 fn calls(text: &str) -> Vec<Call> {
     let mut found = Vec::new();
     let is_script = text.starts_with("#!");
     let (mut is_code, mut joined, mut start) = (is_script, String::new(), 0);
     for (number, line) in (1..).zip(text.lines()) {
-        if line.trim_start().starts_with("```") {
-            is_code = !is_code;
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            is_code = !is_code && matches!(language, "console" | "sh" | "bash");
             continue;
         }
         if !is_code {
@@ -150,8 +150,10 @@ mod tests {
 
     #[test]
     fn calls_are_found_in_code_blocks_alone() {
-        let page = "evergrant is\n```console\n$ evergrant token --json # why\nevergrant 0.1.0\n```\nevergrant api\n";
+        let page = "evergrant is\n```console\n$ evergrant token --json # why\n```\nevergrant api\n\
+                    ```text\nevergrant  expired 12\n```\n";
         let found = calls(page);
+        assert_eq!(found.len(), 1);
         assert_eq!(found[0], Call { line: 3, words: vec!["token".into(), "--json".into()] });
     }
 
