@@ -119,7 +119,7 @@ impl Flights {
             }
             Err(error) if self.rotates() => Err(error),
             Err(error) => {
-                tracing::warn!(%error, "the store cannot be used; the token stays in memory");
+                tracing::error!(%error, hint = error.hint(), "the store cannot be used; the token stays in memory");
                 Ok((None, self.newer_of(Record::default())))
             }
         }
@@ -144,7 +144,7 @@ pub(crate) async fn restore(shared: &Shared) {
             });
         }
         Ok(None) => {}
-        Err(error) => tracing::warn!(%error, "the store cannot be read"),
+        Err(error) => tracing::error!(%error, hint = error.hint(), "the store cannot be read"),
     }
 }
 
@@ -172,7 +172,7 @@ async fn take_off(shared: Arc<Shared>, flight: FlightId) {
     let (mut lease, mut record) = match shared.flights.lease().await {
         Ok(leased) => leased,
         Err(error) => {
-            tracing::warn!(%error, "the store cannot be used; the refresh token is not spent without it");
+            tracing::error!(%error, hint = error.hint(), "the store cannot be used; the refresh token is not spent without it");
             let failure = TokenFailure::of(TokenFailureKind::Unreachable).with_description(&error.to_string());
             shared.act(|keeper, now| keeper.handle_flight_failed(flight, failure.clone(), now));
             return;
