@@ -20,7 +20,8 @@ pub(crate) struct Tool {
     is_there: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 4] = [
+const FOR_TESTS: [Tool; 5] = [
+    Tool { name: "curl", packages: &["curl"], is_there: || shell::is_installed("curl", &["--version"]) },
     Tool { name: "libfaketime", packages: &["faketime"], is_there: || faketime().is_some() },
     Tool { name: "node", packages: &["nodejs"], is_there: || shell::is_installed("node", &["--version"]) },
     Tool { name: "npm", packages: &["npm"], is_there: || shell::is_installed("npm", &["--version"]) },
