@@ -39,6 +39,8 @@ impl Evidence<'_> {
         let bound = self.scenario.forced.wait + self.busy();
         let late = self.calls_that(|call| !self.may_fail(call) && call.took() > bound);
         demand(late.is_empty(), format!("{} calls took longer than {bound}, {}", late.len(), first(&late)));
+        let (made, held_back) = (self.seen.calls.len(), self.seen.held_back);
+        demand(held_back < made, format!("the machine is too busy: {held_back} calls held back, {made} made"));
         demand(self.scenario.struck(self.ledger), format!("the fault did not strike: {:?}", self.ledger.api));
         broken
     }
@@ -50,7 +52,7 @@ impl Evidence<'_> {
         let at = |percent: usize| waits.get(waits.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default();
         format!(
             "{:32} {:4} calls, {} visible 401s of {:3}, {:2} failed, token requests {:2} of {:2}, p50 {}, p99 {}, \
-             slowest {} (direct {})",
+             slowest {}, pulse {}, {} held back",
             self.scenario.name,
             self.seen.calls.len(),
             self.calls_that(Call::is_401).len(),
@@ -61,7 +63,8 @@ impl Evidence<'_> {
             at(50),
             at(99),
             at(100),
-            self.seen.slowest_direct,
+            self.seen.slowest_pulse,
+            self.seen.held_back,
         )
     }
 
@@ -86,10 +89,10 @@ impl Evidence<'_> {
         })
     }
 
-    /// What a busy machine may add to a wait. A call through the gateway has twice the hops of a direct one, and a
-    /// replayed call twice of that.
+    /// What a busy machine may add to a wait. A pulse has the hops of one call through the gateway; a replayed call has
+    /// them several times, and a probe and a token request between them.
     fn busy(&self) -> Span {
-        BUSY + self.seen.slowest_direct.scaled(4, 1)
+        BUSY + self.seen.slowest_pulse.scaled(4, 1)
     }
 }
 
@@ -124,7 +127,7 @@ mod tests {
     }
 
     fn broken(call: Call, ledger: &Ledger) -> Vec<String> {
-        let seen = Seen { calls: vec![call], slowest_direct: Span::ZERO };
+        let seen = Seen { calls: vec![call], held_back: 0, slowest_pulse: Span::ZERO };
         let scenario = Scenario::named("no_fault").unwrap();
         Evidence { scenario: &scenario, seen: &seen, ledger, ran: Span::from_secs(4) }.broken()
     }

@@ -1,10 +1,15 @@
 //! Callers at a steady pace, each on its own, whatever became of the calls before.
 //!
 //! Of ten calls seven are GET, two POST and one PUT; every fourth goes over HTTP/2. A write names its side effect and
-//! has a body that only it has. Ten times a second a call goes to the provider directly, on a route that needs no
-//! token: it says what the machine alone costs at that moment.
+//! has a body that only it has.
+//!
+//! Ten times a second the machine's own pulse is taken: a call to the provider directly, on a route that needs no token,
+//! and one to the gateway's own health page. While a pulse is late the machine cannot carry the load, whatever the
+//! gateway does, and the calls of that time are held back and counted; otherwise they would pile up until every one of
+//! them waits for longer than a token lives. Bursts are never held back.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -43,8 +48,10 @@ pub(crate) struct Effect {
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) calls: Vec<Call>,
-    /// The slowest of the calls that went to the provider directly.
-    pub(crate) slowest_direct: Span,
+    /// Calls that the machine was too busy for.
+    pub(crate) held_back: usize,
+    /// The slowest pulse.
+    pub(crate) slowest_pulse: Span,
 }
 
 impl Call {
@@ -61,42 +68,56 @@ impl Call {
     }
 }
 
+/// Where calls go.
+#[derive(Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) gateway: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) provider: SocketAddr,
+}
+
 /// Makes the calls of a scenario from `start` on, and returns when the last one has ended.
-pub(crate) async fn play(
-    load: &Load,
-    duration: Span,
-    start: Instant,
-    gateway: SocketAddr,
-    provider: SocketAddr,
-) -> Seen {
-    let mut times = moments(load, duration);
-    times.sort_unstable();
+pub(crate) async fn play(load: &Load, duration: Span, start: Instant, to: Addresses) -> Seen {
+    let mut moments = moments(load, duration);
+    moments.sort_unstable_by_key(|moment| moment.after);
     let lanes = [Client::http1(), Client::http2()];
-    let beside = tokio::spawn(direct(provider, start, duration));
-    let mut calls = JoinSet::new();
-    for (number, after) in (0_u64..).zip(times) {
-        sleep_until((start + after.to_duration()).into()).await;
+    let pulse = Pulse::default();
+    let beating = tokio::spawn(pulse.clone().beat(to, start, duration));
+    let (mut calls, mut held_back) = (JoinSet::new(), 0);
+    for (number, moment) in (0_u64..).zip(moments) {
+        let due = start + moment.after.to_duration();
+        sleep_until(due.into()).await;
+        if !moment.is_burst && (due.elapsed() > LATE || pulse.is_late()) {
+            held_back += 1;
+            continue;
+        }
         let client = lanes[usize::from(number % 4 == 3)].clone();
-        calls.spawn(call(client, gateway, number, start));
+        calls.spawn(call(client, to.gateway, number, start));
     }
     let mut calls = calls.join_all().await;
     calls.sort_unstable_by_key(|call| call.started);
-    Seen { calls, slowest_direct: beside.await.unwrap() }
+    beating.await.unwrap();
+    Seen { calls, held_back, slowest_pulse: pulse.slowest() }
 }
 
-/// When calls begin, after the start.
-fn moments(load: &Load, duration: Span) -> Vec<Span> {
+/// When a call begins, after the start.
+struct Moment {
+    after: Span,
+    is_burst: bool,
+}
+
+fn moments(load: &Load, duration: Span) -> Vec<Moment> {
     let mut moments = Vec::new();
     if load.calls_per_sec > 0 {
         let every = Span::from_secs(1).scaled(1, i64::from(load.calls_per_sec));
         let mut after = Span::ZERO;
         while after < duration {
-            moments.push(after);
+            moments.push(Moment { after, is_burst: false });
             after += every;
         }
     }
     for burst in &load.bursts {
-        moments.extend((0..burst.calls).map(|_| burst.after));
+        moments.extend((0..burst.calls).map(|_| Moment { after: burst.after, is_burst: true }));
     }
     moments
 }
@@ -146,25 +167,49 @@ fn complaint(answer: &Answer, number: u64, effect: Option<&Effect>) -> String {
     if own && hash { String::new() } else { format!("the answer to another call: {}", answer.words()) }
 }
 
-/// Calls past the gateway, one after the other; the slowest of them.
-async fn direct(provider: SocketAddr, start: Instant, duration: Span) -> Span {
-    let client = Client::http1();
-    let mut slowest = Span::ZERO;
-    let mut next = start;
-    while since(start) < duration {
-        sleep_until(next.into()).await;
-        // Counted from when it was due: a runtime that comes late is part of what the machine costs.
-        let due = since(start) - since(next);
-        let answer = client.get(provider, "/api/v2/health/check").await.unwrap();
-        assert_eq!(answer.status, 200);
-        slowest = slowest.max(since(start) - due);
-        next = (next + DIRECT_EVERY).max(Instant::now());
+/// How long the machine takes for calls that wait for no token.
+#[derive(Clone, Default)]
+struct Pulse(Arc<Mutex<Beats>>);
+
+#[derive(Default)]
+struct Beats {
+    /// When the beat under way was due.
+    due: Option<Instant>,
+    slowest: Duration,
+}
+
+impl Pulse {
+    async fn beat(self, to: Addresses, start: Instant, duration: Span) {
+        let client = Client::http1();
+        let mut next = start;
+        while since(start) < duration {
+            sleep_until(next.into()).await;
+            // Counted from when it was due: a runtime that comes late is part of what the machine costs.
+            self.0.lock().unwrap().due = Some(next);
+            let answer = client.get(to.provider, "/api/v2/health/check").await.unwrap();
+            assert_eq!(answer.status, 200);
+            // A gateway that a test has ended does not answer, which is no matter of time.
+            client.get(to.admin, "/healthz").await.ok();
+            let mut beats = self.0.lock().unwrap();
+            beats.due = None;
+            beats.slowest = beats.slowest.max(next.elapsed());
+            next = (next + PULSE_EVERY).max(Instant::now());
+        }
     }
-    slowest
+
+    fn is_late(&self) -> bool {
+        self.0.lock().unwrap().due.is_some_and(|due| due.elapsed() > LATE)
+    }
+
+    fn slowest(&self) -> Span {
+        Span::from_duration(self.0.lock().unwrap().slowest)
+    }
 }
 
 fn since(start: Instant) -> Span {
     Span::from_duration(start.elapsed())
 }
 
-const DIRECT_EVERY: Duration = Duration::from_millis(100);
+const PULSE_EVERY: Duration = Duration::from_millis(100);
+/// A machine that carries its load answers within a small part of this.
+const LATE: Duration = Duration::from_millis(200);

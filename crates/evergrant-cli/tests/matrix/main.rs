@@ -7,8 +7,9 @@
 //! once, with the body that was sent.
 //!
 //! The calls are GET, POST and PUT over connections that stay open, HTTP/1.1 and HTTP/2 side by side. The clocks are
-//! real, so a busy machine makes calls late. How late is measured beside them, by calls that go to the provider
-//! directly, and only the bound on waiting knows about it; the promises about 401s and counts have no such excuse.
+//! real, so a busy machine makes calls late. How late is measured beside them, by calls that need no token, and only the
+//! bound on waiting knows about it; the promises about 401s and counts have no such excuse. A machine that cannot carry
+//! half of the calls fails the test and is named as the reason.
 //!
 //! Two faults are not in the simulator, because they happen to the gateway and not to the provider: steps of the local
 //! calendar clock, for which the gateway runs under libfaketime ([`local`]), and its own end and restart ([`store`]).
