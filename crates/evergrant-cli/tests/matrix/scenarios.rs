@@ -40,6 +40,7 @@ scenarios! {
     propagation
     propagation_3s
     propagation_10s
+    propagation_slow_api
     revoke_on_refresh
     revoke_on_refresh_propagation
     early_revocation_short

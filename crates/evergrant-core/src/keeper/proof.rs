@@ -120,7 +120,7 @@ impl Keeper {
             let has_waited = now.boot - suspicion.since >= Policy::PROOF_WAIT;
             if let Some(closes) = self.circuit.open_until().filter(|closes| now.boot < *closes) {
                 self.look_again(held.generation(), closes);
-            } else if is_dead || (!is_excused && (suspicion.is_confirmed || has_waited)) {
+            } else if is_dead || (!is_excused && (suspicion.confirmed > 0 || has_waited)) {
                 self.give_up(held.generation(), now.boot);
             } else {
                 self.probe_suspect(&held, is_excused, now.boot);

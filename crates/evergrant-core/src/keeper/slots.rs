@@ -16,12 +16,12 @@ use crate::token::{Generation, Token};
 pub(super) struct Suspicion {
     /// When the first refusal arrived.
     pub(super) since: Boot,
-    /// When the last refusal arrived.
-    pub(super) last: Boot,
     /// How many there were.
     pub(super) refusals: u32,
-    /// Was a request refused that had been sent after the suspicion arose?
-    pub(super) is_confirmed: bool,
+    /// How many of them were of requests that had been sent after the suspicion arose.
+    pub(super) confirmed: u32,
+    /// When the last of those requests was sent.
+    pub(super) last_sent: Boot,
     /// How many probes were due for it.
     pub(super) probes: usize,
     /// When it is looked at next.
@@ -74,11 +74,14 @@ impl Held {
     }
 
     /// Did it work, and was then refused often enough, over long enough, without any success in between?
+    ///
+    /// Only requests sent after the first refusal count, as only their successes would: answers may take longer than
+    /// all of this, and those that were under way at the first refusal are no news.
     pub(super) fn is_disproved(&self) -> bool {
         self.last_success.is_some()
             && self.suspicion.is_some_and(|suspicion| {
-                suspicion.refusals >= Policy::REFUSALS_OF_A_PROVEN_TOKEN
-                    && suspicion.last - suspicion.since >= Policy::REFUSALS_SPAN
+                suspicion.confirmed + 1 >= Policy::REFUSALS_OF_A_PROVEN_TOKEN
+                    && suspicion.last_sent - suspicion.since >= Policy::REFUSALS_SPAN
             })
     }
 
@@ -104,18 +107,18 @@ impl Held {
             None => {
                 self.suspicion = Some(Suspicion {
                     since: received,
-                    last: received,
                     refusals: 1,
-                    is_confirmed: false,
+                    confirmed: 0,
+                    last_sent: sent,
                     probes: 0,
                     next_look: received,
                 });
             }
             Some(suspicion) => {
                 suspicion.refusals += 1;
-                suspicion.last = suspicion.last.max(received);
+                suspicion.last_sent = suspicion.last_sent.max(sent);
                 suspicion.next_look = suspicion.next_look.min(received);
-                suspicion.is_confirmed |= sent >= suspicion.since;
+                suspicion.confirmed += u32::from(sent >= suspicion.since);
             }
         }
     }

@@ -107,6 +107,11 @@ fn nodes() -> Vec<Scenario> {
             propagate(s, 10_000, 30);
             s.duration = secs(50);
         }),
+        with(base("propagation_slow_api", "nodes learn of a new token late, and every answer takes a second"), |s| {
+            propagate(s, 6_000, 20);
+            s.config.latency.api = Delay::uniform(Span::from_millis(800), Span::from_millis(1_200));
+            s.duration = secs(36);
+        }),
         with(base("revoke_on_refresh", "a new token ends the old one at once"), |s| s.config.tokens.revoke_old = true),
         with(base("revoke_on_refresh_propagation", "as above, and nodes learn of the new one late"), |s| {
             propagate(s, 1_000, 6);

@@ -80,3 +80,24 @@ fn a_flight_that_is_over_can_neither_land_nor_fail_again() {
     stage.keeper.handle_flight_failed(flight, TokenFailure::of(TokenFailureKind::Unreachable), now);
     assert_eq!(format!("{:?}", stage.keeper.view(stage.at)), before);
 }
+
+#[test]
+fn refusals_that_were_under_way_do_not_disprove_a_young_token_and_later_ones_do() {
+    let mut stage = Stage::with_token(HOUR);
+    let proof = stage.send(Replay::Free).unwrap();
+    stage.succeed(proof.generation, proof.sent);
+    let mut under_way: Vec<_> = (0..4).map(|_| stage.send(Replay::Free).unwrap()).collect();
+    stage.pass(Span::from_secs(1));
+    for attempt in &mut under_way {
+        stage.refuse(attempt, true, true);
+        stage.pass(Span::from_millis(300));
+    }
+    assert!(stage.flights.is_empty(), "answers that take a second say nothing about the last half second");
+    let mut later: Vec<_> = (0..2).map(|_| stage.send(Replay::Free).unwrap()).collect();
+    stage.pass(Span::from_secs(1));
+    for attempt in &mut later {
+        stage.refuse(attempt, true, true);
+    }
+    stage.pass(Span::from_millis(500));
+    assert_eq!(stage.flights.len(), 1);
+}
