@@ -10,7 +10,7 @@ use evergrant_sim::scenario::{Outage, Scenario};
 use crate::check::Evidence;
 use crate::client::Client;
 use crate::gateway::{Folder, Gateway, Setup};
-use crate::load::{self, Addresses};
+use crate::load::{self, Course};
 
 /// Plays a scenario of the simulator and panics with every broken promise.
 pub(crate) fn scenario(name: &str) {
@@ -37,7 +37,8 @@ pub(crate) async fn play(
     }
     let start = Instant::now();
     sim.handle().play(scenario.events.clone());
-    let to = Addresses { gateway: gateway.address, admin: gateway.admin, provider: sim.addr() };
+    let answers_take = scenario.config.latency.api.max.to_duration();
+    let to = Course { gateway: gateway.address, admin: gateway.admin, provider: sim.addr(), answers_take };
     let calls = load::play(&scenario.load, scenario.duration, start, to);
     let (seen, (gateway, outages)) = tokio::join!(calls, beside(gateway, start));
     scenario.forced.outages.extend(outages);
