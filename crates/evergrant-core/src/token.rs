@@ -145,7 +145,8 @@ impl Token {
     /// Lets a JWT's `exp` end the life earlier, by the clock of the host that checks it.
     ///
     /// Only an offset that is two-sided, undisturbed and narrower than [`CLAIMS_NEED_OFFSET_WITHIN`] may do so, and
-    /// never to before half of the promised lifetime: a wrong clock must not make tokens that are born dead. Returns
+    /// never to before three quarters of the promised lifetime: a wrong clock must not make tokens that are born dead,
+    /// nor short ones be renewed more than 2.5 times in their life. Returns
     /// `false`, and changes nothing, if the token's own `iat` contradicts the offset: then the claims or the clock are
     /// wrong and neither is used.
     pub fn shorten_by_claims(
@@ -168,7 +169,7 @@ impl Token {
         let promised = self.instants;
         if by_claims < promised.dead {
             let floor = match self.lifetime {
-                Some(lifetime) => self.issued.sent + lifetime.scaled(1, 2),
+                Some(lifetime) => self.issued.sent + lifetime.scaled(3, 4),
                 None => self.issued.sent,
             };
             let gone = (exp - theta.lo).min(promised.gone);
@@ -278,14 +279,14 @@ mod tests {
     }
 
     #[test]
-    fn claims_shorten_a_life_but_never_below_half_and_never_lengthen_it() {
+    fn claims_shorten_a_life_by_a_quarter_at_most_and_never_lengthen_it() {
         let exact = exactly(1_000_000);
         let mut token = jwt(80);
         assert!(token.shorten_by_claims(exact, &Policy::default(), Span::ZERO, 0));
         assert_eq!(token.instants.dead, Boot::from_secs(60));
         let mut token = jwt(600);
         assert!(token.shorten_by_claims(exact, &Policy::default(), Span::ZERO, 0));
-        assert_eq!(token.instants.dead, Boot::from_secs(300));
+        assert_eq!(token.instants.dead, Boot::from_secs(450));
         let (mut token, promised) = (jwt(30), jwt(30).instants);
         assert!(token.shorten_by_claims(exact, &Policy::default(), Span::ZERO, 0));
         assert_eq!(token.instants, promised);
