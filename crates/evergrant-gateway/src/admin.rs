@@ -17,24 +17,25 @@ use serde::Serialize;
 use crate::gate::Gate;
 use crate::metrics::Snapshot;
 use crate::problem::Problem;
-use crate::proxy::Shared;
+use crate::site::Current;
 use crate::source_metrics::SourceMetrics;
 
 /// What the admin listener shows.
 pub(crate) struct Admin {
-    shared: Arc<Shared>,
+    current: Current,
     gate: Gate,
     registry: Registry,
     listen: String,
 }
 
 impl Admin {
-    pub(crate) fn new(shared: Arc<Shared>, gate: Gate, listen: String) -> Self {
+    pub(crate) fn new(current: Current, gate: Gate, listen: String) -> Self {
+        let site = current.get();
         let mut registry = Registry::with_prefix("evergrant");
-        registry.register_collector(Box::new(SourceMetrics(shared.source.clone())));
+        registry.register_collector(Box::new(SourceMetrics(site.source.clone())));
         let gateway = registry.sub_registry_with_prefix("gateway");
-        gateway.register_collector(Box::new(Arc::clone(&shared.metrics)));
-        Self { shared, gate, registry, listen }
+        gateway.register_collector(Box::new(Arc::clone(&site.metrics)));
+        Self { current, gate, registry, listen }
     }
 
     /// Answers one request.
@@ -64,9 +65,10 @@ impl Admin {
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        if !self.shared.control.is_serving() {
+        let site = self.current.get();
+        if !site.hub.control.is_serving() {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        } else if self.shared.source.is_ready() {
+        } else if site.source.is_ready() {
             text(StatusCode::OK, "ready\n")
         } else {
             text(StatusCode::SERVICE_UNAVAILABLE, "no usable token\n")
@@ -74,16 +76,17 @@ impl Admin {
     }
 
     fn status(&self) -> Response<Full<Bytes>> {
+        let site = self.current.get();
         let status = Status {
             version: env!("CARGO_PKG_VERSION"),
-            ready: self.shared.source.is_ready(),
-            draining: !self.shared.control.is_serving(),
+            ready: site.source.is_ready(),
+            draining: !site.hub.control.is_serving(),
             gateway: GatewayStatus {
                 listen: &self.listen,
-                upstream: self.shared.config.upstream.to_string(),
-                counts: self.shared.metrics.snapshot(),
+                upstream: site.config.upstream.to_string(),
+                counts: site.metrics.snapshot(),
             },
-            source: self.shared.source.status(),
+            source: site.source.status(),
         };
         match serde_json::to_vec(&status) {
             Ok(json) => with_type(StatusCode::OK, "application/json", json.into()),

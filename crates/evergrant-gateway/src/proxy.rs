@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use evergrant::clock::boot;
-use evergrant::{Answer, RequestTraits, Ruling, TokenSource};
+use evergrant::{Answer, RequestTraits, Ruling};
 use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
 use evergrant_core::time::{Boot, Span};
@@ -25,44 +25,37 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::{Body as _, Incoming};
 
 use crate::body::{CallerBody, Peeked};
-use crate::config::GatewayConfig;
 use crate::framing::Framing;
-use crate::gate::{Gate, bad_request};
+use crate::gate::bad_request;
 use crate::headers::{self, CallerAuth};
-use crate::metrics::Metrics;
-use crate::phase::Control;
+use crate::peer::Peer;
 use crate::problem::Problem;
-use crate::tee::{Budget, Outbound, Tee};
+use crate::site::Site;
+use crate::tee::{Outbound, Tee};
 use crate::upgrade::{self, Upgrade};
-use crate::upstream::{Fault, FaultKind, Sender};
+use crate::upstream::{Fault, FaultKind};
 use crate::watched::Open;
 
-/// What all requests of a gateway share.
-pub(crate) struct Shared {
-    pub(crate) config: GatewayConfig,
-    pub(crate) gate: Gate,
-    pub(crate) source: TokenSource,
-    pub(crate) sender: Sender,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) control: Control,
-}
-
 /// Answers one request.
-pub(crate) async fn answer(shared: Arc<Shared>, open: Open, request: Request<Incoming>) -> Response<CallerBody> {
+pub(crate) async fn answer(
+    site: Arc<Site>,
+    peer: Arc<Peer>,
+    open: Open,
+    request: Request<Incoming>,
+) -> Response<CallerBody> {
     let started = boot();
     let traced = tracing::enabled!(tracing::Level::TRACE)
         .then(|| Route::new("", request.method().as_str(), request.uri().path()));
     let framing = request.headers().get(TRANSFER_ENCODING).map(|_| open.framing());
     let accepted = match framing {
         Some(Framing::Conflicting) => Err(bad_request("both Transfer-Encoding and Content-Length")),
-        Some(Framing::Clear | Framing::Unseen) | None => Call::accept(&shared, request),
+        Some(Framing::Clear | Framing::Unseen) | None => Call::accept(&site, request),
     };
     let result = match accepted {
         Ok(call) if call.own_authorization => call.pass_through().await,
         Ok(call) => call.keep_authorized().await,
         Err(problem) => {
-            shared.metrics.refused.add();
+            site.metrics.refused.add();
             Err(problem)
         }
     };
@@ -72,16 +65,16 @@ pub(crate) async fn answer(shared: Arc<Shared>, open: Open, request: Request<Inc
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let took = boot() - started;
-    shared.metrics.answered(response.status(), took.to_duration());
+    site.metrics.answered(response.status(), took.to_duration());
     if let Some(route) = traced {
-        tracing::trace!(%route, status = response.status().as_u16(), %took, "request answered");
+        tracing::trace!(%route, %peer, status = response.status().as_u16(), %took, "request answered");
     }
     response.map(|body| body.holding(open))
 }
 
 /// A request that was let in, and what is needed to send it, once or again.
 struct Call {
-    shared: Arc<Shared>,
+    site: Arc<Site>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -105,14 +98,14 @@ enum BodyCopy {
 
 impl Call {
     /// Refuses the request, or makes it ready to be sent.
-    fn accept(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Result<Self, Problem> {
-        shared.gate.check(&request)?;
+    fn accept(site: &Arc<Site>, mut request: Request<Incoming>) -> Result<Self, Problem> {
+        site.gate.check(&request)?;
         let own_authorization = match CallerAuth::of(request.headers()) {
             CallerAuth::Absent => false,
             CallerAuth::Own => true,
             CallerAuth::Doubled => return Err(bad_request("more than one Authorization field")),
         };
-        let target = shared.config.upstream.target(request.uri().path_and_query());
+        let target = site.config.upstream.target(request.uri().path_and_query());
         let uri = target.map_err(|_| bad_request("request target cannot be sent on"))?;
         let upgrade = headers::wanted_upgrade(request.headers())
             .filter(|_| request.version() == Version::HTTP_11 && request.body().is_end_stream())
@@ -120,32 +113,32 @@ impl Call {
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
         headers::clean_request(&mut headers, parts.version);
-        headers.insert(HOST, shared.config.upstream.host_value());
+        headers.insert(HOST, site.config.upstream.host_value());
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut headers);
         }
-        let (first, copy) = outbound(shared, body, own_authorization);
-        let shared = Arc::clone(shared);
-        Ok(Self { shared, method: parts.method, uri, headers, own_authorization, upgrade, first, copy })
+        let (first, copy) = outbound(site, body, own_authorization);
+        let site = Arc::clone(site);
+        Ok(Self { site, method: parts.method, uri, headers, own_authorization, upgrade, first, copy })
     }
 
     /// Sends the request with the caller's own Authorization; a refusal of it is explained and changes nothing.
     async fn pass_through(mut self) -> Result<Response<CallerBody>, Problem> {
-        self.shared.metrics.own_authorization.add();
+        self.site.metrics.own_authorization.add();
         let response = self.send_first(None).await.map_err(|fault| self.no_answer(&fault))?;
         if !is_refusal(response.status()) {
             return self.hand_on(response);
         }
         let received = boot();
         let refusal = self.look_into(response).await;
-        let exchange = self.shared.source.exchange(self.traits());
+        let exchange = self.site.source.exchange(self.traits());
         let verdict = exchange.judge_foreign(&self.as_answer(&refusal, received));
         Ok(self.show(refusal, verdict.as_ref()))
     }
 
     /// Sends the request with a good token, again with another one where that is safe and useful.
     async fn keep_authorized(mut self) -> Result<Response<CallerBody>, Problem> {
-        let mut exchange = self.shared.source.exchange(self.traits());
+        let mut exchange = self.site.source.exchange(self.traits());
         let mut token = match exchange.begin().await {
             Ok(token) => token,
             Err(error) => return Err(self.no_token(&error, &exchange.verdict_on_no_token(&error))),
@@ -172,7 +165,7 @@ impl Call {
                 Ruling::NoToken(error, verdict) => return Err(self.no_token(&error, &verdict)),
                 Ruling::Replay(next) => token = next,
             }
-            self.shared.metrics.replays.add();
+            self.site.metrics.replays.add();
             refusal = Some(seen);
             sent = self.send_again(Some(token.authorization())).await;
         }
@@ -183,7 +176,7 @@ impl Call {
             method: self.method.clone(),
             has_idempotency_key: self.headers.contains_key(headers::IDEMPOTENCY_KEY),
             is_body_kept: !matches!(self.copy, BodyCopy::Unkept),
-            deadline: Some(boot() + Span::from_duration(self.shared.config.timeouts.token_wait)),
+            deadline: Some(boot() + Span::from_duration(self.site.config.timeouts.token_wait)),
         }
     }
 
@@ -194,7 +187,7 @@ impl Call {
             headers: response.headers(),
             body_prefix: &[],
             received,
-            host: self.shared.config.upstream.host(),
+            host: self.site.config.upstream.host(),
             path: self.path(),
             can_send_again: false,
         }
@@ -207,7 +200,7 @@ impl Call {
             headers: &refusal.head.headers,
             body_prefix: refusal.body.prefix(),
             received,
-            host: self.shared.config.upstream.host(),
+            host: self.site.config.upstream.host(),
             path: self.path(),
             can_send_again: refusal.can_send_again,
         }
@@ -231,16 +224,16 @@ impl Call {
     /// Sends the request, and once more if a connection from the pool had died and that can do no harm.
     async fn send(&self, body: Outbound, token: Option<&HeaderValue>) -> Result<Response<Incoming>, Fault> {
         let upgrades = self.upgrade.is_some();
-        let fault = match self.shared.sender.send(self.request(body, token), upgrades).await {
+        let fault = match self.site.sender.send(self.request(body, token), upgrades).await {
             Ok(response) => return Ok(response),
             Err(fault) => fault,
         };
         let harmless = fault.is_refused_stream() || (fault.is_stale_connection() && self.method.is_idempotent());
-        if !harmless || !self.copy.settle(self.shared.config.timeouts.body_after_401).await {
+        if !harmless || !self.copy.settle(self.site.config.timeouts.body_after_401).await {
             return Err(fault);
         }
-        self.shared.metrics.reconnects.add();
-        self.shared.sender.send_anew(self.request(self.copy.again(), token), upgrades).await
+        self.site.metrics.reconnects.add();
+        self.site.sender.send_anew(self.request(self.copy.again(), token), upgrades).await
     }
 
     fn request(&self, body: Outbound, token: Option<&HeaderValue>) -> Request<Outbound> {
@@ -260,9 +253,9 @@ impl Call {
         let body = Peeked::read(body, REFUSAL_PREFIX, REFUSAL_PATIENCE).await;
         let is_401 = head.status == StatusCode::UNAUTHORIZED;
         if is_401 {
-            self.shared.metrics.upstream_401.add();
+            self.site.metrics.upstream_401.add();
         }
-        let can_send_again = is_401 && self.copy.settle(self.shared.config.timeouts.body_after_401).await;
+        let can_send_again = is_401 && self.copy.settle(self.site.config.timeouts.body_after_401).await;
         Refusal { head, body, can_send_again }
     }
 
@@ -286,8 +279,8 @@ impl Call {
         let upstream = hyper::upgrade::on(&mut response);
         headers::clean_response(response.headers_mut());
         upgrade::name_protocol(response.headers_mut(), protocol);
-        let phases = self.shared.control.watch();
-        upgrade.join(upstream, Arc::clone(&self.shared), phases);
+        let phases = self.site.hub.control.watch();
+        upgrade.join(upstream, Arc::clone(&self.site), phases);
         Ok(response.map(|_| CallerBody::whole(bytes::Bytes::new())))
     }
 
@@ -300,15 +293,15 @@ impl Call {
             head.headers.extend(header_value(verdict).map(|value| (headers::VERDICT, value)));
         }
         if head.status == StatusCode::UNAUTHORIZED {
-            self.shared.metrics.visible_401(verdict.map_or("unknown", |verdict| verdict.cause.name()));
+            self.site.metrics.visible_401(verdict.map_or("unknown", |verdict| verdict.cause.name()));
         }
         Response::from_parts(head, CallerBody::peeked(refusal.body))
     }
 
     fn no_answer(&self, fault: &Fault) -> Problem {
-        self.shared.metrics.upstream_faults.add();
+        self.site.metrics.upstream_faults.add();
         let kind = fault.kind();
-        let upstream = self.shared.config.upstream.host_port();
+        let upstream = self.site.config.upstream.host_port();
         let detail = format!("connection to upstream {upstream}: {kind} ({})", fault.detail());
         tracing::debug!(upstream, %kind, "no answer from upstream");
         match kind {
@@ -321,7 +314,7 @@ impl Call {
     }
 
     fn no_token(&self, error: &AcquireError, verdict: &Verdict) -> Problem {
-        self.shared.metrics.without_token.add();
+        self.site.metrics.without_token.add();
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no usable token", error.to_string());
         problem.retry_after = Some(error.retry_after.map_or(1, |wait| (wait + ALMOST_A_SECOND).as_secs()));
         problem.verdict = header_value(verdict);
@@ -356,15 +349,15 @@ struct Refusal {
 }
 
 /// The body to send first, and what will be left of it.
-fn outbound(shared: &Shared, body: Incoming, own_authorization: bool) -> (Outbound, BodyCopy) {
+fn outbound(site: &Site, body: Incoming, own_authorization: bool) -> (Outbound, BodyCopy) {
     if body.is_end_stream() {
         return (Outbound::Empty, BodyCopy::Empty);
     }
-    let limit = shared.config.limits.replay_body_bytes;
+    let limit = site.config.limits.replay_body_bytes;
     if own_authorization || body.size_hint().lower() > limit as u64 {
         return (Outbound::Plain(body), BodyCopy::Unkept);
     }
-    let (tee, teed) = Tee::new(body, limit, Arc::clone(&shared.budget));
+    let (tee, teed) = Tee::new(body, limit, Arc::clone(&site.hub.budget));
     (Outbound::Teed(teed), BodyCopy::Tee(tee))
 }
 

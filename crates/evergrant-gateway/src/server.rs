@@ -26,15 +26,17 @@ use crate::admin::Admin;
 use crate::config::{GatewayConfig, Limits};
 use crate::gate::Gate;
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 use crate::phase::{Control, Phase, Phases};
-use crate::proxy::{self, Shared};
+use crate::proxy;
+use crate::site::{Current, Hub, Site};
 use crate::tee::Budget;
 use crate::upstream::Sender;
 use crate::watched::{Activity, Protocol, Watched, sniff};
 
 /// A gateway that listens and is ready to run.
 pub struct Gateway {
-    shared: Arc<Shared>,
+    current: Current,
     listener: TcpListener,
     addr: SocketAddr,
     admin: Option<(TcpListener, SocketAddr)>,
@@ -51,16 +53,16 @@ impl Gateway {
             Some(wanted) => Some(bind(wanted).await?),
             None => None,
         };
-        let shared = Shared {
+        let hub = Hub { budget: Budget::new(config.limits.replay_total_bytes), control: Control::new() };
+        let site = Site {
             gate: Gate::new(addr, &config),
             source,
             sender: Sender::new(&config, tls)?,
-            budget: Budget::new(config.limits.replay_total_bytes),
             metrics: Arc::new(Metrics::default()),
-            control: Control::new(),
+            hub: Arc::new(hub),
             config,
         };
-        Ok(Self { shared: Arc::new(shared), listener, addr, admin })
+        Ok(Self { current: Current::new(site), listener, addr, admin })
     }
 
     /// The address that callers connect to, with the real port.
@@ -77,18 +79,19 @@ impl Gateway {
 
     /// Serves until `shutdown` ends, then drains.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
-        let Self { shared, listener, addr, admin } = self;
+        let Self { current, listener, addr, admin } = self;
+        let site = current.get();
         let mut helpers = JoinSet::new();
         if let Some((listener, admin_addr)) = admin {
-            let gate = Gate::new(admin_addr, &shared.config);
-            let admin = Admin::new(Arc::clone(&shared), gate, addr.to_string());
-            helpers.spawn(serve_admin(listener, Arc::new(admin), shared.config.limits.clone()));
+            let gate = Gate::new(admin_addr, &site.config);
+            let admin = Admin::new(current.clone(), gate, addr.to_string());
+            helpers.spawn(serve_admin(listener, Arc::new(admin), site.config.limits.clone()));
         }
         tokio::select! {
-            () = serve(listener, &shared) => {}
+            () = serve(listener, &current) => {}
             () = shutdown => {}
         }
-        drain(&shared).await
+        drain(&current).await
     }
 }
 
@@ -133,30 +136,32 @@ async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError
 }
 
 /// Accepts callers, each on a task of its own. Never ends.
-async fn serve(listener: TcpListener, shared: &Arc<Shared>) {
-    let room = Arc::new(Semaphore::new(shared.config.limits.connections));
+async fn serve(listener: TcpListener, current: &Current) {
+    let room = Arc::new(Semaphore::new(current.get().config.limits.connections));
     loop {
         // The semaphore is never closed, so the error cannot occur.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let stream = accept(&listener).await;
-        let (shared, phases) = (Arc::clone(shared), shared.control.watch());
+        let (stream, addr) = accept(&listener).await;
+        let current = current.clone();
+        let phases = current.get().hub.control.watch();
         tokio::spawn(async move {
-            shared.metrics.connection_opened();
-            serve_connection(stream, &shared, phases).await;
-            shared.metrics.connection_closed();
+            let metrics = Arc::clone(&current.get().metrics);
+            metrics.connection_opened();
+            serve_connection(stream, Peer { addr: Some(addr) }, &current, phases).await;
+            metrics.connection_closed();
             drop(place);
         });
     }
 }
 
 /// The next connection. Running out of descriptors is waited out rather than spun on.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, addr)) => {
                 // Without it small answers wait for the caller's acknowledgement; a socket that refuses is dying.
                 _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, addr);
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -167,21 +172,24 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn serve_connection(mut stream: TcpStream, shared: &Arc<Shared>, mut phases: Phases) {
-    let timeouts = &shared.config.timeouts;
+async fn serve_connection(mut stream: TcpStream, peer: Peer, current: &Current, mut phases: Phases) {
+    // What bounds the connection stays as it was when it began; each request takes the site of its own time.
+    let site = current.get();
+    let peer = Arc::new(peer);
+    let timeouts = &site.config.timeouts;
     let sniffed = tokio::select! {
         sniffed = sniff(&mut stream, timeouts) => sniffed,
         () = phases.draining() => None,
     };
     let Some((protocol, opening)) = sniffed else { return };
-    let activity = Activity::new(Arc::clone(&shared.metrics));
+    let activity = Activity::new(Arc::clone(&site.metrics));
     let io = TokioIo::new(Watched::new(stream, protocol, opening, Arc::clone(&activity), timeouts));
     let service = service_fn(|request| {
         // In a box, so that a connection at rest does not hold the room of a request.
-        let answer = Box::pin(proxy::answer(Arc::clone(shared), activity.begin(), request));
+        let answer = Box::pin(proxy::answer(current.get(), Arc::clone(&peer), activity.begin(), request));
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let limits = &shared.config.limits;
+    let limits = &site.config.limits;
     match protocol {
         Protocol::Http1 => {
             let connection = http1_builder(limits).serve_connection(io, service).with_upgrades();
@@ -243,16 +251,17 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 /// Lets what is in flight finish, and cuts the rest when the time is over.
-async fn drain(shared: &Shared) -> Drained {
+async fn drain(current: &Current) -> Drained {
     let started = Instant::now();
-    let in_flight = shared.metrics.in_progress();
-    shared.control.enter(Phase::Draining);
+    let site = current.get();
+    let in_flight = site.metrics.in_progress();
+    site.hub.control.enter(Phase::Draining);
     let mut cut = 0;
-    if timeout(shared.config.timeouts.drain, shared.control.idle()).await.is_err() {
-        cut = shared.metrics.in_progress();
-        shared.control.enter(Phase::Closed);
+    if timeout(site.config.timeouts.drain, site.hub.control.idle()).await.is_err() {
+        cut = site.metrics.in_progress();
+        site.hub.control.enter(Phase::Closed);
         // Cutting takes no longer than dropping; the bound is for a task that is stuck.
-        _ = timeout(CUT_TIME, shared.control.idle()).await;
+        _ = timeout(CUT_TIME, site.hub.control.idle()).await;
     }
     let count = |value: i64| u64::try_from(value).unwrap_or(0);
     Drained { in_flight: count(in_flight), cut: count(cut), took: started.elapsed() }
@@ -263,7 +272,7 @@ async fn serve_admin(listener: TcpListener, admin: Arc<Admin>, limits: Limits) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            stream = accept(&listener), if connections.len() < ADMIN_CONNECTIONS => {
+            (stream, _) = accept(&listener), if connections.len() < ADMIN_CONNECTIONS => {
                 let admin = Arc::clone(&admin);
                 let builder = admin_builder(&limits);
                 connections.spawn(async move {

@@ -12,7 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use crate::phase::Phases;
-use crate::proxy::Shared;
+use crate::site::Site;
 
 /// A caller's wish to change the protocol.
 pub(crate) struct Upgrade {
@@ -31,9 +31,9 @@ impl Upgrade {
     }
 
     /// Joins both sides as soon as the caller has its 101.
-    pub(crate) fn join(self, upstream: OnUpgrade, shared: Arc<Shared>, mut phases: Phases) {
+    pub(crate) fn join(self, upstream: OnUpgrade, site: Arc<Site>, mut phases: Phases) {
         tokio::spawn(async move {
-            let _open = Open::new(&shared);
+            let _open = Open::new(&site);
             let joined = async {
                 let (caller, upstream) = tokio::try_join!(self.caller, upstream)?;
                 let (mut caller, mut upstream) = (TokioIo::new(caller), TokioIo::new(upstream));
@@ -58,12 +58,12 @@ pub(crate) fn name_protocol(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 /// Counts a tunnel while it lives.
-struct Open(Arc<Shared>);
+struct Open(Arc<Site>);
 
 impl Open {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.metrics.tunnel_opened();
-        Self(Arc::clone(shared))
+    fn new(site: &Arc<Site>) -> Self {
+        site.metrics.tunnel_opened();
+        Self(Arc::clone(site))
     }
 }
 
