@@ -60,3 +60,22 @@ fn writes_that_cannot_be_repeated_never_meet_a_token_that_settles() {
         assert_eq!(outcome.report.counters.passed_refusals, 0, "seed {seed}");
     }
 }
+
+/// Make-before-break: nobody sends a new token while an older one serves and nodes may not know the new one yet, so the
+/// provider has nothing to refuse after the first token.
+#[test]
+fn a_new_token_rests_until_the_nodes_know_it() {
+    let mut scenario = Scenario::named("propagation").unwrap();
+    scenario.config = scenario.config.with_propagation(Delay::fixed(Span::from_secs(2)));
+    scenario.config.tokens.lifetime = Span::from_secs(60);
+    scenario.duration = Span::from_secs(200);
+    for seed in 1..=3 {
+        let outcome = world::run(&scenario, seed);
+        let replaced: Vec<_> = outcome.ledger.generations.iter().skip(1).collect();
+        let used = replaced.iter().filter(|(_, seen)| seen.accepted > 0).count();
+        assert!(used >= 3, "seed {seed}: {used} refreshes");
+        for (generation, seen) in replaced {
+            assert_eq!(seen.refused, 0, "seed {seed}, generation {generation:?}: {}", outcome.summary());
+        }
+    }
+}
