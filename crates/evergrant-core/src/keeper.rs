@@ -41,7 +41,8 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::offset::{Assumptions, ClockEvent, Estimator, Sample, Source};
+use crate::event::{Event, EventLog, Retired};
+use crate::offset::{Assumptions, ClockEvent, Estimator, Sample, SkewHistory, SkewPoint, Source};
 use crate::policy::Policy;
 use crate::profile::{Probe, Profile};
 use crate::time::{Boot, Now, Span};
@@ -56,7 +57,7 @@ pub use acquire::{Acquire, AcquireError, AcquireErrorKind, Need};
 pub use flight::{FlightId, FlightNext, Minted, Reason};
 pub use proof::{ProbeOutcome, is_proof};
 pub use refusal::Step;
-pub use report::{Counters, Report, State};
+pub use report::{BudgetReport, Counters, Report, State, TokenReport};
 
 /// Something that the embedder has to do.
 #[derive(Clone, Debug)]
@@ -122,6 +123,7 @@ pub struct Keeper {
     last_spread: Option<Generation>,
     unrepeatable_in_flight: u32,
     estimator: Estimator,
+    skews: SkewHistory,
     last_server_jump: Option<(Span, Boot)>,
     server_steps: u64,
     local_steps: u64,
@@ -129,6 +131,7 @@ pub struct Keeper {
     verdicts: BTreeMap<Cause, u64>,
     verdict_count: u64,
     recent_verdicts: VecDeque<Verdict>,
+    events: EventLog,
     actions: VecDeque<Action>,
 }
 
@@ -168,6 +171,7 @@ impl Keeper {
             last_spread: None,
             unrepeatable_in_flight: 0,
             estimator: Estimator::new(Assumptions { drift_ppm, ..Assumptions::default() }),
+            skews: SkewHistory::default(),
             last_server_jump: None,
             server_steps: 0,
             local_steps: 0,
@@ -175,6 +179,7 @@ impl Keeper {
             verdicts: BTreeMap::new(),
             verdict_count: 0,
             recent_verdicts: VecDeque::new(),
+            events: EventLog::default(),
             actions: VecDeque::new(),
         }
     }
@@ -194,10 +199,7 @@ impl Keeper {
 
     /// Does what is due: promotes, starts a refresh, probes, gives a token up.
     pub fn handle_timeout(&mut self, now: Now) {
-        if self.slots.iter().any(|held| !held.token.is_usable_at(now.boot)) {
-            self.slots.drop_gone(now.boot);
-            self.wake();
-        }
+        self.drop_gone(now.boot);
         if self.is_promotion_due(now.boot) {
             self.promote(now.boot);
         }
@@ -212,11 +214,22 @@ impl Keeper {
             match event {
                 ClockEvent::ServerStep { source, jump, .. } => {
                     self.server_steps += 1;
+                    let (source_name, jump_s) = (source.name(), jump.as_secs_f64());
+                    self.events.note(Event::ServerClockStep { source: source_name, jump_s }, now.boot);
                     self.handle_server_step(*source, *jump, sample.sent, now.boot);
                 }
-                ClockEvent::LocalStep { .. } => self.local_steps += 1,
+                ClockEvent::LocalStep { jump } => {
+                    self.local_steps += 1;
+                    self.events.note(Event::LocalClockStep { jump_s: jump.as_secs_f64() }, now.boot);
+                }
                 ClockEvent::FrozenDate { .. } | ClockEvent::FleetSpread { .. } => {}
             }
+        }
+        if let Some(skew) = self.estimator.best(now).and_then(|(_, reading)| reading.skew(now)) {
+            let has_stepped = events
+                .iter()
+                .any(|event| matches!(event, ClockEvent::ServerStep { .. } | ClockEvent::LocalStep { .. }));
+            self.skews.note(SkewPoint { at: now.boot, skew }, has_stepped);
         }
         events
     }
@@ -248,6 +261,18 @@ impl Keeper {
     #[must_use]
     pub fn server_steps(&self) -> u64 {
         self.server_steps
+    }
+
+    /// How this machine's clock stood to the provider's over the last minutes.
+    #[must_use]
+    pub fn skews(&self) -> &SkewHistory {
+        &self.skews
+    }
+
+    /// What happened, up to now.
+    #[must_use]
+    pub fn events(&self) -> &EventLog {
+        &self.events
     }
 
     /// The policy this keeper follows.
@@ -314,14 +339,45 @@ impl Keeper {
     }
 
     fn promote(&mut self, now: Boot) {
+        let serving = self.serving_generation();
         if let Some(previous) = self.slots.previous.take() {
             self.judge_as_old(&previous);
+            self.retired(previous.generation(), Retired::Replaced, now);
         }
         if self.slots.promote() {
             self.promote_at = None;
             self.last_use = Some(now);
+            self.note_if_another_serves(serving, now);
             self.wake();
         }
+    }
+
+    /// Drops tokens that can no longer work.
+    fn drop_gone(&mut self, now: Boot) {
+        let gone: Vec<_> =
+            self.slots.iter().filter(|held| !held.token.is_usable_at(now)).map(Held::generation).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let serving = self.serving_generation();
+        self.slots.drop_gone(now);
+        gone.into_iter().for_each(|generation| self.retired(generation, Retired::Ended, now));
+        self.note_if_another_serves(serving, now);
+        self.wake();
+    }
+
+    fn serving_generation(&self) -> Option<Generation> {
+        self.slots.active.as_ref().map(Held::generation)
+    }
+
+    fn note_if_another_serves(&mut self, before: Option<Generation>, now: Boot) {
+        if let Some(generation) = self.serving_generation().filter(|serving| Some(*serving) != before) {
+            self.events.note(Event::TokenPromoted { generation }, now);
+        }
+    }
+
+    fn retired(&mut self, generation: Generation, why: Retired, now: Boot) {
+        self.events.note(Event::TokenRetired { generation, why }, now);
     }
 
     /// A token that worked on after its successor was minted shows that this provider does not end old tokens.

@@ -5,10 +5,11 @@
 //! them. That is why every rule can be tested with a seed and a virtual clock.
 //!
 //! The files follow the data: `time -> wire -> offset, token, policy, profile -> attempt -> evidence -> verdict ->
-//! keeper`. One request as data: the keeper grants a token ([`token`]), the caller sends an [`attempt`], the answer is
+//! event -> keeper`. One request as data: the keeper grants a token ([`token`]), the caller sends an [`attempt`], the answer is
 //! read by [`wire`], becomes [`evidence`], which [`verdict`] explains and the [`keeper`] acts on.
 
 pub mod attempt;
+pub mod event;
 pub mod evidence;
 pub mod keeper;
 pub mod offset;

@@ -30,12 +30,14 @@
 mod edge;
 mod estimator;
 mod evidence;
+mod history;
 mod reading;
 mod sample;
 mod track;
 
 pub use edge::aim_at_edge;
 pub use estimator::Estimator;
+pub use history::{SkewHistory, SkewPoint};
 pub use reading::{ClockEvent, OffsetState, Reading};
 pub use sample::{Assumptions, Sample, Source};
 pub use track::Track;

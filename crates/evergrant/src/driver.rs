@@ -12,6 +12,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use evergrant_core::Secret;
 use evergrant_core::attempt::Replay;
+use evergrant_core::event::Event;
 use evergrant_core::keeper::{Action, Keeper, Need, ProbeOutcome, is_proof};
 use evergrant_core::offset::{ClockEvent, Sample, Source};
 use evergrant_core::policy::Policy;
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     keeper: Mutex<Keeper>,
     published: ArcSwap<Published>,
     changes: watch::Sender<u64>,
+    events: watch::Sender<u64>,
     is_restored: watch::Sender<bool>,
     timer: Arc<Notify>,
     timer_at: AtomicI64,
@@ -94,6 +96,7 @@ impl Shared {
             published: ArcSwap::from_pointee(nothing),
             is_restored: watch::Sender::new(false),
             changes: watch::Sender::new(0),
+            events: watch::Sender::new(0),
             timer: Arc::default(),
             timer_at: AtomicI64::new(i64::MAX),
             next_report: AtomicI64::new(0),
@@ -114,7 +117,9 @@ impl Shared {
     pub(crate) fn act<R>(&self, tell: impl FnOnce(&mut Keeper, Now) -> R) -> R {
         let now = clock::now();
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = keeper.events().revision();
         let result = tell(&mut keeper, now);
+        let news: Vec<_> = keeper.events().since(known).map(|entry| entry.event.clone()).collect();
         let mut todo = Vec::new();
         let mut has_woken = false;
         while let Some(action) = keeper.poll_action() {
@@ -129,6 +134,10 @@ impl Shared {
         }
         let timeout = keeper.poll_timeout().unwrap_or(Boot::FAR).as_nanos();
         drop(keeper);
+        if !news.is_empty() {
+            news.iter().for_each(log);
+            self.events.send_modify(|events| *events = events.wrapping_add(1));
+        }
         if has_woken {
             self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
         }
@@ -156,6 +165,11 @@ impl Shared {
     /// Listens for changes that waiters may wait for.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Listens for events.
+    pub(crate) fn watch_events(&self) -> watch::Receiver<u64> {
+        self.events.subscribe()
     }
 
     /// Waits until what the store held at the start is known: a mint before that would be one too many.
@@ -199,12 +213,8 @@ impl Shared {
         let events = self.act(|keeper, now| keeper.handle_clock_sample(source, sample, now));
         for event in events {
             match event {
-                ClockEvent::ServerStep { source, jump, .. } => {
-                    tracing::warn!(%source, jump_s = jump.as_secs_f64(), "server clock stepped");
-                }
-                ClockEvent::LocalStep { jump } => {
-                    tracing::warn!(jump_s = jump.as_secs_f64(), "this machine's clock stepped");
-                }
+                // The keeper tells of steps as events.
+                ClockEvent::ServerStep { .. } | ClockEvent::LocalStep { .. } => {}
                 ClockEvent::FrozenDate { source } => tracing::info!(%source, "date stands still"),
                 ClockEvent::FleetSpread { source } => tracing::info!(%source, "servers disagree about the time"),
             }
@@ -348,6 +358,25 @@ async fn run_probe(shared: Arc<Shared>, token: Arc<Token>, probe: Probe) {
         shared.sample_clock(Source::ApiDate, exchange.sent, exchange.received, date, answer.head.age.is_none());
     }
     shared.act(|keeper, now| keeper.handle_probe(token.generation, exchange.sent, outcome, now));
+}
+
+/// One log line per event. A mint and a failed refresh have lines of their own where more is known of them.
+fn log(event: &Event) {
+    let name = event.name();
+    match event {
+        Event::TokenMinted { .. }
+        | Event::TokenAdopted { .. }
+        | Event::RefreshFailed { .. }
+        | Event::LoginRequired
+        | Event::TokenUnchanged { .. }
+        | Event::TokenPromoted { .. }
+        | Event::TokenRetired { .. }
+        | Event::Verdict { .. } => tracing::debug!(event = name, "{event}"),
+        Event::TokenRestored { .. } | Event::CircuitClosed => tracing::info!(event = name, "{event}"),
+        Event::LocalClockStep { .. } | Event::ServerClockStep { .. } | Event::CircuitOpened { .. } => {
+            tracing::warn!(event = name, "{event}");
+        }
+    }
 }
 
 /// Claims the slot of a periodic job if its time has come; one of several callers gets it.

@@ -171,14 +171,14 @@ impl Exchange {
     /// The verdict on a request that cannot be sent because there is no token.
     #[must_use]
     pub fn verdict_on_no_token(&self, error: &AcquireError) -> Verdict {
-        self.shared.act(|keeper, _| keeper.verdict_on_no_token(error))
+        self.shared.act(|keeper, now| keeper.verdict_on_no_token(error, now))
     }
 
     /// The verdict on a refusal of credentials that the caller brought, or `None` if the answer is no refusal.
     #[must_use]
     pub fn judge_foreign(&self, answer: &Answer<'_>) -> Option<Verdict> {
         let refusal = self.refusal_of(answer)?;
-        Some(self.shared.act(|keeper, _| keeper.verdict_on_foreign(&refusal, Carried::Callers)))
+        Some(self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, Carried::Callers, now)))
     }
 
     /// The token that needs no question.

@@ -186,7 +186,7 @@ async fn take_off(shared: Arc<Shared>, flight: FlightId) {
     if shared.flights.rotates() && record.refresh_token.is_none() {
         tracing::warn!("login_required: there is no refresh token to renew the grant with");
         shared.act(|keeper, now| {
-            keeper.handle_not_renewable(flight);
+            keeper.handle_not_renewable(flight, now);
             keeper.handle_timeout(now);
         });
         return;

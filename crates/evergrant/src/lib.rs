@@ -31,5 +31,5 @@ pub use layer::{LayerError, TokenLayer, TokenService};
 pub use origin::{ForeignOrigin, Origins};
 pub use peeked::Peeked;
 pub use reqwest;
-pub use source::{BuildError, Builder, HttpOptions, TokenGuard, TokenSource};
-pub use status::{ClockSource, ClockStatus, SkewStatus, SourceStatus};
+pub use source::{BuildError, Builder, EventWatch, HttpOptions, TokenGuard, TokenSource};
+pub use status::{ClockSource, ClockStatus, EventStatus, SkewMoment, SkewStatus, SourceStatus};

@@ -26,17 +26,19 @@ use std::time::Duration;
 use arc_swap::Guard;
 use evergrant_core::Secret;
 use evergrant_core::keeper::{Acquire, AcquireError, Need};
+use evergrant_core::offset::SkewPoint;
 use evergrant_core::policy::Policy;
 use evergrant_core::profile::Profile;
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Token};
 use http::HeaderValue;
+use tokio::sync::watch;
 
 use crate::clock;
 use crate::driver::{Published, Shared};
 use crate::exchange::{Exchange, RequestTraits};
 use crate::grant::{Credential, GrantError};
-use crate::status::SourceStatus;
+use crate::status::{EventStatus, SkewMoment, SkewStatus, SourceStatus};
 use crate::store::{Store, StoreUrl};
 use crate::tls::Tls;
 use crate::transport::{TransportError, TransportOptions};
@@ -110,6 +112,31 @@ impl TokenSource {
         SourceStatus::of(&self.shared)
     }
 
+    /// What happened since a revision of the list of events (0: all that is kept), oldest first, without any secret.
+    #[must_use]
+    pub fn events_since(&self, revision: u64) -> Vec<EventStatus> {
+        self.shared
+            .look(|keeper, now| keeper.events().since(revision).map(|entry| EventStatus::of(entry, now.boot)).collect())
+    }
+
+    /// Tells when something happened that [`TokenSource::events_since`] can name.
+    #[must_use]
+    pub fn watch_events(&self) -> EventWatch {
+        EventWatch(self.shared.watch_events())
+    }
+
+    /// How this machine's clock stood to the provider's over the last minutes, oldest first.
+    #[must_use]
+    pub fn skew_history(&self) -> Vec<SkewMoment> {
+        self.shared.look(|keeper, now| {
+            let moment = |point: SkewPoint| SkewMoment {
+                age_s: (now.boot - point.at).as_secs_f64(),
+                skew: SkewStatus { lo: point.skew.lo.as_secs_f64(), hi: point.skew.hi.as_secs_f64() },
+            };
+            keeper.skews().points().map(moment).collect()
+        })
+    }
+
     /// The client secret was replaced: later token requests use the new one, and earlier failures are forgotten.
     pub fn replace_client_secret(&self, secret: Secret) {
         self.shared.replace_client_secret(secret);
@@ -136,6 +163,19 @@ impl TokenSource {
         let deadline = deadline.unwrap_or_else(|| asked + self.shared.patience());
         let token = self.shared.acquire(need, asked, deadline).await?;
         Ok(TokenGuard(Held::Own(Box::new(Own { header: bearer(&token.access_token), token }))))
+    }
+}
+
+/// Waits for events of a source.
+#[derive(Debug)]
+pub struct EventWatch(watch::Receiver<u64>);
+
+impl EventWatch {
+    /// Ends when something has happened since the last call; never, once the source is gone.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a source tells about itself: the keeper's report and the provider's clock, as one JSON object.
 
+use evergrant_core::event::{Entry, Event};
 use evergrant_core::keeper::Report;
-use evergrant_core::time::{Now, Span};
+use evergrant_core::time::{Boot, Now, Span};
 use serde::Serialize;
 
 use crate::driver::Shared;
@@ -51,6 +52,55 @@ pub struct ClockStatus {
     pub server_steps: u64,
     /// Every source that was seen.
     pub sources: Vec<ClockSource>,
+}
+
+/// Something that happened to the credential.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventStatus {
+    /// Its name in the list; an event that repeats keeps it.
+    pub id: u64,
+    /// Grows with every change of the list; [`TokenSource::events_since`](crate::TokenSource::events_since) takes it.
+    #[serde(skip)]
+    pub revision: u64,
+    /// When it happened, or last happened.
+    #[serde(skip)]
+    pub at: Boot,
+    /// Seconds since it happened, or last happened.
+    pub age_s: f64,
+    /// How often it happened.
+    pub times: u64,
+    /// Should a person look?
+    pub is_trouble: bool,
+    /// It in a sentence.
+    pub words: String,
+    /// Its stable name and its numbers.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl EventStatus {
+    pub(crate) fn of(entry: &Entry, now: Boot) -> Self {
+        Self {
+            id: entry.id,
+            revision: entry.revision,
+            at: entry.at,
+            age_s: (now - entry.at).as_secs_f64(),
+            times: entry.times,
+            is_trouble: entry.event.is_trouble(),
+            words: entry.event.to_string(),
+            event: entry.event.clone(),
+        }
+    }
+}
+
+/// How this machine's clock stood to the provider's at one moment.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SkewMoment {
+    /// Seconds since then.
+    pub age_s: f64,
+    /// Seconds by which this machine's clock was ahead.
+    #[serde(flatten)]
+    pub skew: SkewStatus,
 }
 
 impl SourceStatus {

@@ -9,13 +9,14 @@ use super::{Finding, Tree};
 const CORE: &str = "crates/evergrant-core/src/";
 
 /// The core's modules, earliest first; those of one row may know each other.
-const ORDER: [&[&str]; 7] = [
+const ORDER: [&[&str]; 8] = [
     &["time", "secret"],
     &["wire"],
     &["offset", "token", "policy", "profile"],
     &["attempt"],
     &["evidence"],
     &["verdict"],
+    &["event"],
     &["keeper"],
 ];
 

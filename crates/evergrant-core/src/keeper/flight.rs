@@ -12,6 +12,7 @@
 use super::slots::Held;
 use super::{Action, Keeper};
 use crate::Secret;
+use crate::event::Event;
 use crate::keeper::acquire::AcquireErrorKind;
 use crate::offset::Source;
 use crate::policy::Policy;
@@ -38,6 +39,45 @@ pub enum Reason {
     Asked,
     /// The token was not used for so long that it may have been ended.
     Idle,
+}
+
+impl Reason {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::NoToken => "no_token",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Asked => "asked",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// How a token came to hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Origin {
+    Minted(Reason),
+    Adopted(Reason),
+    Restored,
+}
+
+impl Origin {
+    fn is_for_refusal(self) -> bool {
+        matches!(self, Self::Minted(Reason::Refused) | Self::Adopted(Reason::Refused))
+    }
+
+    fn event(self, generation: Generation, took: Span) -> Event {
+        match self {
+            Self::Minted(reason) => {
+                Event::TokenMinted { generation, reason: reason.name(), took_s: took.as_secs_f64() }
+            }
+            Self::Adopted(_) => Event::TokenAdopted { generation },
+            Self::Restored => Event::TokenRestored { generation },
+        }
+    }
 }
 
 /// The token request in the air.
@@ -129,7 +169,7 @@ impl Keeper {
         self.has_minted = true;
         self.budget.handle_mint(now.boot);
         self.latency.handle_sample(minted.issued.received - minted.issued.sent);
-        self.take_in(minted, reason == Reason::Refused, now);
+        self.take_in(minted, Origin::Minted(reason), now);
     }
 
     /// A flight found in the store that another process has minted already.
@@ -137,14 +177,14 @@ impl Keeper {
         let Some(reason) = self.land(flight) else { return };
         self.counters.adoptions += 1;
         self.has_minted = true;
-        self.take_in(adopted, reason == Reason::Refused, now);
+        self.take_in(adopted, Origin::Adopted(reason), now);
     }
 
     /// The store holds this token at start.
     pub fn handle_restored(&mut self, restored: Minted, now: Now) {
         if restored.generation > self.newest {
             self.has_minted = true;
-            self.take_in(restored, false, now);
+            self.take_in(restored, Origin::Restored, now);
         }
     }
 
@@ -167,15 +207,25 @@ impl Keeper {
         }
         self.flight = None;
         self.back_off(&failure, now.boot);
+        let retry_in = self.failures.not_before.map_or(Span::ZERO, |at| at - now.boot);
+        self.events.note(
+            Event::RefreshFailed {
+                failure: failure.kind.name(),
+                detail: failure.to_string(),
+                retry_in_s: retry_in.as_secs_f64(),
+            },
+            now.boot,
+        );
         self.failures.last = Some(failure);
         self.wake();
         FlightNext::Over
     }
 
     /// The grant cannot be renewed any more without a person: serve what there is until it is gone.
-    pub fn handle_not_renewable(&mut self, flight: FlightId) {
+    pub fn handle_not_renewable(&mut self, flight: FlightId, now: Now) {
         if self.land(flight).is_some() {
             self.is_renewable = false;
+            self.events.note(Event::LoginRequired, now.boot);
         }
     }
 
@@ -259,12 +309,13 @@ impl Keeper {
     }
 
     /// Puts a new token in its slot.
-    fn take_in(&mut self, minted: Minted, is_for_refusal: bool, now: Now) {
+    fn take_in(&mut self, minted: Minted, origin: Origin, now: Now) {
         self.is_renewable = minted.is_renewable;
         self.lifetime = minted.lifetime;
         if self.is_given_up(&minted) {
             // The provider, or the store, hands out the very token that it refuses. Asking again at once cannot help.
             self.counters.same_token_answers += 1;
+            self.events.note(Event::TokenUnchanged { generation: minted.generation }, now.boot);
             self.failures.not_before = Some(now.boot + LONGEST_SAME_TOKEN_WAIT.scaled(1, 10));
             return;
         }
@@ -282,13 +333,15 @@ impl Keeper {
             self.counters.same_token_answers += 1;
             let left = token.remaining(now.boot).unwrap_or(LONGEST_SAME_TOKEN_WAIT);
             held.token = std::sync::Arc::new(token);
+            self.events.note(Event::TokenUnchanged { generation }, now.boot);
             self.failures.not_before =
                 Some(now.boot + left.scaled(1, 2).clamp(Span::from_secs(1), LONGEST_SAME_TOKEN_WAIT));
             return;
         }
         self.newest = self.newest.max(generation);
         self.revokes_old.handle_refresh();
-        self.place(Held::new(token, is_for_refusal), now.boot);
+        self.events.note(origin.event(generation, issued.received - issued.sent), now.boot);
+        self.place(Held::new(token, origin.is_for_refusal()), now.boot);
     }
 
     fn is_given_up(&self, minted: &Minted) -> bool {

@@ -48,6 +48,11 @@ impl Budget {
         }
     }
 
+    /// How many mints the window holds.
+    pub(super) fn used(&self, now: Boot) -> usize {
+        self.mints.iter().filter(|mint| now - **mint < Policy::BUDGET_WINDOW).count()
+    }
+
     fn forget_before(&mut self, now: Boot) {
         while self.mints.front().is_some_and(|mint| now - *mint >= Policy::BUDGET_WINDOW) {
             self.mints.pop_front();

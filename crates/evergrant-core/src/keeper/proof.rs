@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::flight::Reason;
 use super::slots::Held;
 use super::{Action, Keeper};
+use crate::event::{Event, Retired};
 use crate::policy::Policy;
 use crate::profile::{Probe, ProbeMethod};
 use crate::time::{Boot, Now, Span};
@@ -52,7 +53,7 @@ impl Keeper {
         let spread = held.last_refusal.map(|refused| refused - held.token.issued.received);
         let is_proof_since_refusal = held.last_refusal.is_none_or(|refused| sent >= refused);
         if is_proof_since_refusal {
-            self.circuit.handle_proof();
+            self.close_circuit(now.boot);
         }
         if ended_suspicion {
             self.learn_spread(generation, spread);
@@ -152,17 +153,30 @@ impl Keeper {
         let is_useless = held.is_for_refusal && held.last_success.is_none() && !is_dead;
         if is_useless && !self.circuit.takes_test(now) {
             self.circuit.handle_useless_mint(now);
+            let open_for = self.circuit.open_until().map_or(Span::ZERO, |until| until - now);
+            self.events.note(Event::CircuitOpened { for_s: open_for.as_secs_f64() }, now);
             self.look_again(generation, self.circuit.open_until().unwrap_or(now));
             self.wake();
             return;
         }
+        let serving = self.serving_generation();
         self.slots.reject(generation);
+        self.retired(generation, Retired::Refused, now);
+        self.note_if_another_serves(serving, now);
         self.counters.rejected_generations += 1;
         self.last_rejected = Some(held);
         if self.slots.newest().is_none_or(|newest| newest.generation() < generation) {
             self.start_flight(if is_dead { Reason::Expired } else { Reason::Refused }, now);
         }
         self.wake();
+    }
+
+    fn close_circuit(&mut self, now: Boot) {
+        let was_open = self.circuit.open_until().is_some();
+        self.circuit.handle_proof();
+        if was_open {
+            self.events.note(Event::CircuitClosed, now);
+        }
     }
 
     fn probe_suspect(&mut self, held: &Held, is_excused: bool, now: Boot) {

@@ -15,6 +15,7 @@ use super::Keeper;
 use super::acquire::{AcquireError, AcquireErrorKind};
 use super::slots::Held;
 use crate::attempt::{Attempt, Refusal, Subject};
+use crate::event::Event;
 use crate::evidence::{Carried, ClaimTimes, Evidence};
 use crate::offset::Source;
 use crate::policy::Policy;
@@ -189,7 +190,7 @@ impl Keeper {
     /// The verdict on a refusal, counted and named.
     pub fn verdict(&mut self, attempt: &Attempt, refusal: &Refusal, now: Now) -> Verdict {
         let mut verdict = diagnose(&self.evidence(attempt, refusal, now));
-        self.name_verdict(&mut verdict);
+        self.name_verdict(&mut verdict, refusal.status, &refusal.route.to_string(), now.boot);
         if refusal.status == 401 {
             self.counters.passed_refusals += 1;
         }
@@ -197,19 +198,19 @@ impl Keeper {
     }
 
     /// The verdict on a refusal of credentials that were not this keeper's.
-    pub fn verdict_on_foreign(&mut self, refusal: &Refusal, carried: Carried) -> Verdict {
+    pub fn verdict_on_foreign(&mut self, refusal: &Refusal, carried: Carried, now: Now) -> Verdict {
         let mut verdict = diagnose(&Evidence {
             error_code: refusal.error_code.clone(),
             correlation_id: refusal.correlation_id.clone(),
             route: refusal.route.to_string(),
             ..Evidence::of_answer(refusal.status, refusal.subject, carried)
         });
-        self.name_verdict(&mut verdict);
+        self.name_verdict(&mut verdict, refusal.status, &refusal.route.to_string(), now.boot);
         verdict
     }
 
     /// The verdict on a request that was never sent because there was no token.
-    pub fn verdict_on_no_token(&mut self, error: &AcquireError) -> Verdict {
+    pub fn verdict_on_no_token(&mut self, error: &AcquireError, now: Now) -> Verdict {
         let said = error.failure.as_ref().map(|failure| failure.kind);
         let token_failure = match error.kind {
             AcquireErrorKind::BudgetExhausted => Some(TokenFailureKind::RateLimited),
@@ -221,14 +222,18 @@ impl Keeper {
         };
         let evidence = Evidence { token_failure, ..Evidence::of_answer(503, Subject::NeverSent, Carried::Nothing) };
         let mut verdict = diagnose(&evidence);
-        self.name_verdict(&mut verdict);
+        self.name_verdict(&mut verdict, 503, "", now.boot);
         verdict
     }
 
-    fn name_verdict(&mut self, verdict: &mut Verdict) {
+    /// Gives a verdict its name, counts it, and keeps it to be looked up.
+    fn name_verdict(&mut self, verdict: &mut Verdict, status: u16, route: &str, now: Boot) {
         self.verdict_count += 1;
         verdict.id = format!("{:04x}-{}", self.seed & 0xffff, self.verdict_count);
         *self.verdicts.entry(verdict.cause).or_default() += 1;
+        let Verdict { id, cause, confidence, .. } = verdict;
+        let (id, cause, confidence, route) = (id.clone(), *cause, *confidence, route.to_owned());
+        self.events.note(Event::Verdict { id, cause, confidence, status, route }, now);
         if self.recent_verdicts.len() == VERDICTS_KEPT {
             self.recent_verdicts.pop_front();
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Keeper;
 use super::slots::Held;
+use crate::policy::Policy;
 use crate::time::{Boot, Now, Span};
 use crate::token::Generation;
 use crate::verdict::{Cause, Verdict};
@@ -80,6 +81,17 @@ pub struct TokenReport {
     pub is_suspect: bool,
 }
 
+/// How much of the mint budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BudgetReport {
+    /// Mints of the last window, other processes' with the same credential included.
+    pub used: usize,
+    /// So many are allowed.
+    pub limit: usize,
+    /// The window, in seconds.
+    pub window_s: f64,
+}
+
 /// A picture of a keeper.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
@@ -107,6 +119,8 @@ pub struct Report {
     pub retry_in_s: Option<f64>,
     /// Until when 401s ask for no token.
     pub circuit_opens_in_s: Option<f64>,
+    /// How much of the mint budget is spent.
+    pub mint_budget: BudgetReport,
     /// What was counted.
     pub counters: Counters,
     /// Verdicts by cause.
@@ -136,6 +150,11 @@ impl Keeper {
             last_failure: self.failures.last().map(ToString::to_string),
             retry_in_s: until(self.failures.not_before()),
             circuit_opens_in_s: until(self.circuit.open_until()),
+            mint_budget: BudgetReport {
+                used: self.budget.used(at),
+                limit: self.policy.mint_budget_for(self.lifetime),
+                window_s: Policy::BUDGET_WINDOW.as_secs_f64(),
+            },
             counters: self.counters,
             verdicts: self.verdicts.clone(),
             recent_verdicts: self.recent_verdicts.iter().cloned().collect(),

@@ -60,7 +60,8 @@ fn a_grant_that_cannot_be_renewed_serves_its_token_to_the_end_and_then_requires_
     let mut stage = Stage::with_token(Span::from_secs(60));
     stage.pass(Span::from_secs(50));
     let flight = stage.flights.pop().unwrap();
-    stage.keeper.handle_not_renewable(flight);
+    let now = stage.now();
+    stage.keeper.handle_not_renewable(flight, now);
     assert!(stage.send(Replay::Free).is_some());
     stage.pass(Span::from_secs(11));
     let deadline = stage.at + Span::from_secs(30);
@@ -100,4 +101,23 @@ fn refusals_that_were_under_way_do_not_disprove_a_young_token_and_later_ones_do(
     }
     stage.pass(Span::from_millis(500));
     assert_eq!(stage.flights.len(), 1);
+}
+
+#[test]
+fn a_refresh_is_told_in_the_order_in_which_it_happened() {
+    let mut stage = Stage::with_token(Span::from_secs(60));
+    stage.pass(Span::from_secs(50));
+    stage.fail(TokenFailureKind::ServerError);
+    stage.pass(Span::from_secs(3));
+    assert!(stage.mint());
+    stage.pass(Span::from_secs(3));
+    stage.pass(Span::from_secs(10));
+    let told: Vec<_> = stage.keeper.events().since(0).map(|entry| entry.event.to_string()).collect();
+    assert_eq!(told[0], "token g1 minted in 20 ms: no_token");
+    assert_eq!(told[1], "token g1 serves");
+    assert!(told[2].starts_with("refresh failed: "), "{}", told[2]);
+    assert_eq!(
+        told[3..],
+        ["token g2 minted in 20 ms: scheduled", "token g2 serves", "token g1 retired: its life was over"]
+    );
 }
