@@ -141,13 +141,14 @@ async fn serve(listener: TcpListener, current: &Current) {
     loop {
         // The semaphore is never closed, so the error cannot occur.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let (stream, addr) = accept(&listener).await;
+        let (stream, _) = accept(&listener).await;
         let current = current.clone();
         let phases = current.get().hub.control.watch();
         tokio::spawn(async move {
             let metrics = Arc::clone(&current.get().metrics);
             metrics.connection_opened();
-            serve_connection(stream, Peer { addr: Some(addr) }, &current, phases).await;
+            let peer = Peer::of_tcp(&stream);
+            serve_connection(stream, peer, &current, phases).await;
             metrics.connection_closed();
             drop(place);
         });
