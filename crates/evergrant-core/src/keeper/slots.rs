@@ -198,3 +198,16 @@ impl Slots {
 }
 
 const REJECTED_KEPT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_rejected_generations_is_bounded_and_keeps_the_newest() {
+        let mut slots = Slots::default();
+        (1..=1_000).for_each(|generation| slots.reject(Generation(generation)));
+        assert_eq!(slots.rejected.len(), REJECTED_KEPT);
+        assert!(slots.is_rejected(Generation(1_000)) && !slots.is_rejected(Generation(1)));
+    }
+}

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod client;
+mod durability;
 mod layer;
 mod source;
 mod stores;
