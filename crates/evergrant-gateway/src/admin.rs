@@ -1,8 +1,8 @@
 //! Status and metrics, on a listener of their own.
 //!
 //! GET only, and nothing here changes anything. `/healthz` says that the process lives, `/readyz` that a usable token
-//! is held; both are for machines that probe by address, so they skip the `Host` and page checks that protect
-//! `/status` and `/metrics`.
+//! is held; both are for machines that probe by address, so they skip the checks of `Host`, page and user that
+//! protect the rest.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::gate::Gate;
 use crate::metrics::Snapshot;
+use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::site::Current;
 use crate::source_metrics::SourceMetrics;
@@ -39,10 +40,10 @@ impl Admin {
     }
 
     /// Answers one request.
-    pub(crate) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    pub(crate) fn answer<B>(&self, peer: &Peer, request: &Request<B>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         let open = matches!(path, "/healthz" | "/readyz");
-        if let Err(problem) = self.gate.check(request)
+        if let Err(problem) = self.gate.admit(peer, request)
             && !open
         {
             return problem.into_response(Full::new);

@@ -11,9 +11,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use evergrant_core::Secret;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
+use crate::callers::Callers;
 use crate::egress::Egress;
 
 /// The settings of one gateway.
@@ -31,6 +33,14 @@ pub struct GatewayConfig {
     pub allowed_hosts: Vec<String>,
     /// Origins whose web pages may call, such as `https://app.example`.
     pub allowed_origins: Vec<String>,
+    /// Who may call the gateway.
+    pub callers: Callers,
+    /// Who may read status and metrics.
+    pub admin_callers: Callers,
+    /// What callers show where their user is not enough, or not known.
+    pub caller_secret: Option<Secret>,
+    /// Does a refusal that is passed on carry `evergrant-verdict`?
+    pub verdict_header: bool,
     /// How much of everything.
     pub limits: Limits,
     /// How long everything.
@@ -48,6 +58,10 @@ impl GatewayConfig {
             upstream,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            callers: Callers::SameUser,
+            admin_callers: Callers::SameUser,
+            caller_secret: None,
+            verdict_header: true,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
@@ -182,8 +196,39 @@ impl Upstream {
     /// `host:port`, the port spelled out, as errors name it.
     #[must_use]
     pub fn host_port(&self) -> String {
-        let port = self.authority.port_u16().unwrap_or_else(|| if self.is_tls() { 443 } else { 80 });
-        format!("{}:{port}", self.authority.host())
+        format!("{}:{}", self.authority.host(), self.port_of(&self.authority))
+    }
+
+    /// Do requests go below a path of the upstream only?
+    pub(crate) fn has_prefix(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+
+    /// What a reference in the upstream's answer is called here: the path that a caller of this gateway asks for to get
+    /// there. `None` if it leads elsewhere, or is right as it is.
+    pub(crate) fn local_name<'a>(&self, reference: &'a str) -> Option<&'a str> {
+        let path = match reference.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case(self.scheme.as_str()) => {
+                let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+                let authority: Authority = authority.parse().ok()?;
+                let is_own = authority.host().eq_ignore_ascii_case(self.authority.host())
+                    && !authority.as_str().contains('@')
+                    && self.port_of(&authority) == self.port_of(&self.authority);
+                if path.is_empty() && is_own { "/" } else { Some(path).filter(|_| is_own)? }
+            }
+            // A path of the upstream's host; right as it is unless there is a prefix.
+            None if self.has_prefix() && reference.starts_with('/') => reference,
+            Some(_) | None => return None,
+        };
+        let path = path.strip_prefix(self.prefix.as_str())?;
+        let path = if path.is_empty() { "/" } else { path };
+        // Two slashes would name a host.
+        let is_path = path.starts_with('/') && !path[1..].starts_with(['/', '\\']);
+        is_path.then_some(path)
+    }
+
+    fn port_of(&self, authority: &Authority) -> u16 {
+        authority.port_u16().unwrap_or_else(|| if self.is_tls() { 443 } else { 80 })
     }
 
     /// The value of the `Host` field of every request.
@@ -253,6 +298,33 @@ mod tests {
         let upstream = Upstream::parse("http://127.0.0.1:9").unwrap();
         let target = upstream.target(Some(&PathAndQuery::from_static("//a//b"))).unwrap();
         assert_eq!(target.to_string(), "http://127.0.0.1:9//a//b");
+    }
+
+    #[test]
+    fn a_reference_to_the_upstream_becomes_a_path_here() {
+        for (upstream, reference, path) in [
+            ("https://api.example", "https://API.example:443/x?y#z", Some("/x?y#z")),
+            ("https://api.example", "https://api.example", Some("/")),
+            ("https://api.example", "http://api.example/x", None),
+            ("https://api.example", "https://api.example:444/x", None),
+            ("https://api.example", "https://api.example.evil/x", None),
+            ("https://api.example", "https://me@api.example/x", None),
+            ("https://api.example", "https://api.example?x", None),
+            ("https://api.example", "https://api.example//evil.example/x", None),
+            ("https://api.example", "https://api.example/\\evil.example/x", None),
+            ("https://api.example", "//evil.example/x", None),
+            ("https://api.example", "/x", None),
+            ("https://api.example", "x", None),
+            ("https://api.example/base", "https://api.example/base/x", Some("/x")),
+            ("https://api.example/base", "https://api.example/base", Some("/")),
+            ("https://api.example/base", "https://api.example/based", None),
+            ("https://api.example/base", "https://api.example/other", None),
+            ("https://api.example/base", "/base/x", Some("/x")),
+            ("https://api.example/base", "/base//evil.example", None),
+            ("https://api.example/base", "/other", None),
+        ] {
+            assert_eq!(Upstream::parse(upstream).unwrap().local_name(reference), path, "{upstream} {reference}");
+        }
     }
 
     #[test]

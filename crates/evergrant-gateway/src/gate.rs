@@ -5,6 +5,9 @@
 //! request that a page sent (an `Origin` that is not listed, a `Sec-Fetch-Site` other than `none` or `same-origin`) is
 //! refused. Requests whose framing or target could be read in two ways are refused as well: what the upstream gets must
 //! be what was judged here (RFC 9112 sections 3.2 and 11.2).
+//!
+//! The order matters for what a stranger learns: first whether the request is meant for us, then whether a page sent it,
+//! then who calls (`callers`). A preflight cannot carry a secret and gets none to see, so it skips the last.
 
 use std::net::SocketAddr;
 
@@ -12,45 +15,59 @@ use http::header::{HOST, ORIGIN, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 
+use crate::callers::Door;
 use crate::config::GatewayConfig;
+use crate::cors::{self, Visitor};
+use crate::peer::Peer;
 use crate::problem::Problem;
 
 /// The checks that one listener makes on every request.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    hosts: Vec<String>,
+    /// `None` on a Unix socket: no name leads there, so none is asked for.
+    hosts: Option<Vec<String>>,
     any_port_hosts: Vec<String>,
     origins: Vec<String>,
     fields: usize,
+    /// Does the upstream have a path prefix that requests must not leave?
+    has_prefix: bool,
+    door: Door,
 }
 
 impl Gate {
-    /// The gate of the listener that is bound to `local`.
-    pub(crate) fn new(local: SocketAddr, config: &GatewayConfig) -> Self {
-        let port = local.port();
-        let mut hosts = vec![format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}")];
-        if !local.ip().is_unspecified() && !local.ip().is_loopback() {
-            hosts.push(local.to_string());
-        }
-        if port == 80 {
-            let bare: Vec<String> = hosts.iter().map(|host| host.trim_end_matches(":80").to_owned()).collect();
-            hosts.extend(bare);
-        }
-        let (with_port, any_port) = config.allowed_hosts.iter().cloned().partition::<Vec<_>, _>(|host| has_port(host));
-        hosts.extend(with_port);
-        let origins = config.allowed_origins.clone();
-        Self { hosts, any_port_hosts: any_port, origins, fields: config.limits.head_fields }
+    /// The gate of the proxy on the listener that is bound to `local`; `None` is a Unix socket.
+    pub(crate) fn of_proxy(local: Option<SocketAddr>, config: &GatewayConfig) -> Self {
+        let door = Door::new(config.callers, config.caller_secret.clone());
+        Self::new(local, config, door, config.allowed_origins.clone())
+    }
+
+    /// The gate of status and metrics, which no page of another origin may read, whatever is allowed elsewhere.
+    pub(crate) fn of_admin(local: Option<SocketAddr>, config: &GatewayConfig) -> Self {
+        let door = Door::new(config.admin_callers, config.caller_secret.clone());
+        Self::new(local, config, door, Vec::new())
+    }
+
+    fn new(local: Option<SocketAddr>, config: &GatewayConfig, door: Door, origins: Vec<String>) -> Self {
+        let (with_port, any_port_hosts) =
+            config.allowed_hosts.iter().cloned().partition::<Vec<_>, _>(|host| has_port(host));
+        let hosts = local.map(|local| [own_names(local), with_port].concat());
+        let has_prefix = config.upstream.has_prefix();
+        Self { hosts, any_port_hosts, origins, fields: config.limits.head_fields, has_prefix, door }
     }
 
     /// Lets a request pass, or says why not.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+    pub(crate) fn admit<B>(&self, peer: &Peer, request: &Request<B>) -> Result<Visitor, Problem> {
         if request.headers().len() > self.fields {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return Err(Problem::new(status, "too many header fields", format!("at most {} fields", self.fields)));
         }
         self.check_target(request)?;
         self.check_sender(request.headers())?;
-        check_framing(request.headers(), request.version())
+        check_framing(request.headers(), request.version())?;
+        if !cors::is_preflight(request) {
+            self.door.check(peer, request.headers())?;
+        }
+        Ok(Visitor::of(request.headers()))
     }
 
     /// Is the request meant for this gateway?
@@ -73,6 +90,13 @@ impl Gate {
         if request.uri().scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
             return Err(bad_request("request target has an unknown scheme"));
         }
+        let path = request.uri().path();
+        if path == "*" && request.method() != Method::OPTIONS {
+            return Err(bad_request("the target `*` is for OPTIONS only"));
+        }
+        if self.has_prefix && leaves_prefix(path) {
+            return Err(bad_request("the path has a `..` segment, which could lead out of the upstream's prefix"));
+        }
         match authority.map(str::as_bytes).or(host) {
             None | Some(b"") => Err(bad_request("no Host field")),
             Some(name) if self.is_own(name) => Ok(()),
@@ -85,21 +109,48 @@ impl Gate {
     }
 
     fn is_own(&self, name: &[u8]) -> bool {
-        self.hosts.iter().any(|host| host.as_bytes().eq_ignore_ascii_case(name))
+        let Some(hosts) = &self.hosts else { return true };
+        hosts.iter().any(|host| host.as_bytes().eq_ignore_ascii_case(name))
             || self.any_port_hosts.iter().any(|host| without_port(name).eq_ignore_ascii_case(host.as_bytes()))
     }
 
     /// Was the request sent by a program, or by a page that may?
     fn check_sender(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        if let Some(origin) = headers.get(ORIGIN) {
+        if headers.contains_key(SERVICE_WORKER) {
+            return Err(from_a_page());
+        }
+        let mut origins = headers.get_all(ORIGIN).iter();
+        if let Some(origin) = origins.next() {
             let listed = self.origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes()));
-            return if listed { Ok(()) } else { Err(from_a_page()) };
+            return if listed && origins.next().is_none() { Ok(()) } else { Err(from_a_page()) };
         }
-        match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
-            None | Some(b"none" | b"same-origin") => Ok(()),
-            Some(_) => Err(from_a_page()),
-        }
+        let mut sites = headers.get_all(SEC_FETCH_SITE).iter().map(HeaderValue::as_bytes);
+        if sites.all(|site| matches!(site, b"none" | b"same-origin")) { Ok(()) } else { Err(from_a_page()) }
     }
+}
+
+/// The names under which a listener is reached.
+fn own_names(local: SocketAddr) -> Vec<String> {
+    let port = local.port();
+    let mut hosts = vec![format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}")];
+    if !local.ip().is_unspecified() && !local.ip().is_loopback() {
+        hosts.push(local.to_string());
+    }
+    if port == 80 {
+        let bare: Vec<String> = hosts.iter().map(|host| host.trim_end_matches(":80").to_owned()).collect();
+        hosts.extend(bare);
+    }
+    hosts
+}
+
+/// Has the path a segment that servers read as "one up", written in any way?
+fn leaves_prefix(path: &str) -> bool {
+    path.split(['/', '\\']).any(|segment| {
+        let segment = segment.split(';').next().unwrap_or_default();
+        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+        // An encoded separator hides a segment from the split above, not from a server that decodes first.
+        plain == ".." || (plain.contains("..") && (plain.contains("%2f") || plain.contains("%5c")))
+    })
 }
 
 /// Can the length of the body be read in one way only?
@@ -142,17 +193,24 @@ fn without_port(host: &[u8]) -> &[u8] {
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Sent with the script of a service worker, which would stand between a browser and this address for good.
+const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Upstream;
+    use crate::peer::Owner;
 
     fn gate() -> Gate {
         let mut config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
         config.allowed_hosts = vec!["gateway.internal".into(), "other.internal:81".into()];
         config.allowed_origins = vec!["https://app.example".into()];
-        Gate::new("127.0.0.1:7070".parse().unwrap(), &config)
+        Gate::of_proxy(Some("127.0.0.1:7070".parse().unwrap()), &config)
+    }
+
+    fn own_peer() -> Peer {
+        Peer { addr: None, owner: Owner::User(rustix::process::geteuid().as_raw()) }
     }
 
     fn refusal(target: &str, fields: &[(&str, &str)]) -> Option<u16> {
@@ -160,7 +218,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        gate().check(&request.body(()).unwrap()).err().map(|problem| problem.status.as_u16())
+        gate().admit(&own_peer(), &request.body(()).unwrap()).err().map(|problem| problem.status.as_u16())
     }
 
     #[test]
@@ -210,5 +268,55 @@ mod tests {
         assert_eq!(refusal("/", &[own, ("transfer-encoding", "Chunked")]), None);
         assert_eq!(refusal("/", &[own, ("transfer-encoding", "gzip, chunked")]), Some(400));
         assert_eq!(refusal("/", &[own, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]), Some(400));
+    }
+
+    #[test]
+    fn two_origins_and_a_service_worker_are_no_listed_page() {
+        let own = ("host", "localhost:7070");
+        let twice = [own, ("origin", "https://app.example"), ("origin", "https://evil.example")];
+        assert_eq!(refusal("/", &twice), Some(403));
+        assert_eq!(refusal("/", &[own, ("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")]), Some(403));
+        assert_eq!(
+            refusal("/sw.js", &[own, ("sec-fetch-site", "same-origin"), ("service-worker", "script")]),
+            Some(403)
+        );
+    }
+
+    #[test]
+    fn an_origin_that_may_use_the_proxy_may_not_read_the_admin_pages() {
+        let mut config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
+        config.allowed_origins = vec!["https://app.example".into()];
+        let request = Request::builder().header("host", "localhost:7071").header("origin", "https://app.example");
+        let gate = Gate::of_admin(Some("127.0.0.1:7071".parse().unwrap()), &config);
+        assert!(gate.admit(&own_peer(), &request.body(()).unwrap()).is_err());
+    }
+
+    #[test]
+    fn another_user_is_refused_and_its_preflight_is_not() {
+        let stranger = Peer { addr: None, owner: Owner::User(u32::MAX - 1) };
+        let request = || Request::builder().method("OPTIONS").header("host", "localhost:7070");
+        let preflight =
+            request().header("origin", "https://app.example").header("access-control-request-method", "GET");
+        assert!(gate().admit(&stranger, &preflight.body(()).unwrap()).is_ok());
+        let problem = gate().admit(&stranger, &request().body(()).unwrap()).unwrap_err();
+        assert_eq!(problem.status, StatusCode::FORBIDDEN);
+    }
+
+    #[test]
+    fn a_unix_socket_asks_for_no_name() {
+        let config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
+        let gate = Gate::of_proxy(None, &config);
+        let request = Request::builder().header("host", "anything").body(()).unwrap();
+        assert!(gate.admit(&own_peer(), &request).is_ok());
+    }
+
+    #[test]
+    fn segments_that_lead_up_are_found_in_every_spelling() {
+        for path in ["/..", "/a/../b", "/%2e%2E/b", "/.%2e/b", "/a/..;x/b", "/a\\..\\b", "/a/..%2fb", "/a%2F..%2Fb"] {
+            assert!(leaves_prefix(path), "{path}");
+        }
+        for path in ["/", "/a/.../b", "/a..b/c", "/.well-known/x", "/a/./b", "/a%2Fb"] {
+            assert!(!leaves_prefix(path), "{path}");
+        }
     }
 }

@@ -2,20 +2,49 @@
 //!
 //! A proxy removes the fields that speak about one connection, those named by `Connection` included (RFC 9110 section
 //! 7.6.1), and sets `Host` from its configuration. Everything else passes unchanged: the gateway adds a token to a
-//! request and, at most, a verdict to an answer. HTTP/2 lets a caller split `Cookie` into crumbs; an HTTP/1.1 server
+//! request and, at most, a verdict to an answer. Fields by which an upstream speaks about its own origin are taken out of
+//! answers, because the caller talked to another one (`OF_ONE_ORIGIN`). HTTP/2 lets a caller split `Cookie` into crumbs; an HTTP/1.1 server
 //! expects one field, so they are joined (RFC 9113 section 8.2.3).
 //!
 //! A caller's own `Authorization` wins over ours. An empty one is a client library's way to send none: absent, blank,
 //! or `Bearer` without credentials. Two of them are refused, because it is not ours to choose.
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, EXPECT, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ALT_SVC, AUTHORIZATION, CONNECTION, COOKIE, EXPECT, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+use crate::callers::CALLER_SECRET;
+use crate::config::Upstream;
 
 /// The field that tells a caller why its 401 is a 401.
 pub(crate) const VERDICT: HeaderName = HeaderName::from_static("evergrant-verdict");
 /// The field that makes a POST repeatable (draft-ietf-httpapi-idempotency-key-header).
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// What an upstream says about its own origin, which is not the one that the caller talks to: who may read it, that it
+/// has TLS or another address, what a browser should delete or report. On localhost these would hit every local service,
+/// and `Alt-Svc` would lead around the gateway.
+const OF_ONE_ORIGIN: [HeaderName; 17] = [
+    VERDICT,
+    ALT_SVC,
+    STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("access-control-allow-credentials"),
+    HeaderName::from_static("access-control-allow-headers"),
+    HeaderName::from_static("access-control-allow-methods"),
+    HeaderName::from_static("access-control-allow-origin"),
+    HeaderName::from_static("access-control-allow-private-network"),
+    HeaderName::from_static("access-control-expose-headers"),
+    HeaderName::from_static("access-control-max-age"),
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("expect-ct"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("public-key-pins"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("service-worker-allowed"),
+];
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -51,6 +80,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, version: Version) {
     // The gateway reads the body at once, so the caller was told to continue already (RFC 9110 section 10.1.1).
     headers.remove(EXPECT);
     headers.remove(PROXY_AUTHORIZATION);
+    headers.remove(CALLER_SECRET);
     headers.remove(HTTP2_SETTINGS);
     if trailers_welcome {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -61,9 +91,44 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, version: Version) {
 }
 
 /// Makes an upstream's head fit to be handed to the caller. Verdicts are this gateway's own.
-pub(crate) fn clean_response(headers: &mut HeaderMap) {
+pub(crate) fn clean_response(headers: &mut HeaderMap, upstream: &Upstream) {
     remove_hop_by_hop(headers);
-    headers.remove(VERDICT);
+    for name in OF_ONE_ORIGIN {
+        headers.remove(name);
+    }
+    name_location_here(headers, upstream);
+    unbind_cookies(headers);
+}
+
+/// A client follows a `Location` without this gateway's help. One that leads to the upstream itself must lead through
+/// the gateway, or the next request has no token; any other stays as it is, and no token goes there.
+fn name_location_here(headers: &mut HeaderMap, upstream: &Upstream) {
+    let Some(location) = headers.get(LOCATION).and_then(|value| value.to_str().ok()) else { return };
+    if let Some(local) = upstream.local_name(location).and_then(|path| HeaderValue::from_str(path).ok()) {
+        headers.insert(LOCATION, local);
+    }
+}
+
+/// A cookie is for the host that the caller knows. The upstream's `Domain` is another one, so it is taken out.
+fn unbind_cookies(headers: &mut HeaderMap) {
+    let is_domain = |attribute: &[u8]| {
+        attribute
+            .split(|byte| *byte == b'=')
+            .next()
+            .is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"domain"))
+    };
+    let http::header::Entry::Occupied(mut cookies) = headers.entry(SET_COOKIE) else { return };
+    for cookie in cookies.iter_mut() {
+        let parts = || cookie.as_bytes().split(|byte| *byte == b';').enumerate();
+        if parts().skip(1).any(|(_, part)| is_domain(part)) {
+            let kept: Vec<&[u8]> =
+                parts().filter(|(index, part)| *index == 0 || !is_domain(part)).map(|(_, part)| part).collect();
+            if let Ok(mut unbound) = HeaderValue::from_bytes(&kept.join(b";".as_slice())) {
+                unbound.set_sensitive(true);
+                *cookie = unbound;
+            }
+        }
+    }
 }
 
 /// The protocol that a request asks to change to, if it may: `Upgrade` named by `Connection`, and not `h2c`, which
@@ -154,6 +219,7 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),
             ("proxy-authorization", "Basic eDp5"),
+            ("evergrant-caller-secret", "s3cr3t"),
             ("te", "gzip, trailers"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
@@ -181,5 +247,44 @@ mod tests {
         assert!(wanted_upgrade(&map(&[("upgrade", "h2c"), ("connection", "Upgrade, HTTP2-Settings")])).is_none());
         let websocket = map(&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")]);
         assert_eq!(wanted_upgrade(&websocket).unwrap(), "websocket");
+    }
+
+    #[test]
+    fn what_concerns_the_upstreams_origin_stops_here() {
+        let upstream = Upstream::parse("https://api.example").unwrap();
+        let mut headers: HeaderMap =
+            OF_ONE_ORIGIN.into_iter().map(|name| (name, HeaderValue::from_static("x"))).collect();
+        headers.insert("content-security-policy", HeaderValue::from_static("default-src 'none'"));
+        clean_response(&mut headers, &upstream);
+        assert_eq!(headers, map(&[("content-security-policy", "default-src 'none'")]));
+    }
+
+    #[test]
+    fn a_location_leads_through_the_gateway_or_elsewhere_unchanged() {
+        let upstream = Upstream::parse("https://api.example").unwrap();
+        for (location, expected) in [
+            ("https://api.example/next?page=2", "/next?page=2"),
+            ("https://evil.example/next", "https://evil.example/next"),
+            ("//evil.example/next", "//evil.example/next"),
+            ("/next", "/next"),
+        ] {
+            let mut headers = map(&[("location", location)]);
+            clean_response(&mut headers, &upstream);
+            assert_eq!(headers.get(LOCATION).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_cookie_loses_the_upstreams_domain_and_nothing_else() {
+        let upstream = Upstream::parse("https://api.example").unwrap();
+        for (cookie, expected) in [
+            ("a=1; Domain=.api.example; Path=/; HttpOnly", "a=1; Path=/; HttpOnly"),
+            ("domain=1; domain = x", "domain=1"),
+            ("a=b; Path=/domain=x", "a=b; Path=/domain=x"),
+        ] {
+            let mut headers = map(&[("set-cookie", "first=1"), ("set-cookie", cookie)]);
+            clean_response(&mut headers, &upstream);
+            assert_eq!(headers.get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["first=1", expected]);
+        }
     }
 }

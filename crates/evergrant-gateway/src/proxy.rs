@@ -25,6 +25,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::{Body as _, Incoming};
 
 use crate::body::{CallerBody, Peeked};
+use crate::cors::{self, Visitor};
 use crate::framing::Framing;
 use crate::gate::bad_request;
 use crate::headers::{self, CallerAuth};
@@ -47,20 +48,25 @@ pub(crate) async fn answer(
     let traced = tracing::enabled!(tracing::Level::TRACE)
         .then(|| Route::new("", request.method().as_str(), request.uri().path()));
     let framing = request.headers().get(TRANSFER_ENCODING).map(|_| open.framing());
-    let accepted = match framing {
+    let admitted = match framing {
         Some(Framing::Conflicting) => Err(bad_request("both Transfer-Encoding and Content-Length")),
-        Some(Framing::Clear | Framing::Unseen) | None => Call::accept(&site, request),
+        Some(Framing::Clear | Framing::Unseen) | None => site.gate.admit(&peer, &request),
     };
-    let result = match accepted {
-        Ok(call) if call.own_authorization => call.pass_through().await,
-        Ok(call) => call.keep_authorized().await,
+    let mut response = match admitted {
+        Ok(visitor) => {
+            let mut response = answer_visitor(&site, &visitor, request).await;
+            visitor.finish_response(response.headers_mut());
+            response
+        }
         Err(problem) => {
             site.metrics.refused.add();
-            Err(problem)
+            problem.into_response(CallerBody::whole)
         }
     };
-    let mut response = result.unwrap_or_else(|problem| problem.into_response(CallerBody::whole));
     *response.version_mut() = Version::HTTP_11;
+    if !site.config.verdict_header {
+        response.headers_mut().remove(headers::VERDICT);
+    }
     if framing.is_some_and(|framing| framing != Framing::Clear) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -70,6 +76,22 @@ pub(crate) async fn answer(
         tracing::trace!(%route, %peer, status = response.status().as_u16(), %took, "request answered");
     }
     response.map(|body| body.holding(open))
+}
+
+/// Answers a request that the gate let in.
+async fn answer_visitor(site: &Arc<Site>, visitor: &Visitor, request: Request<Incoming>) -> Response<CallerBody> {
+    if cors::is_preflight(&request) {
+        return cors::preflight(request.headers(), CallerBody::whole(bytes::Bytes::new()));
+    }
+    let result = match Call::accept(site, visitor, request) {
+        Ok(call) if call.own_authorization => call.pass_through().await,
+        Ok(call) => call.keep_authorized().await,
+        Err(problem) => {
+            site.metrics.refused.add();
+            Err(problem)
+        }
+    };
+    result.unwrap_or_else(|problem| problem.into_response(CallerBody::whole))
 }
 
 /// A request that was let in, and what is needed to send it, once or again.
@@ -98,8 +120,7 @@ enum BodyCopy {
 
 impl Call {
     /// Refuses the request, or makes it ready to be sent.
-    fn accept(site: &Arc<Site>, mut request: Request<Incoming>) -> Result<Self, Problem> {
-        site.gate.check(&request)?;
+    fn accept(site: &Arc<Site>, visitor: &Visitor, mut request: Request<Incoming>) -> Result<Self, Problem> {
         let own_authorization = match CallerAuth::of(request.headers()) {
             CallerAuth::Absent => false,
             CallerAuth::Own => true,
@@ -113,6 +134,7 @@ impl Call {
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
         headers::clean_request(&mut headers, parts.version);
+        visitor.clean_request(&mut headers);
         headers.insert(HOST, site.config.upstream.host_value());
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut headers);
@@ -264,7 +286,7 @@ impl Call {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch_protocols(response);
         }
-        headers::clean_response(response.headers_mut());
+        headers::clean_response(response.headers_mut(), &self.site.config.upstream);
         // What the upstream has not read of the body goes on being sent; only the copy ends here.
         self.copy = BodyCopy::Unkept;
         Ok(response.map(CallerBody::streamed))
@@ -277,7 +299,7 @@ impl Call {
             return Err(Problem::new(StatusCode::BAD_GATEWAY, "unexpected upgrade", detail));
         };
         let upstream = hyper::upgrade::on(&mut response);
-        headers::clean_response(response.headers_mut());
+        headers::clean_response(response.headers_mut(), &self.site.config.upstream);
         upgrade::name_protocol(response.headers_mut(), protocol);
         let phases = self.site.hub.control.watch();
         upgrade.join(upstream, Arc::clone(&self.site), phases);
@@ -287,7 +309,7 @@ impl Call {
     /// Hands a refusal on with what is known about it.
     fn show(&self, refusal: Refusal, verdict: Option<&Verdict>) -> Response<CallerBody> {
         let mut head = refusal.head;
-        headers::clean_response(&mut head.headers);
+        headers::clean_response(&mut head.headers, &self.site.config.upstream);
         if let Some(verdict) = verdict {
             tracing::debug!(%verdict.id, cause = verdict.cause.name(), evidence = ?verdict.evidence, "refusal passed on");
             head.headers.extend(header_value(verdict).map(|value| (headers::VERDICT, value)));

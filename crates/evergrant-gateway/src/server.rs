@@ -55,7 +55,7 @@ impl Gateway {
         };
         let hub = Hub { budget: Budget::new(config.limits.replay_total_bytes), control: Control::new() };
         let site = Site {
-            gate: Gate::new(addr, &config),
+            gate: Gate::of_proxy(Some(addr), &config),
             source,
             sender: Sender::new(&config, tls)?,
             metrics: Arc::new(Metrics::default()),
@@ -83,7 +83,7 @@ impl Gateway {
         let site = current.get();
         let mut helpers = JoinSet::new();
         if let Some((listener, admin_addr)) = admin {
-            let gate = Gate::new(admin_addr, &site.config);
+            let gate = Gate::of_admin(Some(admin_addr), &site.config);
             let admin = Admin::new(current.clone(), gate, addr.to_string());
             helpers.spawn(serve_admin(listener, Arc::new(admin), site.config.limits.clone()));
         }
@@ -277,8 +277,9 @@ async fn serve_admin(listener: TcpListener, admin: Arc<Admin>, limits: Limits) {
                 let admin = Arc::clone(&admin);
                 let builder = admin_builder(&limits);
                 connections.spawn(async move {
+                    let peer = Peer::of_tcp(&stream);
                     let service = service_fn(|request| {
-                        let response = admin.answer(&request);
+                        let response = admin.answer(&peer, &request);
                         async move { Ok::<_, Infallible>(response) }
                     });
                     // An error here is a caller that went away.
