@@ -18,25 +18,24 @@ use crate::gate::Gate;
 use crate::metrics::Snapshot;
 use crate::peer::Peer;
 use crate::problem::Problem;
-use crate::site::Current;
+use crate::site::{Roster, Site};
 use crate::source_metrics::SourceMetrics;
 
 /// What the admin listener shows.
 pub(crate) struct Admin {
-    current: Current,
+    roster: Roster,
     gate: Gate,
     registry: Registry,
-    listen: String,
 }
 
 impl Admin {
-    pub(crate) fn new(current: Current, gate: Gate, listen: String) -> Self {
-        let site = current.get();
+    pub(crate) fn new(roster: Roster, gate: Gate) -> Self {
+        let site = &roster.sites()[0];
         let mut registry = Registry::with_prefix("evergrant");
         registry.register_collector(Box::new(SourceMetrics(site.source.clone())));
         let gateway = registry.sub_registry_with_prefix("gateway");
         gateway.register_collector(Box::new(Arc::clone(&site.metrics)));
-        Self { current, gate, registry, listen }
+        Self { roster, gate, registry }
     }
 
     /// Answers one request.
@@ -66,10 +65,10 @@ impl Admin {
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        let site = self.current.get();
-        if !site.hub.control.is_serving() {
+        let sites = self.roster.sites();
+        if !sites[0].hub.control.is_serving() {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        } else if site.source.is_ready() {
+        } else if sites.iter().all(|site| site.source.is_ready()) {
             text(StatusCode::OK, "ready\n")
         } else {
             text(StatusCode::SERVICE_UNAVAILABLE, "no usable token\n")
@@ -77,17 +76,14 @@ impl Admin {
     }
 
     fn status(&self) -> Response<Full<Bytes>> {
-        let site = self.current.get();
+        let sites = self.roster.sites();
         let status = Status {
             version: env!("CARGO_PKG_VERSION"),
-            ready: site.source.is_ready(),
-            draining: !site.hub.control.is_serving(),
-            gateway: GatewayStatus {
-                listen: &self.listen,
-                upstream: site.config.upstream.to_string(),
-                counts: site.metrics.snapshot(),
-            },
-            source: site.source.status(),
+            ready: sites.iter().all(|site| site.source.is_ready()),
+            draining: !sites[0].hub.control.is_serving(),
+            gateway: GatewayStatus::of(&sites[0]),
+            source: sites[0].source.status(),
+            listeners: sites.iter().map(|site| SiteStatus::of(site)).collect(),
         };
         match serde_json::to_vec(&status) {
             Ok(json) => with_type(StatusCode::OK, "application/json", json.into()),
@@ -107,22 +103,58 @@ impl Admin {
 }
 
 #[derive(Serialize)]
-struct Status<'a> {
+struct Status {
     version: &'static str,
     ready: bool,
     draining: bool,
-    gateway: GatewayStatus<'a>,
-    /// The credential's fields stand beside the gateway's, `clock` among them.
+    /// The first profile's.
+    gateway: GatewayStatus,
+    /// The first profile's; its fields stand beside the gateway's, `clock` among them.
     #[serde(flatten)]
     source: SourceStatus,
+    /// Every profile's.
+    listeners: Vec<SiteStatus>,
 }
 
 #[derive(Serialize)]
-struct GatewayStatus<'a> {
-    listen: &'a str,
+struct GatewayStatus {
+    /// The first address.
+    listen: String,
     upstream: String,
     #[serde(flatten)]
     counts: Snapshot,
+}
+
+impl GatewayStatus {
+    fn of(site: &Site) -> Self {
+        Self {
+            listen: site.bound.first().map(ToString::to_string).unwrap_or_default(),
+            upstream: site.config.upstream.to_string(),
+            counts: site.metrics.snapshot(),
+        }
+    }
+}
+
+/// One profile with its listeners.
+#[derive(Serialize)]
+struct SiteStatus {
+    profile: String,
+    listen: Vec<String>,
+    ready: bool,
+    gateway: GatewayStatus,
+    source: SourceStatus,
+}
+
+impl SiteStatus {
+    fn of(site: &Site) -> Self {
+        Self {
+            profile: site.name.to_string(),
+            listen: site.bound.iter().map(ToString::to_string).collect(),
+            ready: site.source.is_ready(),
+            gateway: GatewayStatus::of(site),
+            source: site.source.status(),
+        }
+    }
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {

@@ -7,7 +7,7 @@
 //! Plain `http` is accepted for loopback hosts only, because the token travels in clear text, unless
 //! [`Upstream::parse_insecure`] is asked for by name.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,15 +16,16 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
 use crate::callers::Callers;
+use crate::address::Address;
 use crate::egress::Egress;
 
 /// The settings of one gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
     /// Where callers connect; port 0 takes any free port.
-    pub listen: SocketAddr,
+    pub listen: Vec<Address>,
     /// Where status and metrics are served; `None` serves none.
-    pub admin_listen: Option<SocketAddr>,
+    pub admin_listen: Option<Address>,
     /// The API that every request goes to.
     pub upstream: Upstream,
     /// The HTTP proxy on the way to the upstream; [`GatewayConfig::new`] takes it from the environment.
@@ -52,8 +53,8 @@ impl GatewayConfig {
     #[must_use]
     pub fn new(upstream: Upstream) -> Self {
         Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7070),
-            admin_listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7071)),
+            listen: vec![Address::loopback(7070)],
+            admin_listen: Some(Address::loopback(7071)),
             egress: Egress::from_env(&upstream),
             upstream,
             allowed_hosts: Vec::new(),
@@ -65,6 +66,12 @@ impl GatewayConfig {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }
+    }
+
+    /// Lets the system choose free ports on loopback.
+    pub fn take_free_ports(&mut self) {
+        self.listen = vec![Address::loopback(0)];
+        self.admin_listen = self.admin_listen.is_some().then(|| Address::loopback(0));
     }
 }
 

@@ -15,6 +15,7 @@ use http::header::{HOST, ORIGIN, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 
+use crate::address::Address;
 use crate::callers::Door;
 use crate::config::GatewayConfig;
 use crate::cors::{self, Visitor};
@@ -24,8 +25,7 @@ use crate::problem::Problem;
 /// The checks that one listener makes on every request.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    /// `None` on a Unix socket: no name leads there, so none is asked for.
-    hosts: Option<Vec<String>>,
+    hosts: Vec<String>,
     any_port_hosts: Vec<String>,
     origins: Vec<String>,
     fields: usize,
@@ -35,22 +35,22 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// The gate of the proxy on the listener that is bound to `local`; `None` is a Unix socket.
-    pub(crate) fn of_proxy(local: Option<SocketAddr>, config: &GatewayConfig) -> Self {
+    /// The gate of the proxy on listeners that are bound to these addresses.
+    pub(crate) fn of_proxy(bound: &[Address], config: &GatewayConfig) -> Self {
         let door = Door::new(config.callers, config.caller_secret.clone());
-        Self::new(local, config, door, config.allowed_origins.clone())
+        Self::new(bound, config, door, config.allowed_origins.clone())
     }
 
     /// The gate of status and metrics, which no page of another origin may read, whatever is allowed elsewhere.
-    pub(crate) fn of_admin(local: Option<SocketAddr>, config: &GatewayConfig) -> Self {
+    pub(crate) fn of_admin(bound: &[Address], config: &GatewayConfig) -> Self {
         let door = Door::new(config.admin_callers, config.caller_secret.clone());
-        Self::new(local, config, door, Vec::new())
+        Self::new(bound, config, door, Vec::new())
     }
 
-    fn new(local: Option<SocketAddr>, config: &GatewayConfig, door: Door, origins: Vec<String>) -> Self {
+    fn new(bound: &[Address], config: &GatewayConfig, door: Door, origins: Vec<String>) -> Self {
         let (with_port, any_port_hosts) =
             config.allowed_hosts.iter().cloned().partition::<Vec<_>, _>(|host| has_port(host));
-        let hosts = local.map(|local| [own_names(local), with_port].concat());
+        let hosts = bound.iter().filter_map(Address::tcp).flat_map(own_names).chain(with_port).collect();
         let has_prefix = config.upstream.has_prefix();
         Self { hosts, any_port_hosts, origins, fields: config.limits.head_fields, has_prefix, door }
     }
@@ -61,7 +61,7 @@ impl Gate {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return Err(Problem::new(status, "too many header fields", format!("at most {} fields", self.fields)));
         }
-        self.check_target(request)?;
+        self.check_target(peer, request)?;
         self.check_sender(request.headers())?;
         check_framing(request.headers(), request.version())?;
         if !cors::is_preflight(request) {
@@ -71,7 +71,7 @@ impl Gate {
     }
 
     /// Is the request meant for this gateway?
-    fn check_target<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+    fn check_target<B>(&self, peer: &Peer, request: &Request<B>) -> Result<(), Problem> {
         if request.method() == Method::CONNECT {
             let detail = "the gateway is no forward proxy";
             return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is refused", detail));
@@ -99,7 +99,8 @@ impl Gate {
         }
         match authority.map(str::as_bytes).or(host) {
             None | Some(b"") => Err(bad_request("no Host field")),
-            Some(name) if self.is_own(name) => Ok(()),
+            // No name leads to a Unix socket, so there it may be any.
+            Some(name) if peer.is_unix() || self.is_own(name) => Ok(()),
             Some(_) => Err(Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "foreign host name",
@@ -109,8 +110,7 @@ impl Gate {
     }
 
     fn is_own(&self, name: &[u8]) -> bool {
-        let Some(hosts) = &self.hosts else { return true };
-        hosts.iter().any(|host| host.as_bytes().eq_ignore_ascii_case(name))
+        self.hosts.iter().any(|host| host.as_bytes().eq_ignore_ascii_case(name))
             || self.any_port_hosts.iter().any(|host| without_port(name).eq_ignore_ascii_case(host.as_bytes()))
     }
 
@@ -206,11 +206,12 @@ mod tests {
         let mut config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
         config.allowed_hosts = vec!["gateway.internal".into(), "other.internal:81".into()];
         config.allowed_origins = vec!["https://app.example".into()];
-        Gate::of_proxy(Some("127.0.0.1:7070".parse().unwrap()), &config)
+        Gate::of_proxy(&[Address::loopback(7070)], &config)
     }
 
     fn own_peer() -> Peer {
-        Peer { addr: None, owner: Owner::User(rustix::process::geteuid().as_raw()) }
+        let addr = Some("127.0.0.1:1".parse().unwrap());
+        Peer { addr, owner: Owner::User(rustix::process::geteuid().as_raw()) }
     }
 
     fn refusal(target: &str, fields: &[(&str, &str)]) -> Option<u16> {
@@ -287,13 +288,13 @@ mod tests {
         let mut config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
         config.allowed_origins = vec!["https://app.example".into()];
         let request = Request::builder().header("host", "localhost:7071").header("origin", "https://app.example");
-        let gate = Gate::of_admin(Some("127.0.0.1:7071".parse().unwrap()), &config);
+        let gate = Gate::of_admin(&[Address::loopback(7071)], &config);
         assert!(gate.admit(&own_peer(), &request.body(()).unwrap()).is_err());
     }
 
     #[test]
     fn another_user_is_refused_and_its_preflight_is_not() {
-        let stranger = Peer { addr: None, owner: Owner::User(u32::MAX - 1) };
+        let stranger = Peer { owner: Owner::User(u32::MAX - 1), ..own_peer() };
         let request = || Request::builder().method("OPTIONS").header("host", "localhost:7070");
         let preflight =
             request().header("origin", "https://app.example").header("access-control-request-method", "GET");
@@ -305,9 +306,10 @@ mod tests {
     #[test]
     fn a_unix_socket_asks_for_no_name() {
         let config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
-        let gate = Gate::of_proxy(None, &config);
+        let gate = Gate::of_proxy(&[Address::Unix("/x".into()), Address::loopback(7070)], &config);
         let request = Request::builder().header("host", "anything").body(()).unwrap();
-        assert!(gate.admit(&own_peer(), &request).is_ok());
+        assert!(gate.admit(&Peer { addr: None, ..own_peer() }, &request).is_ok());
+        assert!(gate.admit(&own_peer(), &request).is_err());
     }
 
     #[test]

@@ -13,6 +13,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::stream::Stream;
+
 #[cfg(target_os = "linux")]
 mod lookup;
 
@@ -35,17 +37,30 @@ pub(crate) enum Owner {
 }
 
 impl Peer {
+    /// The other end of a caller's connection.
+    pub(crate) fn of(stream: &Stream) -> Self {
+        match stream {
+            Stream::Tcp(stream) => Self::of_tcp(stream),
+            Stream::Unix(stream) => Self::of_unix(stream),
+        }
+    }
+
+    /// Did it come through a Unix socket?
+    pub(crate) fn is_unix(&self) -> bool {
+        self.addr.is_none()
+    }
+
     /// The other end of a TCP connection; asks the system, which takes some microseconds.
     pub(crate) fn of_tcp(stream: &tokio::net::TcpStream) -> Self {
         let (Ok(near), Ok(far)) = (stream.local_addr(), stream.peer_addr()) else {
-            return Self { addr: None, owner: Owner::Unknown };
+            // It is gone, but it was no Unix socket.
+            return Self { addr: Some(SocketAddr::from(([0; 4], 0))), owner: Owner::Unknown };
         };
         let owner = local_owner(near, far).filter(|_| stream.peer_addr().is_ok());
         Self { addr: Some(far), owner: owner.map_or(Owner::Unknown, Owner::User) }
     }
 
     /// The other end of a Unix socket: whoever connected it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the Unix listener uses it"))]
     pub(crate) fn of_unix(stream: &tokio::net::UnixStream) -> Self {
         let owner = stream.peer_cred().map_or(Owner::Unknown, |credentials| Owner::User(credentials.uid()));
         Self { addr: None, owner }

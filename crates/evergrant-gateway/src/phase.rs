@@ -1,11 +1,11 @@
-//! Serving, draining, closed: the three phases of a gateway, seen by every task of it.
+//! Serving, draining, closed: the three phases of a gateway, and of each of its listeners, seen by every task.
 //!
 //! Draining lets requests in flight finish and takes no new ones; closed cuts what is left. Whoever holds a [`Phases`]
 //! counts as work, so the end of all work is the moment when none is left.
 
 use tokio::sync::watch;
 
-/// A phase of a gateway.
+/// A phase of a gateway or of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
@@ -13,15 +13,17 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// Moves a gateway from phase to phase.
+/// Moves a gateway, or one listener with its connections, from phase to phase.
 #[derive(Debug)]
 pub(crate) struct Control(watch::Sender<Phase>);
 
-impl Control {
-    pub(crate) fn new() -> Self {
+impl Default for Control {
+    fn default() -> Self {
         Self(watch::Sender::new(Phase::Serving))
     }
+}
 
+impl Control {
     pub(crate) fn enter(&self, phase: Phase) {
         self.0.send_replace(phase);
     }

@@ -20,12 +20,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use crate::config::Timeouts;
 use crate::framing::{Framing, HeadScan};
 use crate::metrics::Metrics;
+use crate::stream::Stream;
 
 /// Which protocol a caller speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ pub(crate) struct Opening {
 }
 
 /// Reads as much as tells the protocol; `None` if the caller went away or took too long.
-pub(crate) async fn sniff(stream: &mut TcpStream, timeouts: &Timeouts) -> Option<(Protocol, Opening)> {
+pub(crate) async fn sniff(stream: &mut Stream, timeouts: &Timeouts) -> Option<(Protocol, Opening)> {
     let mut opening = Opening::default();
     opening.length = timeout(timeouts.idle, stream.read(&mut opening.bytes)).await.ok()?.ok()?;
     let deadline = Instant::now() + timeouts.head;
@@ -120,7 +120,7 @@ pub(crate) async fn sniff(stream: &mut TcpStream, timeouts: &Timeouts) -> Option
 
 /// A caller's stream with its patience.
 pub(crate) struct Watched {
-    stream: TcpStream,
+    stream: Stream,
     opening: Opening,
     watch: Option<Watch>,
 }
@@ -144,7 +144,7 @@ struct Watch {
 impl Watched {
     /// Watches a connection; HTTP/2 has its own pings and limits and is not timed here.
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Stream,
         protocol: Protocol,
         opening: Opening,
         activity: Arc<Activity>,

@@ -10,6 +10,7 @@
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use evergrant::TokenSource;
 use evergrant::tls::Tls;
@@ -72,11 +73,11 @@ async fn with_gateway(args: &ExecArgs, settings: &Settings, before: &Before) -> 
 async fn bind(settings: &Settings, source: TokenSource) -> Result<Gateway, Failure> {
     let upstream = gateway::upstream(settings)?;
     let mut config = GatewayConfig::new(upstream);
-    config.listen.set_port(0);
+    config.take_free_ports();
     config.admin_listen = None;
     config.timeouts.drain = std::time::Duration::from_secs(1);
-    let tls = Tls::new(settings.network.ca_file.clone());
-    Gateway::bind(config, source, &tls).await.map_err(|error| gateway::bind_failure(&error))
+    let tls = Arc::new(Tls::new(settings.network.ca_file.clone()));
+    Gateway::bind(config, source, tls).await.map_err(|error| gateway::bind_failure(&error))
 }
 
 /// The command with the token and without our secrets.

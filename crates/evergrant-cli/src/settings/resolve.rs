@@ -7,12 +7,12 @@
 mod identity;
 mod provider;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use evergrant::store::{SealKey, StoreUrl};
 use evergrant_core::profile::Profile;
 use evergrant_core::time::Span;
+use evergrant_gateway::Address;
 use url::Url;
 
 use super::catalog::Setting;
@@ -71,12 +71,12 @@ pub(crate) struct Timing {
 }
 
 /// Where the gateway listens.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Listen {
     /// The gateway.
-    pub(crate) gateway: SocketAddr,
+    pub(crate) gateway: Vec<Address>,
     /// Its status pages.
-    pub(crate) admin: SocketAddr,
+    pub(crate) admin: Vec<Address>,
 }
 
 /// What was noticed while reading settings.
@@ -207,27 +207,17 @@ fn timing(layers: &Layers, findings: &mut Findings) -> Option<Timing> {
 }
 
 fn listen(layers: &Layers, findings: &mut Findings) -> Option<Listen> {
-    let mut address = |key: Setting| {
+    let mut addresses = |key: Setting| {
         let default = || Found { value: key.spec().default.unwrap_or_default().to_owned(), origin: Origin::Default };
         let found = layers.plain(key).unwrap_or_else(default);
-        let address = findings.keep(values::listen_address(key, &found))?;
-        if address.ip().is_loopback() {
-            return Some(address);
-        }
-        findings.errors.push(
-            values::bad_value(
-                key,
-                &found.origin,
-                format!(
-                    "{} is not loopback, and this version cannot check who calls from other machines",
-                    address.ip()
-                ),
-            )
-            .hint("listen on 127.0.0.1 or [::1]"),
-        );
+        let addresses = findings.keep(values::listen_addresses(key, &found))?;
+        let Some(foreign) = addresses.iter().find(|address| !address.is_local()) else { return Some(addresses) };
+        let cause = format!("{foreign} is not loopback, and this version cannot check who calls from other machines");
+        let failure = values::bad_value(key, &found.origin, cause);
+        findings.errors.push(failure.hint("listen on 127.0.0.1, on [::1] or on a Unix socket"));
         None
     };
-    let (gateway, admin) = (address(Setting::Listen), address(Setting::AdminListen));
+    let (gateway, admin) = (addresses(Setting::Listen), addresses(Setting::AdminListen));
     Some(Listen { gateway: gateway?, admin: admin? })
 }
 

@@ -4,9 +4,10 @@
 //! be a secret: a URL is shown without its user, password and query.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use evergrant_core::time::Span;
+use evergrant_gateway::Address;
 use url::{Host, Url};
 
 use super::catalog::Setting;
@@ -107,21 +108,34 @@ pub(crate) fn shown(url: &Url) -> String {
     url.to_string()
 }
 
-/// An address to listen on; `localhost` is IPv4 loopback.
-pub(crate) fn listen_address(key: Setting, found: &Found<String>) -> Result<SocketAddr, Failure> {
-    let text = found.value.trim();
+/// Addresses to listen on, separated by commas.
+pub(crate) fn listen_addresses(key: Setting, found: &Found<String>) -> Result<Vec<Address>, Failure> {
+    found.value.split(',').map(|part| listen_address(key, part.trim(), &found.origin)).collect()
+}
+
+/// One address to listen on: `unix:` and a path, or an IP address and a port. `localhost` is IPv4 loopback.
+fn listen_address(key: Setting, text: &str, origin: &Origin) -> Result<Address, Failure> {
     let bad = |cause: String| {
-        bad_value(key, &found.origin, cause).hint(format!("write {}, or port 0 for a free one", key.spec().example))
+        let hint = format!("write {}, with port 0 for a free one, or unix:/path/of.sock", key.spec().example);
+        bad_value(key, origin, cause).hint(hint)
     };
+    if let Some(path) = text.strip_prefix("unix:") {
+        let is_usable = path.starts_with('/') && !path.ends_with('/');
+        return match is_usable {
+            true if path.len() <= LONGEST_SOCKET_PATH => Ok(Address::Unix(path.into())),
+            true => Err(bad(format!("a path of {} bytes is too long for a socket", path.len()))),
+            false => Err(bad(format!("`{path}` is no absolute path of a socket"))),
+        };
+    }
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(address);
+        return Ok(address.into());
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(bad(format!("`{text}` has no port")));
     };
     let port = port.parse::<u16>().map_err(|_no_port| bad(format!("`{port}` is no port")))?;
     match host {
-        "" | "localhost" => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        "" | "localhost" => Ok(Address::loopback(port)),
         _ => Err(bad(format!("`{host}` is no IP address"))),
     }
 }
@@ -142,6 +156,9 @@ pub(crate) fn mint_budget(key: Setting, found: &Found<String>) -> Result<u32, Fa
         Err(_no_number) => Err(bad("what stands before `/` is no whole number")),
     }
 }
+
+/// `sun_path` of macOS, with its final zero; Linux has 4 bytes more.
+const LONGEST_SOCKET_PATH: usize = 103;
 
 #[cfg(test)]
 mod tests {
@@ -195,12 +212,18 @@ mod tests {
             ("localhost:7070", "127.0.0.1:7070"),
             (":7070", "127.0.0.1:7070"),
             ("[::1]:7070", "[::1]:7070"),
+            ("unix:/run/evergrant.sock", "unix:/run/evergrant.sock"),
+            ("127.0.0.1:1, unix:/x", "127.0.0.1:1 unix:/x"),
         ] {
-            assert_eq!(listen_address(Setting::Listen, &found(text)).unwrap().to_string(), address);
+            let addresses = listen_addresses(Setting::Listen, &found(text)).unwrap();
+            assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), address);
         }
-        for text in ["", "7070", "127.0.0.1", "host:7070", "127.0.0.1:70700", "::1:7070"] {
-            assert!(listen_address(Setting::Listen, &found(text)).is_err(), "{text}");
+        for text in
+            ["", "7070", "127.0.0.1", "host:7070", "127.0.0.1:70700", "::1:7070", "unix:", "unix:x", "unix:/x/", ":1,"]
+        {
+            assert!(listen_addresses(Setting::Listen, &found(text)).is_err(), "{text}");
         }
+        assert!(listen_addresses(Setting::Listen, &found(&format!("unix:/{}", "x".repeat(107)))).is_err());
     }
 
     #[test]

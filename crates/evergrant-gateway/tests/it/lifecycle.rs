@@ -62,8 +62,8 @@ async fn resting_connections_do_not_hold_the_end_up() {
 async fn a_port_in_use_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
-    config.listen = taken.local_addr().unwrap();
-    let Err(error) = evergrant_gateway::Gateway::bind(config, source().await, &evergrant::tls::Tls::default()).await
+    config.listen = vec![taken.local_addr().unwrap().into()];
+    let Err(error) = evergrant_gateway::Gateway::bind(config, source().await, Default::default()).await
     else {
         panic!("the port was taken");
     };

@@ -155,8 +155,8 @@ fn server_config(protocols: &[&str]) -> rustls::ServerConfig {
 }
 
 /// Trusts the test authority beside the platform's.
-pub(crate) fn test_tls() -> Tls {
-    Tls::new(Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem").into()))
+pub(crate) fn test_tls() -> Arc<Tls> {
+    Arc::new(Tls::new(Some(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/ca.pem").into())))
 }
 
 impl Drop for TestUpstream {
@@ -180,11 +180,10 @@ impl TestGateway {
 
     pub(crate) async fn with(upstream: SocketAddr, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
         let mut config = GatewayConfig::new(Upstream::parse(&format!("http://{upstream}")).unwrap());
-        config.listen.set_port(0);
-        config.admin_listen.as_mut().unwrap().set_port(0);
+        config.take_free_ports();
         adjust(&mut config);
-        let gateway = Gateway::bind(config, source().await, &test_tls()).await.unwrap();
-        let (addr, admin) = (gateway.gateway_addr(), gateway.admin_addr().unwrap());
+        let gateway = Gateway::bind(config, source().await, test_tls()).await.unwrap();
+        let (addr, admin) = (gateway.gateway_addr(), gateway.admin_addr().unwrap().tcp().unwrap());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { _ = stopped.await };
         Self { addr, admin, stop: Some(stop), task: tokio::spawn(gateway.run(shutdown)) }

@@ -56,10 +56,10 @@ impl Lane {
         let credential = Credential::client_credentials(CLIENT_ID, CLIENT_SECRET.into());
         let source = TokenSource::builder(profile, credential).build().map_err(cannot_start)?;
         let mut config = GatewayConfig::new(Upstream::parse(&provider.url()).map_err(cannot_start)?);
-        config.listen.set_port(0);
+        config.take_free_ports();
         config.admin_listen = None;
         config.timeouts.drain = Duration::from_secs(1);
-        let gateway = Gateway::bind(config, source.clone(), &Tls::new(None)).await.map_err(cannot_start)?;
+        let gateway = Gateway::bind(config, source.clone(), Arc::new(Tls::new(None))).await.map_err(cannot_start)?;
         let url = format!("http://{}{PATH}", gateway.gateway_addr());
         let (running, ended) = oneshot::channel();
         tokio::spawn(gateway.run(async {

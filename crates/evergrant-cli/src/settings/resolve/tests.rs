@@ -240,8 +240,8 @@ fn named_slips_are_explained() {
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_LISTEN", "0.0.0.0:7070")]), @r"
     error: cannot use the value of `listen`
       in: EVERGRANT_LISTEN
-      cause: 0.0.0.0 is not loopback, and this version cannot check who calls from other machines
-    hint: listen on 127.0.0.1 or [::1]
+      cause: 0.0.0.0:7070 is not loopback, and this version cannot check who calls from other machines
+    hint: listen on 127.0.0.1, on [::1] or on a Unix socket
     ");
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_TIMEOUT", "30")]), @r"
     error: cannot use the value of `timeout`
