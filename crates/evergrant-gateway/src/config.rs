@@ -15,8 +15,8 @@ use evergrant_core::Secret;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
-use crate::callers::Callers;
 use crate::address::Address;
+use crate::callers::Callers;
 use crate::egress::Egress;
 
 /// The settings of one gateway.
@@ -24,8 +24,8 @@ use crate::egress::Egress;
 pub struct GatewayConfig {
     /// Where callers connect; port 0 takes any free port.
     pub listen: Vec<Address>,
-    /// Where status and metrics are served; `None` serves none.
-    pub admin_listen: Option<Address>,
+    /// Where status and metrics are served; nowhere if it is empty.
+    pub admin_listen: Vec<Address>,
     /// The API that every request goes to.
     pub upstream: Upstream,
     /// The HTTP proxy on the way to the upstream; [`GatewayConfig::new`] takes it from the environment.
@@ -54,7 +54,7 @@ impl GatewayConfig {
     pub fn new(upstream: Upstream) -> Self {
         Self {
             listen: vec![Address::loopback(7070)],
-            admin_listen: Some(Address::loopback(7071)),
+            admin_listen: vec![Address::loopback(7071)],
             egress: Egress::from_env(&upstream),
             upstream,
             allowed_hosts: Vec::new(),
@@ -68,10 +68,10 @@ impl GatewayConfig {
         }
     }
 
-    /// Lets the system choose free ports on loopback.
+    /// Lets the system choose free ports on loopback instead of the usual ones.
     pub fn take_free_ports(&mut self) {
         self.listen = vec![Address::loopback(0)];
-        self.admin_listen = self.admin_listen.is_some().then(|| Address::loopback(0));
+        self.admin_listen = vec![Address::loopback(0)];
     }
 }
 

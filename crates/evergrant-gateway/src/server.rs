@@ -36,7 +36,7 @@ use crate::upstream::Sender;
 pub struct Gateway {
     hub: Arc<Hub>,
     served: Vec<Served>,
-    admin: Option<(Listener, Address)>,
+    admin: Vec<(Listener, Address)>,
 }
 
 /// A site and its listeners.
@@ -63,10 +63,10 @@ impl Gateway {
     /// Without any site.
     pub async fn bind_sites(plans: Vec<SitePlan>) -> Result<Self, BindError> {
         let first = &plans.first().expect("a gateway has a site").config;
-        let admin = match &first.admin_listen {
-            Some(wanted) => Some(Listener::bind(wanted).await?),
-            None => None,
-        };
+        let mut admin = Vec::new();
+        for wanted in &first.admin_listen {
+            admin.push(Listener::bind(wanted).await?);
+        }
         let replay_bytes = plans.iter().map(|plan| plan.config.limits.replay_total_bytes).max();
         let hub = Arc::new(Hub { budget: Budget::new(replay_bytes.unwrap_or(0)), control: Control::default() });
         let mut served = Vec::new();
@@ -98,10 +98,10 @@ impl Gateway {
         self.served.iter().map(|served| (served.current.get().name.to_string(), bound(served))).collect()
     }
 
-    /// The address of status and metrics, with the real port.
+    /// The addresses of status and metrics, with the real ports.
     #[must_use]
-    pub fn admin_addr(&self) -> Option<&Address> {
-        self.admin.as_ref().map(|(_, addr)| addr)
+    pub fn admin_listeners(&self) -> Vec<Address> {
+        self.admin.iter().map(|(_, addr)| addr.clone()).collect()
     }
 
     /// Serves until `shutdown` ends, then drains.
@@ -109,10 +109,11 @@ impl Gateway {
         let Self { hub, served, admin } = self;
         let roster = Roster::new(served.iter().map(|served| served.current.clone()).collect());
         let mut helpers = JoinSet::new();
-        if let Some((listener, addr)) = admin {
-            let config = &roster.sites()[0].config;
-            let admin = Admin::new(roster.clone(), Gate::of_admin(&[addr], config));
-            helpers.spawn(serve_admin(listener, Arc::new(admin), config.limits.clone()));
+        let first = &roster.sites()[0];
+        let addrs: Vec<Address> = admin.iter().map(|(_, addr)| addr.clone()).collect();
+        let shown = Arc::new(Admin::new(roster.clone(), Gate::of_admin(&addrs, &first.config)));
+        for (listener, _) in admin {
+            helpers.spawn(serve_admin(listener, Arc::clone(&shown), first.config.limits.clone()));
         }
         let open = |served: Served| {
             let Served { current, entrances } = served;

@@ -74,7 +74,7 @@ async fn bind(settings: &Settings, source: TokenSource) -> Result<Gateway, Failu
     let upstream = gateway::upstream(settings)?;
     let mut config = GatewayConfig::new(upstream);
     config.take_free_ports();
-    config.admin_listen = None;
+    config.admin_listen = Vec::new();
     config.timeouts.drain = std::time::Duration::from_secs(1);
     let tls = Arc::new(Tls::new(settings.network.ca_file.clone()));
     Gateway::bind(config, source, tls).await.map_err(|error| gateway::bind_failure(&error))

@@ -3,9 +3,8 @@
 //! It listens at once and asks for a token without waiting for a caller. A token endpoint that refuses or is down does
 //! not end it: callers get 503 with the reason, and it keeps trying. The first signal drains, the second ends at once.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
+use std::sync::Arc;
 
 use evergrant::tls::Tls;
 use evergrant_gateway::{BindError, Gateway, GatewayConfig, Upstream};
@@ -35,16 +34,17 @@ pub(crate) fn run(args: &GatewayArgs, layers: &Layers) -> Result<u8, Failures> {
 
 async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> Result<u8, Failures> {
     let mut signals = Signals::catch()?;
-    for addr in [settings.listen.gateway, settings.listen.admin] {
-        check_is_free(addr)?;
+    // A gateway that cannot listen must not ask for a token first: on many providers that ends somebody's older one.
+    for address in settings.listen.gateway.iter().chain(&settings.listen.admin) {
+        address.check_is_free().map_err(|error| bind_failure(&error))?;
     }
     let source = launch::start_source(settings, "gateway").await?;
     let mut config = GatewayConfig::new(upstream);
-    config.listen = settings.listen.gateway;
-    config.admin_listen = Some(settings.listen.admin);
+    config.listen = settings.listen.gateway.clone();
+    config.admin_listen = settings.listen.admin.clone();
     config.timeouts.token_wait = settings.timing.timeout.to_duration();
-    let tls = Tls::new(settings.network.ca_file.clone());
-    let gateway = Gateway::bind(config, source.clone(), &tls).await.map_err(|error| bind_failure(&error))?;
+    let tls = Arc::new(Tls::new(settings.network.ca_file.clone()));
+    let gateway = Gateway::bind(config, source.clone(), tls).await.map_err(|error| bind_failure(&error))?;
     announce(&gateway, args.json)?;
 
     let (drain, asked) = oneshot::channel::<()>();
@@ -71,15 +71,6 @@ async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> R
     Ok(exit::OK)
 }
 
-/// A gateway that cannot listen must not ask for a token first: on many providers that ends somebody's older one.
-fn check_is_free(addr: SocketAddr) -> Result<(), Failure> {
-    match TcpListener::bind(addr) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(bind_failure(&BindError::InUse(addr))),
-        // Any other error is told when the gateway itself listens.
-        _ => Ok(()),
-    }
-}
-
 /// The signals that end a gateway.
 struct Signals {
     term: Signal,
@@ -104,13 +95,21 @@ impl Signals {
 
 /// Says where it listens: one line per listener in the log, and one object on standard output if asked for.
 fn announce(gateway: &Gateway, as_json: bool) -> Result<(), Failure> {
-    tracing::info!(listener = "gateway", addr = %gateway.gateway_addr(), "listening");
-    if let Some(addr) = gateway.admin_addr() {
+    let mut listeners = Vec::new();
+    for (profile, addrs) in gateway.listeners() {
+        for addr in addrs {
+            tracing::info!(listener = "gateway", profile, %addr, "listening");
+            listeners.push(json!({ "profile": profile, "addr": addr.to_string() }));
+        }
+    }
+    let admin = gateway.admin_listeners();
+    for addr in &admin {
         tracing::info!(listener = "admin", %addr, "listening");
     }
     if as_json {
-        let admin = gateway.admin_addr().map(|addr| addr.to_string());
-        render::json(&json!({ "gateway": gateway.gateway_addr().to_string(), "admin": admin }))?;
+        let gateway = listeners.first().map(|first| first["addr"].clone());
+        let admin = admin.first().map(ToString::to_string);
+        render::json(&json!({ "gateway": gateway, "admin": admin, "listeners": listeners }))?;
     }
     Ok(())
 }
@@ -133,10 +132,17 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Upstream, Failure> {
 /// Why a gateway cannot listen.
 pub(crate) fn bind_failure(error: &BindError) -> Failure {
     match error {
-        BindError::InUse(addr) => Failure::new(exit::LISTEN, format!("cannot listen on {addr}"))
-            .at(addr)
-            .because("the port is in use by another process")
-            .hint(format!("end that process (`ss -ltnp 'sport = :{}'` names it), or choose another port with --listen and --admin-listen; port 0 takes a free one", addr.port())),
+        BindError::InUse(addr) => {
+            let failure = Failure::new(exit::LISTEN, format!("cannot listen on {addr}")).at(addr);
+            match addr.tcp() {
+                Some(tcp) => failure
+                    .because("the port is in use by another process")
+                    .hint(format!("end that process (`ss -ltnp 'sport = :{}'` names it), or choose another port with --listen and --admin-listen; port 0 takes a free one", tcp.port())),
+                None => failure
+                    .because("another process listens on the socket")
+                    .hint("end that process (`ss -lxp` names it), or choose another path with --listen and --admin-listen"),
+            }
+        }
         BindError::Listen { addr, cause } => Failure::new(exit::LISTEN, format!("cannot listen on {addr}"))
             .at(addr)
             .because(cause)

@@ -268,12 +268,22 @@ pub(crate) const SPECS: &[Spec] = &[
     Spec {
         example: "127.0.0.1:7070",
         default: Some("127.0.0.1:7070"),
-        ..text(Setting::Listen, "listen", "ADDRESS", "Address of the gateway, or several with commas; port 0 takes a free one, unix:/PATH is a Unix socket")
+        ..text(
+            Setting::Listen,
+            "listen",
+            "ADDRESS",
+            "Address of the gateway, or several with commas; port 0 takes a free one, unix:/PATH is a Unix socket",
+        )
     },
     Spec {
         example: "127.0.0.1:7071",
         default: Some("127.0.0.1:7071"),
-        ..text(Setting::AdminListen, "admin-listen", "ADDRESS", "Address of the gateway's status pages, or several with commas")
+        ..text(
+            Setting::AdminListen,
+            "admin-listen",
+            "ADDRESS",
+            "Address of the gateway's status pages, or several with commas",
+        )
     },
     Spec {
         example: "5m",

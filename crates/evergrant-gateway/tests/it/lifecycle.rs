@@ -63,8 +63,7 @@ async fn a_port_in_use_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
     config.listen = vec![taken.local_addr().unwrap().into()];
-    let Err(error) = evergrant_gateway::Gateway::bind(config, source().await, Default::default()).await
-    else {
+    let Err(error) = evergrant_gateway::Gateway::bind(config, source().await, Default::default()).await else {
         panic!("the port was taken");
     };
     let expected = format!("cannot listen on {}: the port is in use by another process", taken.local_addr().unwrap());

@@ -183,7 +183,7 @@ impl TestGateway {
         config.take_free_ports();
         adjust(&mut config);
         let gateway = Gateway::bind(config, source().await, test_tls()).await.unwrap();
-        let (addr, admin) = (gateway.gateway_addr(), gateway.admin_addr().unwrap().tcp().unwrap());
+        let (addr, admin) = (gateway.gateway_addr(), gateway.admin_listeners()[0].tcp().unwrap());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { _ = stopped.await };
         Self { addr, admin, stop: Some(stop), task: tokio::spawn(gateway.run(shutdown)) }

@@ -57,7 +57,7 @@ impl Lane {
         let source = TokenSource::builder(profile, credential).build().map_err(cannot_start)?;
         let mut config = GatewayConfig::new(Upstream::parse(&provider.url()).map_err(cannot_start)?);
         config.take_free_ports();
-        config.admin_listen = None;
+        config.admin_listen = Vec::new();
         config.timeouts.drain = Duration::from_secs(1);
         let gateway = Gateway::bind(config, source.clone(), Arc::new(Tls::new(None))).await.map_err(cannot_start)?;
         let url = format!("http://{}{PATH}", gateway.gateway_addr());
