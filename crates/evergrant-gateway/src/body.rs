@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
+use crate::upstream::Arriving;
 use crate::watched::Open;
 
 /// A body for the caller.
@@ -25,7 +25,7 @@ pub(crate) struct CallerBody {
 
 enum Kind {
     Whole(Option<Bytes>),
-    Streamed(Incoming),
+    Streamed(Arriving),
     Peeked(Peeked),
 }
 
@@ -36,7 +36,7 @@ impl CallerBody {
     }
 
     /// An upstream's body as it arrives.
-    pub(crate) fn streamed(body: Incoming) -> Self {
+    pub(crate) fn streamed(body: Arriving) -> Self {
         Self { kind: Kind::Streamed(body), open: None }
     }
 
@@ -84,7 +84,7 @@ impl Body for CallerBody {
 /// A body whose beginning was read: the frames in their order, then what has not been read.
 pub(crate) struct Peeked {
     frames: VecDeque<Result<Frame<Bytes>, hyper::Error>>,
-    rest: Option<Incoming>,
+    rest: Option<Arriving>,
     /// The beginning as one slice.
     prefix: Vec<u8>,
     exact: bool,
@@ -92,7 +92,7 @@ pub(crate) struct Peeked {
 
 impl Peeked {
     /// Reads up to `limit` bytes of a body, or what comes within `patience`.
-    pub(crate) async fn read(body: Incoming, limit: usize, patience: Duration) -> Self {
+    pub(crate) async fn read(body: Arriving, limit: usize, patience: Duration) -> Self {
         let exact = body.size_hint().exact().is_some();
         let mut peeked = Self { frames: VecDeque::new(), rest: Some(body), prefix: Vec::new(), exact };
         // Each step leaves the frames read so far in place, so running out of patience loses nothing.

@@ -243,6 +243,15 @@ impl Upstream {
         self.host.clone()
     }
 
+    /// Its scheme and authority, with the path `/`.
+    pub(crate) fn root(&self) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        Uri::from_parts(parts).expect("a scheme, an authority and a path make a URI")
+    }
+
     /// Where a request for `path` goes. Without a prefix this joins shared parts and copies nothing.
     pub(crate) fn target(&self, path: Option<&PathAndQuery>) -> Result<Uri, http::Error> {
         let path = path.cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));

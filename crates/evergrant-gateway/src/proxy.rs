@@ -34,7 +34,7 @@ use crate::problem::Problem;
 use crate::site::Site;
 use crate::tee::{Outbound, Tee};
 use crate::upgrade::{self, Upgrade};
-use crate::upstream::{Fault, FaultKind};
+use crate::upstream::{Arriving, Fault, FaultKind};
 use crate::watched::Open;
 
 /// Answers one request.
@@ -203,7 +203,7 @@ impl Call {
     }
 
     /// What the library needs to know of an answer that is not looked into.
-    fn head_as_answer<'a>(&'a self, response: &'a Response<Incoming>, received: Boot) -> Answer<'a> {
+    fn head_as_answer<'a>(&'a self, response: &'a Response<Arriving>, received: Boot) -> Answer<'a> {
         Answer {
             status: response.status(),
             headers: response.headers(),
@@ -233,18 +233,18 @@ impl Call {
     }
 
     /// Sends the request with the body as it arrives.
-    async fn send_first(&mut self, token: Option<&HeaderValue>) -> Result<Response<Incoming>, Fault> {
+    async fn send_first(&mut self, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Fault> {
         let first = std::mem::replace(&mut self.first, Outbound::Empty);
         self.send(first, token).await
     }
 
     /// Sends the request with the body from its copy. The copy must have settled.
-    async fn send_again(&self, token: Option<&HeaderValue>) -> Result<Response<Incoming>, Fault> {
+    async fn send_again(&self, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Fault> {
         self.send(self.copy.again(), token).await
     }
 
     /// Sends the request, and once more if a connection from the pool had died and that can do no harm.
-    async fn send(&self, body: Outbound, token: Option<&HeaderValue>) -> Result<Response<Incoming>, Fault> {
+    async fn send(&self, body: Outbound, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Fault> {
         let upgrades = self.upgrade.is_some();
         let fault = match self.site.sender.send(self.request(body, token), upgrades).await {
             Ok(response) => return Ok(response),
@@ -270,7 +270,7 @@ impl Call {
     }
 
     /// Reads the beginning of a refusal, and the rest of the request body if a replay needs it.
-    async fn look_into(&self, response: Response<Incoming>) -> Refusal {
+    async fn look_into(&self, response: Response<Arriving>) -> Refusal {
         let (head, body) = response.into_parts();
         let body = Peeked::read(body, REFUSAL_PREFIX, REFUSAL_PATIENCE).await;
         let is_401 = head.status == StatusCode::UNAUTHORIZED;
@@ -282,7 +282,7 @@ impl Call {
     }
 
     /// Hands an answer on as it arrives.
-    fn hand_on(mut self, mut response: Response<Incoming>) -> Result<Response<CallerBody>, Problem> {
+    fn hand_on(mut self, mut response: Response<Arriving>) -> Result<Response<CallerBody>, Problem> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch_protocols(response);
         }
@@ -292,7 +292,7 @@ impl Call {
         Ok(response.map(CallerBody::streamed))
     }
 
-    fn switch_protocols(self, mut response: Response<Incoming>) -> Result<Response<CallerBody>, Problem> {
+    fn switch_protocols(self, mut response: Response<Arriving>) -> Result<Response<CallerBody>, Problem> {
         let protocol = response.headers().get(http::header::UPGRADE).cloned();
         let (Some(upgrade), Some(protocol)) = (self.upgrade, protocol) else {
             let detail = "the upstream changed the protocol without being asked to";
