@@ -19,6 +19,8 @@ pub enum Carried {
     Ours,
     /// An Authorization header that the caller brought.
     Callers,
+    /// A gateway's handle that the gateway does not know. The request was not sent on.
+    UnknownHandle,
     /// None.
     Nothing,
 }

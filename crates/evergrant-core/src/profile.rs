@@ -44,6 +44,8 @@ pub struct Profile {
     pub mint_limit: Option<MintLimit>,
     /// The API's error codes that have a known meaning.
     pub error_codes: &'static [(&'static str, ErrorMeaning)],
+    /// What the provider's own client libraries expect of a gateway, if they have a setting for one.
+    pub sdk: Option<SdkFacts>,
 }
 
 impl Profile {
@@ -58,6 +60,7 @@ impl Profile {
             idle_limit: Some(genesys::IDLE_LIMIT),
             mint_limit: Some(genesys::MINT_LIMIT),
             error_codes: &genesys::ERROR_CODES,
+            sdk: Some(genesys::SDK),
             ..Self::nothing_known(ProfileKind::Genesys)
         }
     }
@@ -114,8 +117,24 @@ impl Profile {
             reuse_grace: None,
             mint_limit: None,
             error_codes: &[],
+            sdk: None,
         }
     }
+}
+
+/// What a provider's client libraries send to a gateway that stands in for login host and API, and expect of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SdkFacts {
+    /// How every path of the API begins. What stands before it in a request is a prefix that the caller configured.
+    pub api_root: &'static str,
+    /// A DELETE of this path ends the token that it is sent with.
+    pub own_token_path: &'static str,
+    /// The login host's path that ends a session.
+    pub logout_path: &'static str,
+    /// The `token_type` of token answers, spelled as the provider does.
+    pub token_type: &'static str,
+    /// The API's error code and message for a token that it does not know.
+    pub unknown_token: (&'static str, &'static str),
 }
 
 /// The families of provider facts.

@@ -240,7 +240,7 @@ fn said_by_the_answer(evidence: &Evidence) -> Option<(Cause, Confidence)> {
         Subject::Token | Subject::NoTokenSeen | Subject::DpopNonce | Subject::NeverSent | Subject::Other => {}
     }
     match (evidence.carried, evidence.subject) {
-        (Carried::Callers, _) => Some((Cause::CallerToken, Certain)),
+        (Carried::Callers | Carried::UnknownHandle, _) => Some((Cause::CallerToken, Certain)),
         (Carried::Nothing, _) => Some((Cause::MissingToken, Certain)),
         (Carried::Ours, Subject::NoTokenSeen) => Some((Cause::TokenLostInTransit, Likely)),
         // The server wants another kind of proof. Nothing is known about the token, so no cause below may be guessed.

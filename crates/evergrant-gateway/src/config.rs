@@ -16,6 +16,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
 use crate::address::Address;
+use crate::broker::BrokerConfig;
 use crate::callers::Callers;
 use crate::egress::Egress;
 
@@ -42,6 +43,8 @@ pub struct GatewayConfig {
     pub caller_secret: Option<Secret>,
     /// Does a refusal that is passed on carry `evergrant-verdict`?
     pub verdict_header: bool,
+    /// How callers' logins are handled; `None` sends them to the upstream like any other request.
+    pub broker: Option<BrokerConfig>,
     /// How much of everything.
     pub limits: Limits,
     /// How long everything.
@@ -63,6 +66,7 @@ impl GatewayConfig {
             admin_callers: Callers::SameUser,
             caller_secret: None,
             verdict_header: true,
+            broker: None,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }

@@ -5,9 +5,9 @@
 //! replayed. A 401 that does reach a caller carries an `evergrant-verdict` field that says why.
 //!
 //! The way of a request through the modules: `listen` and `entrance` accept, `peer` asks whose process calls, `connection`
-//! serves, `watched` bounds the wait for the head, `gate` refuses (`callers` by who calls, `cors` knows pages), `proxy`
-//! sends and judges, `headers` and `tee` prepare what crosses, `upstream` connects, `body` carries the answer back.
-//! `admin` shows `metrics` on a listener of its own.
+//! serves, `watched` bounds the wait for the head, `gate` refuses (`callers` by who calls, `cors` knows pages), `broker`
+//! answers logins and knows who holds a handle, `proxy` sends and judges, `headers` and `tee` prepare what crosses,
+//! `upstream` connects, `body` carries the answer back. `admin` shows `metrics` on a listener of its own.
 //!
 //! What it never does: follow a redirect, send a request without a token, send one anywhere but to the configured
 //! upstream, or log a path's query, an `Authorization` or a `Cookie`.
@@ -15,6 +15,7 @@
 mod address;
 mod admin;
 mod body;
+mod broker;
 mod callers;
 mod config;
 mod connection;
@@ -40,6 +41,7 @@ mod upstream;
 mod watched;
 
 pub use address::Address;
+pub use broker::BrokerConfig;
 pub use callers::Callers;
 pub use config::{GatewayConfig, Limits, Timeouts, Upstream, UpstreamError};
 pub use egress::Egress;

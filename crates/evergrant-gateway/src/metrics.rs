@@ -31,6 +31,10 @@ pub(crate) struct Metrics {
     pub(crate) without_token: Count,
     pub(crate) upstream_faults: Count,
     pub(crate) own_authorization: Count,
+    pub(crate) handles_issued: Count,
+    pub(crate) handles_ended: Count,
+    pub(crate) handles_refused: Count,
+    pub(crate) logins_refused: Count,
     visible_401: Mutex<BTreeMap<String, u64>>,
     latency: Latency,
 }
@@ -99,6 +103,10 @@ impl Metrics {
             without_token: self.without_token.value(),
             upstream_faults: self.upstream_faults.value(),
             own_authorization: self.own_authorization.value(),
+            handles_issued: self.handles_issued.value(),
+            handles_ended: self.handles_ended.value(),
+            handles_refused: self.handles_refused.value(),
+            logins_refused: self.logins_refused.value(),
         }
     }
 }
@@ -134,6 +142,14 @@ pub struct Snapshot {
     pub upstream_faults: u64,
     /// Requests that brought an Authorization of their own.
     pub own_authorization: u64,
+    /// Handles given to callers that logged in.
+    pub handles_issued: u64,
+    /// Handles that their callers ended.
+    pub handles_ended: u64,
+    /// Requests refused because they carried a handle that is not known here.
+    pub handles_refused: u64,
+    /// Logins of callers that were refused.
+    pub logins_refused: u64,
 }
 
 /// One count.
@@ -199,6 +215,10 @@ impl Collector for Metrics {
             ("requests_without_token", "Requests answered with 503 for want of a token", now.without_token),
             ("upstream_faults", "Requests that got no answer from the upstream", now.upstream_faults),
             ("own_authorization", "Requests with an Authorization of their own", now.own_authorization),
+            ("handles_issued", "Handles given to callers that logged in", now.handles_issued),
+            ("handles_ended", "Handles that their callers ended", now.handles_ended),
+            ("handles_refused", "Requests with a handle that is not known here", now.handles_refused),
+            ("logins_refused", "Logins of callers that were refused", now.logins_refused),
         ] {
             ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
         }

@@ -25,6 +25,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::{Body as _, Incoming};
 
 use crate::body::{CallerBody, Peeked};
+use crate::broker::{Admitted, Caller};
 use crate::cors::{self, Visitor};
 use crate::framing::Framing;
 use crate::gate::bad_request;
@@ -54,7 +55,7 @@ pub(crate) async fn answer(
     };
     let mut response = match admitted {
         Ok(visitor) => {
-            let mut response = answer_visitor(&site, &visitor, request).await;
+            let mut response = answer_visitor(&site, &peer, &visitor, request).await;
             visitor.finish_response(response.headers_mut());
             response
         }
@@ -79,11 +80,24 @@ pub(crate) async fn answer(
 }
 
 /// Answers a request that the gate let in.
-async fn answer_visitor(site: &Arc<Site>, visitor: &Visitor, request: Request<Incoming>) -> Response<CallerBody> {
+async fn answer_visitor(
+    site: &Arc<Site>,
+    peer: &Peer,
+    visitor: &Visitor,
+    mut request: Request<Incoming>,
+) -> Response<CallerBody> {
     if cors::is_preflight(&request) {
         return cors::preflight(request.headers(), CallerBody::whole(bytes::Bytes::new()));
     }
-    let result = match Call::accept(site, visitor, request) {
+    let caller = match site.broker.as_ref().map(|broker| (broker, broker.admit(&mut request))) {
+        None => Caller::default(),
+        Some((_, Admitted::Call(caller))) => caller,
+        // In a box: logins are rare and need more room than a call.
+        Some((broker, Admitted::Here(errand))) => {
+            return Box::pin(broker.answer(errand, &site.source, peer, request)).await.map(CallerBody::whole);
+        }
+    };
+    let result = match Call::accept(site, visitor, caller, request) {
         Ok(call) if call.own_authorization => call.pass_through().await,
         Ok(call) => call.keep_authorized().await,
         Err(problem) => {
@@ -97,6 +111,8 @@ async fn answer_visitor(site: &Arc<Site>, visitor: &Visitor, request: Request<In
 /// A request that was let in, and what is needed to send it, once or again.
 struct Call {
     site: Arc<Site>,
+    #[allow(dead_code, reason = "whoever shares something out between callers reads it")]
+    caller: Caller,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -120,7 +136,12 @@ enum BodyCopy {
 
 impl Call {
     /// Refuses the request, or makes it ready to be sent.
-    fn accept(site: &Arc<Site>, visitor: &Visitor, mut request: Request<Incoming>) -> Result<Self, Problem> {
+    fn accept(
+        site: &Arc<Site>,
+        visitor: &Visitor,
+        caller: Caller,
+        mut request: Request<Incoming>,
+    ) -> Result<Self, Problem> {
         let own_authorization = match CallerAuth::of(request.headers()) {
             CallerAuth::Absent => false,
             CallerAuth::Own => true,
@@ -141,7 +162,7 @@ impl Call {
         }
         let (first, copy) = outbound(site, body, own_authorization);
         let site = Arc::clone(site);
-        Ok(Self { site, method: parts.method, uri, headers, own_authorization, upgrade, first, copy })
+        Ok(Self { site, caller, method: parts.method, uri, headers, own_authorization, upgrade, first, copy })
     }
 
     /// Sends the request with the caller's own Authorization; a refusal of it is explained and changes nothing.

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::address::Address;
 use crate::admin::Admin;
+use crate::broker::Broker;
 use crate::config::{GatewayConfig, Limits};
 use crate::connection::http1_builder;
 use crate::entrance::Entrance;
@@ -139,13 +140,15 @@ pub struct Drained {
 /// Makes a site that listens there.
 fn site(plan: SitePlan, bound: Vec<Address>, hub: &Arc<Hub>) -> Result<Site, BindError> {
     let SitePlan { name, config, source, tls } = plan;
+    let metrics = Arc::new(Metrics::default());
     Ok(Site {
-        name: name.into(),
         gate: Gate::of_proxy(&bound, &config),
         bound,
+        broker: Broker::for_site(None, config.broker.as_ref(), &name, &source, &metrics),
+        name: name.into(),
         source,
         sender: Sender::new(&config, &tls)?,
-        metrics: Arc::new(Metrics::default()),
+        metrics,
         room: Arc::default(),
         hub: Arc::clone(hub),
         config,

@@ -15,6 +15,7 @@ use evergrant::TokenSource;
 use evergrant::tls::Tls;
 
 use crate::address::Address;
+use crate::broker::Broker;
 use crate::config::GatewayConfig;
 use crate::entrance::Room;
 use crate::gate::Gate;
@@ -44,6 +45,8 @@ pub(crate) struct Site {
     pub(crate) config: GatewayConfig,
     pub(crate) gate: Gate,
     pub(crate) source: TokenSource,
+    /// The logins of callers, unless the upstream takes them.
+    pub(crate) broker: Option<Arc<Broker>>,
     pub(crate) sender: Sender,
     pub(crate) metrics: Arc<Metrics>,
     /// How many connections there are.

@@ -20,10 +20,11 @@ use evergrant_core::offset::{Sample, Source};
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Issued};
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind, read_claims};
+use sha2::{Digest as _, Sha256};
 
 use crate::clock;
 use crate::driver::{Parts, Shared};
-use crate::grant::{Credential, Grant};
+use crate::grant::{ClientAuth, Credential, Grant};
 use crate::source::BuildError;
 use crate::store::{self, CredentialKey, Intent, Lease, Record, Stamp, Store, StoreError};
 use crate::tls::Tls;
@@ -70,6 +71,26 @@ impl Flights {
 
     pub(crate) fn replace_client_secret(&self, secret: Secret) {
         self.credential.lock().unwrap_or_else(PoisonError::into_inner).client_secret = Some(secret);
+    }
+
+    pub(crate) fn key(&self) -> &CredentialKey {
+        &self.key
+    }
+
+    pub(crate) fn client_id(&self) -> String {
+        self.credential.lock().unwrap_or_else(PoisonError::into_inner).client_id.clone()
+    }
+
+    pub(crate) fn is_client(&self, id: &str, secret: Option<&Secret>) -> bool {
+        let ours = self.credential.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_id = is_same(id, &ours.client_id);
+        // A public client's secret is none, or an empty one where a library insists on sending something.
+        let nothing = Secret::from("");
+        let is_secret = is_same(
+            secret.unwrap_or(&nothing).expose(),
+            ours.client_secret.as_ref().filter(|_| ours.client_auth != ClientAuth::None).unwrap_or(&nothing).expose(),
+        );
+        is_id & is_secret
     }
 
     fn credential(&self) -> Credential {
@@ -317,6 +338,12 @@ async fn write_persistently(lease: &mut Lease, record: &Record) {
         }
     }
     tracing::error!("the token is not stored and is lost when this process ends");
+}
+
+/// Compares hashes, so that the time taken tells nothing about where or by how much two texts differ.
+fn is_same(left: &str, right: &str) -> bool {
+    let (left, right) = (Sha256::digest(left), Sha256::digest(right));
+    left.iter().zip(right.iter()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
 /// The record's token on this boot's clock.

@@ -25,12 +25,15 @@ use std::time::Duration;
 
 use arc_swap::Guard;
 use evergrant_core::Secret;
+use evergrant_core::attempt::{Refusal, Route, Subject};
+use evergrant_core::evidence::Carried;
 use evergrant_core::keeper::{Acquire, AcquireError, Need};
 use evergrant_core::offset::SkewPoint;
 use evergrant_core::policy::Policy;
 use evergrant_core::profile::Profile;
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Token};
+use evergrant_core::verdict::Verdict;
 use http::HeaderValue;
 use tokio::sync::watch;
 
@@ -39,7 +42,7 @@ use crate::driver::{Published, Shared};
 use crate::exchange::{Exchange, RequestTraits};
 use crate::grant::{Credential, GrantError};
 use crate::status::{EventStatus, SkewMoment, SkewStatus, SourceStatus};
-use crate::store::{Store, StoreUrl};
+use crate::store::{CredentialKey, Store, StoreUrl};
 use crate::tls::Tls;
 use crate::transport::{TransportError, TransportOptions};
 
@@ -151,6 +154,47 @@ impl TokenSource {
         while self.shared.look(|keeper, _| keeper.is_minting()) {
             self.shared.wait(&mut changes, clock::boot() + SHUTDOWN_CHECK).await;
         }
+    }
+
+    /// What is known about the provider.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.shared.profile
+    }
+
+    /// What tells this credential apart from others, without any secret.
+    #[must_use]
+    pub fn key(&self) -> &CredentialKey {
+        self.shared.flights.key()
+    }
+
+    /// The client's id.
+    #[must_use]
+    pub fn client_id(&self) -> String {
+        self.shared.flights.client_id()
+    }
+
+    /// The verdict on a request that carried a gateway's handle which the gateway does not know.
+    #[must_use]
+    pub fn verdict_on_unknown_handle(&self, route: Route) -> Verdict {
+        let refusal = Refusal {
+            status: 401,
+            received: clock::boot(),
+            subject: Subject::Token,
+            has_bearer_challenge: false,
+            is_exact_auth_error: false,
+            error_code: None,
+            correlation_id: None,
+            route,
+            can_send_again: false,
+        };
+        self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, Carried::UnknownHandle, now))
+    }
+
+    /// Are these the id and the secret of this credential's client? Takes the same time whatever is wrong with them.
+    #[must_use]
+    pub fn is_client(&self, id: &str, secret: Option<&Secret>) -> bool {
+        self.shared.flights.is_client(id, secret)
     }
 
     /// The API that the profile names.

@@ -3,7 +3,7 @@
 //! Access tokens are opaque and die early for four reasons the API does not tell apart: too many newer tokens of the
 //! same client, an organisation's idle timeout, revocation, and expiry. All of them answer `bad.credentials`.
 
-use super::{ErrorMeaning, MintLimit};
+use super::{ErrorMeaning, MintLimit, SdkFacts};
 use crate::time::Span;
 
 /// `HEAD` on it verifies a token; `DELETE` would revoke it. (API operation "Verify user token".)
@@ -33,3 +33,12 @@ pub(super) const ERROR_CODES: [(&str, ErrorMeaning); 10] = [
     ("too.many.requests.retry.after", ErrorMeaning::RateLimited),
     ("authentication.request.timeout", ErrorMeaning::AuthTimeout),
 ];
+
+/// Every SDK joins `{path_params_login}/oauth/token`, `{path_params_login}/logout` and `{path_params_api}/api/v2/...`.
+pub(super) const SDK: SdkFacts = SdkFacts {
+    api_root: "/api/v2",
+    own_token_path: "/api/v2/tokens/me",
+    logout_path: "/logout",
+    token_type: "bearer",
+    unknown_token: ("bad.credentials", "Invalid login credentials."),
+};

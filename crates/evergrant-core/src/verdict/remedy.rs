@@ -4,7 +4,7 @@
 //! turn a check off.
 
 use super::{Cause, Fault};
-use crate::evidence::Evidence;
+use crate::evidence::{Carried, Evidence};
 
 /// The fault and the remedy of a cause; the evidence decides where one cause has several culprits.
 pub(super) fn for_cause(cause: Cause, evidence: &Evidence) -> (Fault, &'static str) {
@@ -62,6 +62,10 @@ pub(super) fn for_cause(cause: Cause, evidence: &Evidence) -> (Fault, &'static s
         }
         Cause::IpNotAllowed => (Fault::ClientConfig, "add this machine's public address to the provider's allow list"),
         Cause::RouteSpecific => (Fault::Provider, "the token is good: ask the provider what else this route requires"),
+        Cause::CallerToken if evidence.carried == Carried::UnknownHandle => (
+            Fault::Caller,
+            "log in at this gateway again: the handle was ended, or made room for newer ones, or is another gateway's",
+        ),
         Cause::CallerToken => {
             (Fault::Caller, "the caller brought its own Authorization header: drop it to use the gateway's token")
         }
