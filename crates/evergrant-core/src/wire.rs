@@ -15,12 +15,14 @@
 //! - [`Challenge`]: `WWW-Authenticate`, RFC 9110 section 11.6.1 and RFC 6750 section 3;
 //! - [`ApiError`]: bodies of API errors in the shapes of Genesys Cloud, RFC 6749 and RFC 9457;
 //! - [`parse_http_date`], [`parse_age`], [`RetryAfter`]: RFC 9110 sections 5.6.7 and 10.2.3, RFC 9111 section 5.1;
+//! - [`RateSample`]: the `inin-ratelimit-*` fields of Genesys Cloud;
 //! - [`JwtClaims`]: RFC 7519 section 4.1, unverified and therefore only hints.
 
 mod api_error;
 mod challenge;
 mod date;
 mod jwt;
+mod rate_limit;
 mod retry_after;
 mod text;
 mod token_answer;
@@ -30,6 +32,7 @@ pub use api_error::{ApiError, parse_api_error};
 pub use challenge::{Challenge, bearer_error, parse_challenges};
 pub use date::{parse_age, parse_http_date};
 pub use jwt::{JwtClaims, read_claims};
+pub use rate_limit::{RateSample, parse_rate_sample};
 pub use retry_after::{RetryAfter, parse_retry_after};
 pub use token_answer::{ExpiresInNote, TokenAnswer, parse_token_answer};
 pub use token_failure::{Defect, TokenFailure, TokenFailureKind};
