@@ -57,11 +57,16 @@ impl Body for CallerBody {
     type Error = hyper::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.get_mut().kind {
+        let this = self.get_mut();
+        let frame = match &mut this.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Streamed(body) => Pin::new(body).poll_frame(cx),
             Kind::Peeked(body) => body.poll_frame(cx),
+        };
+        if let (Poll::Ready(Some(Err(_))), Some(open)) = (&frame, &this.open) {
+            open.note_cut();
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -113,6 +113,8 @@ pub struct Timeouts {
     pub token_wait: Duration,
     /// One connection to the upstream: name lookup, TCP and TLS.
     pub connect: Duration,
+    /// From the end of a request to the end of the head of its answer.
+    pub upstream: Duration,
     /// From the first byte of a request head to its last.
     pub head: Duration,
     /// A caller's connection without a request is closed after once to twice this time.
@@ -128,6 +130,7 @@ impl Default for Timeouts {
         Self {
             token_wait: Duration::from_secs(30),
             connect: Duration::from_secs(10),
+            upstream: Duration::from_secs(300),
             head: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             body_after_401: Duration::from_secs(5),

@@ -10,7 +10,7 @@
 //! or `Bearer` without credentials. Two of them are refused, because it is not ours to choose.
 
 use http::header::{
-    ALT_SVC, AUTHORIZATION, CONNECTION, COOKIE, EXPECT, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE,
+    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -149,7 +149,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove(KEEP_ALIVE);
     headers.remove(PROXY_CONNECTION);
     headers.remove(TE);
-    headers.remove(TRANSFER_ENCODING);
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        // The chunks were believed, so a length beside them is a lie by now (RFC 9112 section 6.3).
+        headers.remove(CONTENT_LENGTH);
+    }
     headers.remove(UPGRADE);
 }
 

@@ -17,6 +17,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
+use crate::fault::FaultKind;
+
 /// What the gateway counts.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -29,13 +31,13 @@ pub(crate) struct Metrics {
     pub(crate) reconnects: Count,
     pub(crate) refused: Count,
     pub(crate) without_token: Count,
-    pub(crate) upstream_faults: Count,
     pub(crate) own_authorization: Count,
     pub(crate) handles_issued: Count,
     pub(crate) handles_ended: Count,
     pub(crate) handles_refused: Count,
     pub(crate) logins_refused: Count,
     visible_401: Mutex<BTreeMap<String, u64>>,
+    upstream_faults: Mutex<BTreeMap<&'static str, u64>>,
     latency: Latency,
 }
 
@@ -54,6 +56,11 @@ impl Metrics {
             Some(count) => *count += 1,
             None => _ = causes.insert(cause.to_owned(), 1),
         }
+    }
+
+    /// A request got no answer from the upstream, or half of one.
+    pub(crate) fn upstream_fault(&self, kind: FaultKind) {
+        *self.upstream_faults.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.name()).or_default() += 1;
     }
 
     pub(crate) fn request_opened(&self) {
@@ -88,6 +95,7 @@ impl Metrics {
     /// The counts as `/status` shows them.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let visible = self.visible_401.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let faults = self.upstream_faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Snapshot {
             requests: self.answers.iter().map(|count| count.load(Ordering::Relaxed)).sum(),
             answers: CLASSES.into_iter().zip(self.answers.iter().map(|count| count.load(Ordering::Relaxed))).collect(),
@@ -101,7 +109,8 @@ impl Metrics {
             reconnects: self.reconnects.value(),
             refused: self.refused.value(),
             without_token: self.without_token.value(),
-            upstream_faults: self.upstream_faults.value(),
+            upstream_faults: faults.values().sum(),
+            upstream_faults_by_kind: faults,
             own_authorization: self.own_authorization.value(),
             handles_issued: self.handles_issued.value(),
             handles_ended: self.handles_ended.value(),
@@ -138,8 +147,10 @@ pub struct Snapshot {
     pub refused: u64,
     /// Requests answered with 503 because there was no token.
     pub without_token: u64,
-    /// Requests that got no answer from the upstream.
+    /// Requests that got no answer from the upstream, or one that broke off.
     pub upstream_faults: u64,
+    /// The same by what went wrong.
+    pub upstream_faults_by_kind: BTreeMap<&'static str, u64>,
     /// Requests that brought an Authorization of their own.
     pub own_authorization: u64,
     /// Handles given to callers that logged in.
@@ -207,13 +218,17 @@ impl Collector for Metrics {
         for (cause, count) in &now.visible_401_by_cause {
             ConstCounter::new(*count).encode(visible.encode_family(&[("cause", cause.as_str())])?)?;
         }
+        let help = "Requests that got no answer from the upstream, or one that broke off, by what went wrong";
+        let mut faults = encoder.encode_descriptor("upstream_faults", help, None, MetricType::Counter)?;
+        for (kind, count) in &now.upstream_faults_by_kind {
+            ConstCounter::new(*count).encode(faults.encode_family(&[("kind", *kind)])?)?;
+        }
         for (name, help, value) in [
             ("upstream_401", "401s that the upstream sent for the gateway's token", now.upstream_401),
             ("replays", "Requests sent again after a 401", now.replays),
             ("reconnects", "Requests sent again after a pooled connection turned out dead", now.reconnects),
             ("refused_requests", "Requests refused before anything else", now.refused),
             ("requests_without_token", "Requests answered with 503 for want of a token", now.without_token),
-            ("upstream_faults", "Requests that got no answer from the upstream", now.upstream_faults),
             ("own_authorization", "Requests with an Authorization of their own", now.own_authorization),
             ("handles_issued", "Handles given to callers that logged in", now.handles_issued),
             ("handles_ended", "Handles that their callers ended", now.handles_ended),

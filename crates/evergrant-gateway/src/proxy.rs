@@ -19,7 +19,7 @@ use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::verdict::Verdict;
-use http::header::{AUTHORIZATION, CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -27,15 +27,17 @@ use hyper::body::{Body as _, Incoming};
 use crate::body::{CallerBody, Peeked};
 use crate::broker::{Admitted, Caller};
 use crate::cors::{self, Visitor};
+use crate::fault::FaultKind;
 use crate::framing::Framing;
 use crate::gate::bad_request;
 use crate::headers::{self, CallerAuth};
+use crate::patience::answer_within;
 use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::site::Site;
 use crate::tee::{Outbound, Tee};
 use crate::upgrade::{self, Upgrade};
-use crate::upstream::{Arriving, Fault, FaultKind};
+use crate::upstream::{Arriving, Fault};
 use crate::watched::Open;
 
 /// Answers one request.
@@ -168,9 +170,9 @@ impl Call {
     /// Sends the request with the caller's own Authorization; a refusal of it is explained and changes nothing.
     async fn pass_through(mut self) -> Result<Response<CallerBody>, Problem> {
         self.site.metrics.own_authorization.add();
-        let response = self.send_first(None).await.map_err(|fault| self.no_answer(&fault))?;
+        let response = self.send_first(None).await.map_err(|failed| self.no_answer(failed))?;
         if !is_refusal(response.status()) {
-            return self.hand_on(response);
+            return Ok(self.hand_on(response));
         }
         let received = boot();
         let refusal = self.look_into(response).await;
@@ -191,16 +193,19 @@ impl Call {
         loop {
             let response = match (sent, refusal) {
                 (Ok(response), _) => response,
-                (Err(fault), None) => return Err(self.no_answer(&fault)),
-                (Err(fault), Some(refusal)) => {
-                    tracing::debug!(kind = %fault.kind(), "replay got no answer, the refusal before it is handed on");
+                (Err(failed), None) => return Err(self.no_answer(failed)),
+                (Err(failed), Some(refusal)) => {
+                    tracing::debug!(
+                        kind = failed.kind.name(),
+                        "replay got no answer, the refusal before it is handed on"
+                    );
                     return Ok(self.show(refusal, exchange.verdict_on_last_refusal().as_ref()));
                 }
             };
             let received = boot();
             if !is_refusal(response.status()) {
                 exchange.judge(self.head_as_answer(&response, received)).await;
-                return self.hand_on(response);
+                return Ok(self.hand_on(response));
             }
             let seen = self.look_into(response).await;
             match exchange.judge(self.as_answer(&seen, received)).await {
@@ -254,29 +259,57 @@ impl Call {
     }
 
     /// Sends the request with the body as it arrives.
-    async fn send_first(&mut self, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Fault> {
+    async fn send_first(&mut self, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Failed> {
         let first = std::mem::replace(&mut self.first, Outbound::Empty);
         self.send(first, token).await
     }
 
     /// Sends the request with the body from its copy. The copy must have settled.
-    async fn send_again(&self, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Fault> {
+    async fn send_again(&self, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Failed> {
         self.send(self.copy.again(), token).await
     }
 
     /// Sends the request, and once more if a connection from the pool had died and that can do no harm.
-    async fn send(&self, body: Outbound, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Fault> {
-        let upgrades = self.upgrade.is_some();
-        let fault = match self.site.sender.send(self.request(body, token), upgrades).await {
-            Ok(response) => return Ok(response),
-            Err(fault) => fault,
+    async fn send(&self, body: Outbound, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Failed> {
+        let started = boot();
+        let failed = |kind| Failed { kind, after: boot() - started };
+        let fault = match self.send_once(body, token, false).await {
+            Some(Ok(response)) if self.is_unasked_upgrade(&response) => return Err(failed(FaultKind::Upgraded)),
+            Some(Ok(response)) => return Ok(response),
+            Some(Err(fault)) => fault,
+            None => return Err(failed(FaultKind::NoAnswer)),
         };
         let harmless = fault.is_refused_stream() || (fault.is_stale_connection() && self.method.is_idempotent());
         if !harmless || !self.copy.settle(self.site.config.timeouts.body_after_401).await {
-            return Err(fault);
+            return Err(failed(fault.kind()));
         }
         self.site.metrics.reconnects.add();
-        self.site.sender.send_anew(self.request(self.copy.again(), token), upgrades).await
+        match self.send_once(self.copy.again(), token, true).await {
+            Some(sent) => sent.map_err(|fault| failed(fault.kind())),
+            None => Err(failed(FaultKind::NoAnswer)),
+        }
+    }
+
+    fn is_unasked_upgrade(&self, response: &Response<Arriving>) -> bool {
+        response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && (self.upgrade.is_none() || !response.headers().contains_key(UPGRADE))
+    }
+
+    /// One try; `None` if the answer does not come in time.
+    async fn send_once(
+        &self,
+        mut body: Outbound,
+        token: Option<&HeaderValue>,
+        anew: bool,
+    ) -> Option<Result<Response<Arriving>, Fault>> {
+        let (sender, upgrades) = (&self.site.sender, self.upgrade.is_some());
+        let (limit, sent) = (self.site.config.timeouts.upstream, body.watch());
+        let request = self.request(body, token);
+        if anew {
+            answer_within(limit, sent, sender.send_anew(request, upgrades)).await
+        } else {
+            answer_within(limit, sent, sender.send(request, upgrades)).await
+        }
     }
 
     fn request(&self, body: Outbound, token: Option<&HeaderValue>) -> Request<Outbound> {
@@ -303,28 +336,26 @@ impl Call {
     }
 
     /// Hands an answer on as it arrives.
-    fn hand_on(mut self, mut response: Response<Arriving>) -> Result<Response<CallerBody>, Problem> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch_protocols(response);
+    fn hand_on(mut self, mut response: Response<Arriving>) -> Response<CallerBody> {
+        if let Some(upgrade) = self.upgrade.take_if(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+            return self.switch_protocols(upgrade, response);
         }
         headers::clean_response(response.headers_mut(), &self.site.config.upstream);
         // What the upstream has not read of the body goes on being sent; only the copy ends here.
         self.copy = BodyCopy::Unkept;
-        Ok(response.map(CallerBody::streamed))
+        response.map(CallerBody::streamed)
     }
 
-    fn switch_protocols(self, mut response: Response<Arriving>) -> Result<Response<CallerBody>, Problem> {
-        let protocol = response.headers().get(http::header::UPGRADE).cloned();
-        let (Some(upgrade), Some(protocol)) = (self.upgrade, protocol) else {
-            let detail = "the upstream changed the protocol without being asked to";
-            return Err(Problem::new(StatusCode::BAD_GATEWAY, "unexpected upgrade", detail));
-        };
+    fn switch_protocols(self, upgrade: Upgrade, mut response: Response<Arriving>) -> Response<CallerBody> {
+        let protocol = response.headers_mut().remove(UPGRADE);
         let upstream = hyper::upgrade::on(&mut response);
         headers::clean_response(response.headers_mut(), &self.site.config.upstream);
-        upgrade::name_protocol(response.headers_mut(), protocol);
+        if let Some(protocol) = protocol {
+            upgrade::name_protocol(response.headers_mut(), protocol);
+        }
         let phases = self.site.hub.control.watch();
         upgrade.join(upstream, Arc::clone(&self.site), phases);
-        Ok(response.map(|_| CallerBody::whole(bytes::Bytes::new())))
+        response.map(|_| CallerBody::whole(bytes::Bytes::new()))
     }
 
     /// Hands a refusal on with what is known about it.
@@ -341,19 +372,13 @@ impl Call {
         Response::from_parts(head, CallerBody::peeked(refusal.body))
     }
 
-    fn no_answer(&self, fault: &Fault) -> Problem {
-        self.site.metrics.upstream_faults.add();
-        let kind = fault.kind();
+    fn no_answer(&self, failed: Failed) -> Problem {
         let upstream = self.site.config.upstream.host_port();
-        let detail = format!("connection to upstream {upstream}: {kind} ({})", fault.detail());
-        tracing::debug!(upstream, %kind, "no answer from upstream");
-        match kind {
-            FaultKind::TimedOut => Problem::new(StatusCode::GATEWAY_TIMEOUT, "upstream timed out", detail),
-            FaultKind::Caller => bad_request("the request body broke off"),
-            FaultKind::Refused | FaultKind::Unreachable | FaultKind::Tls | FaultKind::Closed | FaultKind::Invalid => {
-                Problem::new(StatusCode::BAD_GATEWAY, "no answer from upstream", detail)
-            }
+        if failed.kind != FaultKind::Caller {
+            self.site.metrics.upstream_fault(failed.kind);
         }
+        tracing::debug!(upstream, kind = failed.kind.name(), after = %failed.after, "no answer from upstream");
+        failed.kind.problem(&upstream, failed.after.to_duration())
     }
 
     fn no_token(&self, error: &AcquireError, verdict: &Verdict) -> Problem {
@@ -383,6 +408,13 @@ impl BodyCopy {
     }
 }
 
+/// A request that got no answer.
+#[derive(Clone, Copy)]
+struct Failed {
+    kind: FaultKind,
+    after: Span,
+}
+
 /// A refusal that was looked into.
 struct Refusal {
     head: http::response::Parts,
@@ -398,7 +430,7 @@ fn outbound(site: &Site, body: Incoming, own_authorization: bool) -> (Outbound, 
     }
     let limit = site.config.limits.replay_body_bytes;
     if own_authorization || body.size_hint().lower() > limit as u64 {
-        return (Outbound::Plain(body), BodyCopy::Unkept);
+        return (Outbound::plain(body), BodyCopy::Unkept);
     }
     let (tee, teed) = Tee::new(body, limit, Arc::clone(&site.hub.budget));
     (Outbound::Teed(teed), BodyCopy::Tee(tee))

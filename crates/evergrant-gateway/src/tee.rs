@@ -25,16 +25,38 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
+use crate::patience::{Sent, Unsent};
+
 /// A request body on its way to the upstream.
 pub(crate) enum Outbound {
     /// Nothing to send.
     Empty,
     /// The caller's body as it arrives, not kept.
-    Plain(Incoming),
+    Plain(Plain),
     /// The caller's body as it arrives, copied into a [`Tee`].
     Teed(Teed),
     /// A body sent again from the copy.
     Again(Again),
+}
+
+impl Outbound {
+    /// The caller's body as it arrives, not kept.
+    pub(crate) fn plain(source: Incoming) -> Self {
+        Self::Plain(Plain { source, unsent: None })
+    }
+
+    /// Tells when the body was sent to its end.
+    pub(crate) fn watch(&mut self) -> Sent {
+        let unsent = match self {
+            Self::Empty => return Sent::ALREADY,
+            Self::Plain(body) => &mut body.unsent,
+            Self::Teed(body) => &mut body.unsent,
+            Self::Again(body) => &mut body.unsent,
+        };
+        let (notice, sent) = Sent::watch();
+        *unsent = Some(notice);
+        sent
+    }
 }
 
 impl Body for Outbound {
@@ -44,7 +66,7 @@ impl Body for Outbound {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Plain(body) => Pin::new(body).poll_frame(cx),
+            Self::Plain(body) => Pin::new(&mut body.source).poll_frame(cx),
             Self::Teed(body) => body.poll_frame(cx),
             Self::Again(body) => Poll::Ready(body.next_frame().map(Ok)),
         }
@@ -53,7 +75,7 @@ impl Body for Outbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Plain(body) => body.is_end_stream(),
+            Self::Plain(body) => body.source.is_end_stream(),
             Self::Teed(body) => body.source.as_ref().is_none_or(Body::is_end_stream),
             Self::Again(body) => body.data.is_none() && body.trailers.is_none() && body.exact,
         }
@@ -62,7 +84,7 @@ impl Body for Outbound {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Plain(body) => body.size_hint(),
+            Self::Plain(body) => body.source.size_hint(),
             Self::Teed(body) => body.source.as_ref().map_or_else(SizeHint::default, Body::size_hint),
             Self::Again(body) if body.exact => {
                 SizeHint::with_exact(body.data.as_ref().map_or(0, |data| data.len() as u64))
@@ -70,6 +92,12 @@ impl Body for Outbound {
             Self::Again(_) => SizeHint::default(),
         }
     }
+}
+
+/// A caller's body that is not kept.
+pub(crate) struct Plain {
+    source: Incoming,
+    unsent: Option<Unsent>,
 }
 
 /// The proxy's half of a teed body: knows how far the copy is and can send it again.
@@ -89,7 +117,7 @@ impl Tee {
             limit,
             budget,
         });
-        (Self { shared: Arc::clone(&shared), exact }, Teed { source: Some(source), shared })
+        (Self { shared: Arc::clone(&shared), exact }, Teed { source: Some(source), shared, unsent: None })
     }
 
     /// Waits until the whole body is in the copy; `false` if it is too long, was broken off, or takes too long.
@@ -135,6 +163,7 @@ impl Tee {
             exact: self.exact && trailers.is_none(),
             data: (!data.is_empty()).then_some(data),
             trailers,
+            unsent: None,
             _shared: Arc::clone(&self.shared),
         })
     }
@@ -155,6 +184,7 @@ impl Drop for Tee {
 pub(crate) struct Teed {
     source: Option<Incoming>,
     shared: Arc<Shared>,
+    unsent: Option<Unsent>,
 }
 
 impl Teed {
@@ -184,6 +214,7 @@ pub(crate) struct Again {
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
     exact: bool,
+    unsent: Option<Unsent>,
     /// Keeps the bytes charged to the budget while they are being written.
     _shared: Arc<Shared>,
 }

@@ -30,7 +30,7 @@ use self::shared::Shared;
 use crate::config::GatewayConfig;
 use crate::tee::Outbound;
 
-pub(crate) use self::fault::{Fault, FaultKind};
+pub(crate) use self::fault::Fault;
 pub(crate) use self::lane::Arriving;
 
 /// Sends requests to the API.

@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use crate::config::Timeouts;
+use crate::fault::FaultKind;
 use crate::framing::{Framing, HeadScan};
 use crate::metrics::Metrics;
 use crate::stream::Stream;
@@ -72,6 +73,11 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// The answer broke off in its body.
+    pub(crate) fn note_cut(&self) {
+        self.activity.metrics.upstream_fault(FaultKind::CutShort);
+    }
+
     /// What the stream saw of the fields that frame this request.
     pub(crate) fn framing(&self) -> Framing {
         let scanned = self.activity.scanned.load(Ordering::Relaxed);

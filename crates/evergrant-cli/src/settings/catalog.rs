@@ -66,6 +66,8 @@ pub(crate) enum Setting {
     Timeout,
     /// The bound of one token request.
     TokenTimeout,
+    /// How long the upstream may take to answer.
+    UpstreamTimeout,
     /// How many tokens may be requested in a time.
     MintBudget,
     /// Additional root certificates.
@@ -326,6 +328,16 @@ pub(crate) const SPECS: &[Spec] = &[
         example: "10s",
         default: Some("10s"),
         ..text(Setting::TokenTimeout, "token-timeout", "DURATION", "Bound of one try at the token endpoint")
+    },
+    Spec {
+        example: "5m",
+        default: Some("5m"),
+        ..text(
+            Setting::UpstreamTimeout,
+            "upstream-timeout",
+            "DURATION",
+            "How long the gateway waits for the head of an answer once the request was sent whole",
+        )
     },
     Spec {
         example: "10/10m",

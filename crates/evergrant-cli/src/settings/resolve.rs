@@ -60,6 +60,8 @@ pub(crate) struct Timing {
     pub(crate) timeout: Span,
     /// The bound of one token request.
     pub(crate) token_timeout: Span,
+    /// How long the upstream may take to answer the gateway.
+    pub(crate) upstream_timeout: Span,
     /// How early a token is refreshed, if it is not measured.
     pub(crate) slack: Option<Span>,
     /// How long a new token rests, if it is not learned.
@@ -189,6 +191,7 @@ fn timing(layers: &Layers, findings: &mut Findings) -> Option<Timing> {
     };
     let timeout = positive(Setting::Timeout, Span::from_secs(30));
     let token_timeout = positive(Setting::TokenTimeout, Span::from_secs(10));
+    let upstream_timeout = positive(Setting::UpstreamTimeout, Span::from_secs(300));
     let skew_warn = positive(Setting::SkewWarn, Span::from_secs(10));
     let slack = layers.plain(Setting::Slack).map(|found| values::any_duration(Setting::Slack, &found));
     let settle = layers.plain(Setting::Settle).map(|found| values::any_duration(Setting::Settle, &found));
@@ -199,6 +202,7 @@ fn timing(layers: &Layers, findings: &mut Findings) -> Option<Timing> {
     Some(Timing {
         timeout: timeout?,
         token_timeout: token_timeout?,
+        upstream_timeout: upstream_timeout?,
         slack: slack?,
         settle: settle?,
         skew_warn: skew_warn?,

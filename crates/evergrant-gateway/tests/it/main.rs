@@ -16,3 +16,5 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod upgrade;
+#[cfg(test)]
+mod upstream_faults;

@@ -30,6 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 pub(crate) type Body = BoxBody<Bytes, hyper::Error>;
 pub(crate) type Caller = Client<HttpConnector, Body>;
@@ -105,23 +106,42 @@ impl TestUpstream {
         F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Response<Body>> + Send + 'static,
     {
-        let listener = TcpListener::bind((host, 0)).await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(server_config(protocols)));
+        let (addr, mut accepted, accepting) = tls_listener(host, protocols).await;
         let task = tokio::spawn(async move {
+            let _accepting = accepting;
             let mut connections = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (acceptor, answer) = (acceptor.clone(), answer.clone());
-                connections.spawn(async move {
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        serve(stream, answer).await;
-                    }
-                });
+            while let Some(stream) = accepted.recv().await {
+                connections.spawn(serve(stream, answer.clone()));
             }
         });
         Self { addr, task }
     }
+}
+
+/// Connections with TLS as they come in, as long as the set of tasks lives.
+pub(crate) async fn tls_listener(
+    host: &str,
+    protocols: &[&str],
+) -> (SocketAddr, mpsc::UnboundedReceiver<TlsStream<TcpStream>>, JoinSet<()>) {
+    let listener = TcpListener::bind((host, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(server_config(protocols)));
+    let (accepted, streams) = mpsc::unbounded_channel();
+    let mut accepting = JoinSet::new();
+    accepting.spawn(async move {
+        let mut handshakes = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
+            handshakes.spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    // Nobody to take it: the test is over.
+                    _ = accepted.send(stream);
+                }
+            });
+        }
+    });
+    (addr, streams, accepting)
 }
 
 async fn serve<S, F, A>(stream: S, answer: F)
@@ -182,7 +202,20 @@ impl TestGateway {
         let mut config = GatewayConfig::new(Upstream::parse(&format!("http://{upstream}")).unwrap());
         config.take_free_ports();
         adjust(&mut config);
-        let gateway = Gateway::bind(config, source().await, test_tls()).await.unwrap();
+        Self::bind(config, source().await, test_tls()).await
+    }
+
+    /// A gateway that trusts other authorities than the test's.
+    pub(crate) async fn trusting(tls: Arc<Tls>, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        let mut config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
+        config.take_free_ports();
+        adjust(&mut config);
+        Self::bind(config, source().await, tls).await
+    }
+
+    /// A gateway with this configuration and tokens from there.
+    pub(crate) async fn bind(config: GatewayConfig, source: TokenSource, tls: Arc<Tls>) -> Self {
+        let gateway = Gateway::bind(config, source, tls).await.unwrap();
         let (addr, admin) = (gateway.gateway_addr(), gateway.admin_listeners()[0].tcp().unwrap());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { _ = stopped.await };
@@ -191,6 +224,21 @@ impl TestGateway {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
+    }
+
+    /// Reads a page of the admin listener until it is as wanted.
+    pub(crate) async fn until(&self, what: &str, page: &str, is_wanted: impl Fn(&str) -> bool) {
+        let url = format!("http://{}{page}", self.admin);
+        let seen = async {
+            loop {
+                let text = get(url.clone()).await.1;
+                if is_wanted(&String::from_utf8_lossy(&text)) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon(what, seen).await;
     }
 
     /// Asks the gateway to end.

@@ -67,13 +67,13 @@ async fn an_upgrade_uses_http1_although_http2_is_offered() {
 async fn an_upstream_that_cannot_prove_its_name_gets_nothing() {
     let tls = TestUpstream::start_tls("127.0.0.2", &["h2"], |_| async { unreachable!("no request may come") }).await;
     let plain = TestUpstream::start(|_| async { unreachable!("no request may come") }).await;
-    // The first has a certificate for other names, the second speaks no TLS at all.
-    for (addr, host) in [(tls.addr, "127.0.0.2"), (plain.addr, "127.0.0.1")] {
+    let (name, protocol) = ("its certificate is for another name", "does not speak TLS");
+    for (addr, host, why) in [(tls.addr, "127.0.0.2", name), (plain.addr, "127.0.0.1", protocol)] {
         let gateway = gateway_to(addr, host).await;
         let (response, body) = get(gateway.url("/")).await;
         assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
         let text = String::from_utf8_lossy(&body);
-        assert!(text.contains("TLS failed") && text.contains(&format!("{host}:{}", addr.port())), "{text}");
+        assert!(text.contains(why) && text.contains(&format!("{host}:{}", addr.port())), "{text}");
     }
 }
 
@@ -112,7 +112,7 @@ async fn a_proxy_is_asked_for_a_tunnel_and_sees_no_request() {
     .await;
     let (response, body) = get(gateway.url("/path")).await;
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
-    assert!(String::from_utf8_lossy(&body).contains("proxy authorization required"));
+    assert!(String::from_utf8_lossy(&body).contains("the proxy on the way wants other credentials"));
     let seen = soon("the proxy", seen).await.unwrap();
     assert!(seen.starts_with("CONNECT api.example:443 HTTP/1.1\r\n"), "{seen}");
     assert!(seen.contains("Proxy-Authorization: Basic bWU6cHc=") && !seen.contains("path"), "{seen}");
