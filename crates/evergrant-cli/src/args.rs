@@ -230,9 +230,7 @@ pub(crate) enum Stop {
 pub(crate) fn command() -> clap::Command {
     let hide = |arg: clap::Arg| if arg.get_help_heading().is_some() { arg.hide(true) } else { arg };
     let only_gateway = |command: clap::Command| {
-        command.mut_args(
-            |arg| if ["listen", "admin-listen"].contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg },
-        )
+        command.mut_args(|arg| if ONLY_GATEWAY.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg })
     };
     let exit_codes: String = exit::TABLE.iter().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}")).collect();
     Cli::command()
@@ -242,6 +240,18 @@ pub(crate) fn command() -> clap::Command {
         .mut_subcommand("exec", only_gateway)
         .mut_subcommand("api", only_gateway)
 }
+
+/// Settings that the help of the other commands does not show.
+const ONLY_GATEWAY: [&str; 8] = [
+    "listen",
+    "admin-listen",
+    "callers",
+    "admin-callers",
+    "caller-secret-file",
+    "allowed-host",
+    "allow-origin",
+    "verdict-header",
+];
 
 /// A secret as a flag, whatever was written after it.
 fn secret_flag(error: &clap::Error) -> Option<Failure> {
@@ -256,7 +266,7 @@ fn secret_flag(error: &clap::Error) -> Option<Failure> {
         .because("every user of this machine can read the command lines of all programs");
     Some(match spec.kind {
         Kind::Secret => failure.hint(secret_hint(spec)),
-        Kind::ForeignSecret | Kind::Text | Kind::Switch => {
+        Kind::ForeignSecret | Kind::Text | Kind::List | Kind::Switch => {
             failure.hint(format!("set {}", Setting::AccessToken.spec().also.join(" or ")))
         }
     })
@@ -319,5 +329,12 @@ mod tests {
             };
             assert_eq!(args.flags.values[&(Setting::AllowVolatile, false)].value, value);
         }
+    }
+
+    #[test]
+    fn a_list_may_be_given_flag_by_flag() {
+        let line = "evergrant gateway --allow-origin https://a.example --allow-origin https://b.example";
+        let Command::Gateway(args) = read(line).unwrap().command else { panic!("not the gateway command") };
+        assert_eq!(args.flags.values[&(Setting::AllowOrigin, false)].value, "https://a.example,https://b.example");
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn run(args: &GatewayArgs, layers: &Layers) -> Result<u8, Failures> {
 }
 
 async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> Result<u8, Failures> {
+    settings.access.check_system(&settings.listen)?;
     let mut signals = Signals::catch()?;
     // A gateway that cannot listen must not ask for a token first: on many providers that ends somebody's older one.
     for address in settings.listen.gateway.iter().chain(&settings.listen.admin) {
@@ -42,6 +43,7 @@ async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> R
     let mut config = GatewayConfig::new(upstream);
     config.listen = settings.listen.gateway.clone();
     config.admin_listen = settings.listen.admin.clone();
+    settings.access.apply(&mut config);
     config.timeouts.token_wait = settings.timing.timeout.to_duration();
     config.timeouts.upstream = settings.timing.upstream_timeout.to_duration();
     let tls = Arc::new(Tls::new(settings.network.ca_file.clone()));

@@ -54,6 +54,18 @@ pub(crate) enum Setting {
     Listen,
     /// The address of the gateway's status pages.
     AdminListen,
+    /// Who may call the gateway.
+    Callers,
+    /// Who may read the gateway's status pages.
+    AdminCallers,
+    /// What callers of the gateway show where their user is not enough.
+    CallerSecret,
+    /// Further names of the gateway.
+    AllowedHost,
+    /// Origins of web pages that may call the gateway.
+    AllowOrigin,
+    /// Do refusals carry their verdict?
+    VerdictHeader,
     /// How early a token is refreshed.
     Slack,
     /// How long a new token rests before it is used.
@@ -83,6 +95,8 @@ pub(crate) enum Setting {
 pub(crate) enum Kind {
     /// Text with a meaning of its own.
     Text,
+    /// Texts separated by commas; a flag may be repeated instead, a settings file may have an array.
+    List,
     /// `true` or `false`; as a flag it needs no value.
     Switch,
     /// Never a flag and never in a settings file.
@@ -159,6 +173,10 @@ pub(crate) fn by_file_key(key: &str) -> Option<&'static Spec> {
 
 const fn text(key: Setting, name: &'static str, placeholder: &'static str, help: &'static str) -> Spec {
     Spec { key, name, kind: Kind::Text, placeholder, example: "", default: None, also: &[], help }
+}
+
+const fn list(key: Setting, name: &'static str, placeholder: &'static str, help: &'static str) -> Spec {
+    Spec { kind: Kind::List, ..text(key, name, placeholder, help) }
 }
 
 const fn switch(key: Setting, name: &'static str, help: &'static str) -> Spec {
@@ -270,7 +288,7 @@ pub(crate) const SPECS: &[Spec] = &[
     Spec {
         example: "127.0.0.1:7070",
         default: Some("127.0.0.1:7070"),
-        ..text(
+        ..list(
             Setting::Listen,
             "listen",
             "ADDRESS",
@@ -280,12 +298,51 @@ pub(crate) const SPECS: &[Spec] = &[
     Spec {
         example: "127.0.0.1:7071",
         default: Some("127.0.0.1:7071"),
-        ..text(
+        ..list(
             Setting::AdminListen,
             "admin-listen",
             "ADDRESS",
             "Address of the gateway's status pages, or several with commas",
         )
+    },
+    Spec {
+        example: "same-user",
+        default: Some("same-user"),
+        ..text(
+            Setting::Callers,
+            "callers",
+            "WHO",
+            "Who may call the gateway: same-user (callers whose user is not known show the caller secret), secret or any",
+        )
+    },
+    Spec {
+        example: "same-user",
+        default: Some("same-user"),
+        ..text(Setting::AdminCallers, "admin-callers", "WHO", "Who may read the gateway's status pages: as for callers")
+    },
+    secret(Setting::CallerSecret, "caller-secret", "the caller secret, at least 16 characters"),
+    Spec {
+        example: "gateway.internal",
+        ..list(
+            Setting::AllowedHost,
+            "allowed-host",
+            "HOST",
+            "Host name besides the gateway's own that requests may name; may be repeated",
+        )
+    },
+    Spec {
+        example: "https://app.example.com",
+        ..list(
+            Setting::AllowOrigin,
+            "allow-origin",
+            "ORIGIN",
+            "Origin whose web pages may call the gateway; may be repeated",
+        )
+    },
+    Spec {
+        example: "on",
+        default: Some("on"),
+        ..text(Setting::VerdictHeader, "verdict-header", "on|off", "Say in `evergrant-verdict` why a refusal is one")
     },
     Spec {
         example: "5m",

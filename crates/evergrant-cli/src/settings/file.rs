@@ -177,10 +177,17 @@ impl Reader<'_> {
     ) -> Result<((Setting, bool), Found<String>), Failure> {
         let full_key = if profile.is_empty() { key.to_owned() } else { format!("profile.{profile}.{key}") };
         let (spec, names_file) = self.setting(key, &full_key, span)?;
-        let expected = if spec.kind == Kind::Switch { "true or false" } else { "a text in quotes" };
+        let expected = match spec.kind {
+            Kind::Switch => "true or false",
+            Kind::List => "a text in quotes, or an array of them",
+            Kind::Text | Kind::Secret | Kind::ForeignSecret => "a text in quotes",
+        };
         let text = match value.get_ref() {
             DeValue::Boolean(on) if spec.kind == Kind::Switch => on.to_string(),
             DeValue::String(text) if spec.kind != Kind::Switch => text.clone().into_owned(),
+            DeValue::Array(parts) if spec.kind == Kind::List && parts.iter().all(|part| part.get_ref().is_str()) => {
+                parts.iter().filter_map(|part| part.get_ref().as_str()).collect::<Vec<_>>().join(",")
+            }
             DeValue::String(_)
             | DeValue::Boolean(_)
             | DeValue::Integer(_)
@@ -266,7 +273,7 @@ pub(crate) fn secret_hint(spec: &Spec) -> String {
 /// Every key that a settings file may hold.
 pub(crate) fn file_keys() -> impl Iterator<Item = String> {
     SPECS.iter().filter_map(|spec| match spec.kind {
-        Kind::Text | Kind::Switch => Some(spec.file_key()),
+        Kind::Text | Kind::List | Kind::Switch => Some(spec.file_key()),
         Kind::Secret => Some(format!("{}_file", spec.file_key())),
         Kind::ForeignSecret => None,
     })
@@ -275,7 +282,7 @@ pub(crate) fn file_keys() -> impl Iterator<Item = String> {
 fn sample(spec: &Spec) -> String {
     match spec.kind {
         Kind::Switch => spec.example.to_owned(),
-        Kind::Text => format!("\"{}\"", spec.example),
+        Kind::Text | Kind::List => format!("\"{}\"", spec.example),
         Kind::Secret | Kind::ForeignSecret => "\"PATH\"".to_owned(),
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Args, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 
 use super::catalog::{Kind, SPECS, Setting, Spec};
 use super::origin::{Found, Origin};
@@ -72,8 +72,9 @@ impl FromArgMatches for Flags {
         let mut values = BTreeMap::new();
         for spec in SPECS {
             let id = id(spec);
-            if let Ok(Some(value)) = matches.try_get_one::<String>(&id) {
-                let found = Found { value: value.clone(), origin: Origin::Flag(format!("--{id}")) };
+            if let Ok(Some(given)) = matches.try_get_many::<String>(&id) {
+                let value = given.map(String::as_str).collect::<Vec<_>>().join(",");
+                let found = Found { value, origin: Origin::Flag(format!("--{id}")) };
                 values.insert((spec.key, spec.kind == Kind::Secret), found);
             }
         }
@@ -101,6 +102,7 @@ fn argument(spec: &'static Spec) -> Option<Arg> {
     let arg = Arg::new(id.clone()).long(id).value_name(spec.placeholder).help_heading(HEADING);
     let (arg, env) = match spec.kind {
         Kind::Text => (arg, spec.env()),
+        Kind::List => (arg.action(ArgAction::Append), spec.env()),
         Kind::Switch => (
             arg.num_args(0..=1).require_equals(true).default_missing_value("true").hide_possible_values(true),
             spec.env(),

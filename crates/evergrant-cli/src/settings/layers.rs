@@ -67,7 +67,7 @@ impl Layers {
     /// What a settings file would hold for a setting: its value, or the path of the secret's file.
     pub(crate) fn given(&self, key: Setting) -> Option<String> {
         match key.spec().kind {
-            Kind::Text => self.plain(key).map(|found| found.value),
+            Kind::Text | Kind::List => self.plain(key).map(|found| found.value),
             Kind::Switch => self.plain(key).map(|found| matches!(found.value.as_str(), "1" | "true").to_string()),
             Kind::Secret => self.flags.values.get(&(key, true)).map(|found| found.value.clone()),
             Kind::ForeignSecret => None,
@@ -120,7 +120,7 @@ impl Layers {
     /// Where a setting comes from, secret or not.
     pub(crate) fn origin(&self, key: Setting) -> Option<Origin> {
         match key.spec().kind {
-            Kind::Text | Kind::Switch => self.plain(key).map(|found| found.origin),
+            Kind::Text | Kind::List | Kind::Switch => self.plain(key).map(|found| found.origin),
             Kind::Secret | Kind::ForeignSecret => self.secret_origin(key),
         }
     }

@@ -4,6 +4,7 @@
 //! of findings exist: errors (a value that cannot be used), gaps (a setting that the command needs and nobody gave) and
 //! warnings. `config check` shows gaps without failing: a settings file without its secrets is complete in its way.
 
+mod access;
 mod identity;
 mod provider;
 
@@ -21,6 +22,7 @@ use super::origin::{Found, Origin};
 use super::values;
 use crate::exit;
 use crate::failure::{Failure, Failures};
+pub(crate) use access::Access;
 pub(crate) use identity::Identity;
 
 /// Settings that can be used.
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) timing: Timing,
     /// Where the gateway listens.
     pub(crate) listen: Listen,
+    /// Who may call the gateway.
+    pub(crate) access: Access,
 }
 
 /// Where connections may go and whom they trust.
@@ -140,11 +144,12 @@ impl Settings {
         let store_key = store_key(layers, &mut findings);
         let timing = timing(layers, &mut findings);
         let listen = listen(layers, &mut findings);
+        let access = access::resolve(layers, listen.as_ref(), &mut findings);
         check_the_rest(layers, &mut findings);
         let settings = || {
             let (profile, upstream) = endpoint?;
-            let (identity, store, timing, listen) = (identity?, store?, timing?, listen?);
-            Some(Self { profile, upstream, identity, store, store_key, network, timing, listen })
+            let (identity, store, timing, listen, access) = (identity?, store?, timing?, listen?, access?);
+            Some(Self { profile, upstream, identity, store, store_key, network, timing, listen, access })
         };
         (settings(), findings)
     }
@@ -214,12 +219,7 @@ fn listen(layers: &Layers, findings: &mut Findings) -> Option<Listen> {
     let mut addresses = |key: Setting| {
         let default = || Found { value: key.spec().default.unwrap_or_default().to_owned(), origin: Origin::Default };
         let found = layers.plain(key).unwrap_or_else(default);
-        let addresses = findings.keep(values::listen_addresses(key, &found))?;
-        let Some(foreign) = addresses.iter().find(|address| !address.is_local()) else { return Some(addresses) };
-        let cause = format!("{foreign} is not loopback, and this version cannot check who calls from other machines");
-        let failure = values::bad_value(key, &found.origin, cause);
-        findings.errors.push(failure.hint("listen on 127.0.0.1, on [::1] or on a Unix socket"));
-        None
+        findings.keep(values::listen_addresses(key, &found))
     };
     let (gateway, admin) = (addresses(Setting::Listen), addresses(Setting::AdminListen));
     Some(Listen { gateway: gateway?, admin: admin? })

@@ -19,6 +19,9 @@ fn check_shows_where_each_setting_comes_from_and_no_secret() {
     allow_volatile       false           default
     listen               127.0.0.1:7070  default
     admin_listen         127.0.0.1:7071  default
+    callers              same-user       default
+    admin_callers        same-user       default
+    verdict_header       on              default
     skew_warn            10s             default
     timeout              30s             default
     token_timeout        10s             default

@@ -114,3 +114,17 @@ fn a_setting_is_no_table() {
     hint: write `region = "eu-central-1"`
     "#);
 }
+
+#[test]
+fn a_list_is_a_text_or_an_array_of_texts() {
+    for (text, expected) in [
+        ("allow_origin = \"https://a.example, https://b.example\"", Some("https://a.example, https://b.example")),
+        ("allow_origin = [\"https://a.example\", \"https://b.example\"]", Some("https://a.example,https://b.example")),
+        ("allow_origin = [1]", None),
+        ("scope = [\"a\"]", None),
+    ] {
+        let file = SettingsFile::parse(Path::new("c"), text);
+        let value = file.ok().map(|file| file.profile(None).unwrap()[&(Setting::AllowOrigin, false)].value.clone());
+        assert_eq!(value.as_deref(), expected, "{text}");
+    }
+}

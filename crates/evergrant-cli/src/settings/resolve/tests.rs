@@ -237,12 +237,6 @@ fn named_slips_are_explained() {
       cause: a public client (`none`) has nothing to show for client credentials
     hint: use basic or post with a client secret, or --grant refresh_token
     ");
-    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_LISTEN", "0.0.0.0:7070")]), @r"
-    error: cannot use the value of `listen`
-      in: EVERGRANT_LISTEN
-      cause: 0.0.0.0:7070 is not loopback, and this version cannot check who calls from other machines
-    hint: listen on 127.0.0.1, on [::1] or on a Unix socket
-    ");
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_TIMEOUT", "30")]), @r"
     error: cannot use the value of `timeout`
       in: EVERGRANT_TIMEOUT
@@ -281,4 +275,77 @@ fn gaps_name_what_to_set() {
     hint: set EVERGRANT_CLIENT_SECRET, or name a file with --client-secret-file FILE or EVERGRANT_CLIENT_SECRET_FILE; `--client-secret-file -` reads standard input
     hint: a public client, which has none, says so with --client-auth none
     ");
+}
+
+#[test]
+fn a_listener_beyond_loopback_needs_to_know_its_callers() {
+    const REGION: (&str, &str) = ("EVERGRANT_REGION", "eu-central-1");
+    const OPEN: (&str, &str) = ("EVERGRANT_LISTEN", "127.0.0.1:1,0.0.0.0:7070");
+    const SECRET: (&str, &str) = ("EVERGRANT_CALLER_SECRET", "0123456789abcdef");
+    insta::assert_snapshot!(bad(&[REGION, OPEN]), @r"
+    error: cannot use the value of `listen`
+      in: EVERGRANT_LISTEN
+      cause: 0.0.0.0:7070 is not loopback, so nobody can tell which user calls, and there is no caller secret
+    hint: set EVERGRANT_CALLER_SECRET, or name a file with --caller-secret-file FILE or EVERGRANT_CALLER_SECRET_FILE; `--caller-secret-file -` reads standard input
+    hint: or listen on 127.0.0.1 or [::1]; --callers any lets everybody use the token
+    ");
+    good(&[REGION, OPEN, SECRET]);
+    good(&[REGION, ("EVERGRANT_LISTEN", "unix:/run/x.sock,[::1]:0")]);
+    let (_, findings) = resolve(&[CLIENT, &[REGION, OPEN, ("EVERGRANT_CALLERS", "any")]].concat());
+    assert!(findings.errors.is_empty() && findings.gaps.is_empty(), "{findings:?}");
+    insta::assert_snapshot!(findings.warnings[0].plain(), @r"
+    error: everybody who can connect may call
+      in: EVERGRANT_LISTEN
+      cause: 0.0.0.0:7070 is not loopback, and any caller is let in
+    hint: a caller secret keeps strangers out: set EVERGRANT_CALLER_SECRET, or name a file with --caller-secret-file FILE or EVERGRANT_CALLER_SECRET_FILE; `--caller-secret-file -` reads standard input
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_ADMIN_LISTEN", "0.0.0.0:7071")]), @r"
+    error: cannot use the value of `admin_listen`
+      in: EVERGRANT_ADMIN_LISTEN
+      cause: 0.0.0.0:7071 is not loopback, so nobody can tell which user calls, and there is no caller secret
+    hint: set EVERGRANT_CALLER_SECRET, or name a file with --caller-secret-file FILE or EVERGRANT_CALLER_SECRET_FILE; `--caller-secret-file -` reads standard input
+    hint: or listen on 127.0.0.1 or [::1]; --admin-callers any lets everybody use the token
+    ");
+}
+
+#[test]
+fn slips_about_callers_are_explained() {
+    const REGION: (&str, &str) = ("EVERGRANT_REGION", "eu-central-1");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_CALLERS", "secret")]), @r"
+    error: there is no caller secret
+      in: EVERGRANT_CALLERS
+      cause: `callers` is `secret`, and nothing says which
+    hint: set EVERGRANT_CALLER_SECRET, or name a file with --caller-secret-file FILE or EVERGRANT_CALLER_SECRET_FILE; `--caller-secret-file -` reads standard input
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_CALLERS", "same_user")]), @r"
+    error: cannot use the value of `callers`
+      in: EVERGRANT_CALLERS
+      cause: `same_user` is none of same-user, secret, any
+    hint: did you mean same-user?
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_CALLER_SECRET", "s3cr3t")]), @r"
+    error: cannot use the caller secret
+      in: EVERGRANT_CALLER_SECRET
+      cause: it has fewer than 16 characters, so it could be guessed
+    hint: make one with `head -c 24 /dev/urandom | base64`
+    ");
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_ALLOW_ORIGIN", "https://a.example,https://b.example/app")]), @r"
+    error: cannot use the value of `allow_origin`
+      in: EVERGRANT_ALLOW_ORIGIN
+      cause: `https://b.example/app` is no origin of the form https://HOST[:PORT]; an origin has no path and no default port
+    hint: write https://app.example.com
+    ");
+    for value in ["*", "null", "app.example.com", "file:///x", "https://a.example:443"] {
+        assert!(bad(&[REGION, ("EVERGRANT_ALLOW_ORIGIN", value)]).contains(value), "{value}");
+    }
+    for value in ["*.example.com", "a b", "https://a.example", "me@a.example", "a.example/x"] {
+        assert!(bad(&[REGION, ("EVERGRANT_ALLOWED_HOST", value)]).contains(value), "{value}");
+    }
+    assert!(bad(&[REGION, ("EVERGRANT_VERDICT_HEADER", "maybe")]).contains("neither on nor off"));
+    good(&[
+        REGION,
+        ("EVERGRANT_ALLOW_ORIGIN", "https://a.example, http://localhost:3000"),
+        ("EVERGRANT_ALLOWED_HOST", "gateway.internal,[fd00::1]:7070"),
+        ("EVERGRANT_VERDICT_HEADER", "off"),
+    ]);
 }
