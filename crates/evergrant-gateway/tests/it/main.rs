@@ -1,6 +1,8 @@
 //! The gateway on real sockets: a small upstream, the gateway, and a caller, all on loopback.
 
 #[cfg(test)]
+mod callers;
+#[cfg(test)]
 mod hygiene;
 #[cfg(test)]
 mod lifecycle;
