@@ -242,7 +242,7 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// Settings that the help of the other commands does not show.
-const ONLY_GATEWAY: [&str; 8] = [
+const ONLY_GATEWAY: [&str; 9] = [
     "listen",
     "admin-listen",
     "callers",
@@ -251,6 +251,7 @@ const ONLY_GATEWAY: [&str; 8] = [
     "allowed-host",
     "allow-origin",
     "verdict-header",
+    "broker",
 ];
 
 /// A secret as a flag, whatever was written after it.

@@ -11,9 +11,10 @@ use evergrant::core::keeper::{AcquireError, AcquireErrorKind};
 use evergrant::core::policy::Policy;
 use evergrant::core::time::Span;
 use evergrant::core::wire::{TokenFailure, TokenFailureKind};
-use evergrant::store::{CredentialKey, Store, StoreError};
+use evergrant::store::{CredentialKey, Store, StoreError, StoreUrl};
 use evergrant::{BuildError, HttpOptions, TokenGuard, TokenSource};
 use evergrant_core::Secret;
+use evergrant_gateway::BrokerConfig;
 use indicatif::{ProgressBar, ProgressStyle};
 use url::Url;
 
@@ -142,6 +143,20 @@ pub(crate) fn http(settings: &Settings) -> HttpOptions {
         allow_insecure_http: settings.network.allow_insecure_http,
         token_timeout: settings.timing.token_timeout.to_duration(),
     }
+}
+
+/// How a gateway with these settings handles logins of its callers.
+pub(crate) fn broker(settings: &Settings) -> Option<BrokerConfig> {
+    let by_default = settings.profile.sdk.is_some();
+    let handles_file = match &settings.store {
+        StoreUrl::Memory => None,
+        StoreUrl::File(path) | StoreUrl::PlainFile(path) => {
+            let mut path = path.clone().into_os_string();
+            path.push(".handles");
+            Some(path.into())
+        }
+    };
+    settings.broker.unwrap_or(by_default).then_some(BrokerConfig { handles_file })
 }
 
 fn store_failure(error: &StoreError) -> Failure {

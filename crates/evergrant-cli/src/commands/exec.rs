@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use evergrant::TokenSource;
 use evergrant::tls::Tls;
-use evergrant_gateway::{Callers, Gateway, GatewayConfig};
+use evergrant_gateway::{BrokerConfig, Callers, Gateway, GatewayConfig};
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,6 +77,8 @@ async fn bind(settings: &Settings, source: TokenSource) -> Result<Gateway, Failu
     config.admin_listen = Vec::new();
     // Its caller is our own child. Where the system cannot tell, only its free port protects it.
     config.callers = if cfg!(target_os = "linux") { Callers::SameUser } else { Callers::Any };
+    // What its callers hold ends with the child.
+    config.broker = launch::broker(settings).map(|_| BrokerConfig::default());
     config.timeouts.drain = std::time::Duration::from_secs(1);
     let tls = Arc::new(Tls::new(settings.network.ca_file.clone()));
     Gateway::bind(config, source, tls).await.map_err(|error| gateway::bind_failure(&error))

@@ -66,6 +66,8 @@ pub(crate) enum Setting {
     AllowOrigin,
     /// Do refusals carry their verdict?
     VerdictHeader,
+    /// Does the gateway answer logins of its callers?
+    Broker,
     /// How early a token is refreshed.
     Slack,
     /// How long a new token rests before it is used.
@@ -343,6 +345,15 @@ pub(crate) const SPECS: &[Spec] = &[
         example: "on",
         default: Some("on"),
         ..text(Setting::VerdictHeader, "verdict-header", "on|off", "Say in `evergrant-verdict` why a refusal is one")
+    },
+    Spec {
+        example: "on",
+        ..text(
+            Setting::Broker,
+            "broker",
+            "on|off",
+            "Answer callers' logins with handles that work here alone; on for genesys, else off",
+        )
     },
     Spec {
         example: "5m",

@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Listen,
     /// Who may call the gateway.
     pub(crate) access: Access,
+    /// Does the gateway answer logins of its callers? If nobody says so, the provider decides.
+    pub(crate) broker: Option<bool>,
 }
 
 /// Where connections may go and whom they trust.
@@ -145,11 +147,13 @@ impl Settings {
         let timing = timing(layers, &mut findings);
         let listen = listen(layers, &mut findings);
         let access = access::resolve(layers, listen.as_ref(), &mut findings);
+        let broker = layers.plain(Setting::Broker).map(|found| values::on_or_off(Setting::Broker, &found));
+        let broker = findings.keep(broker.transpose()).flatten();
         check_the_rest(layers, &mut findings);
         let settings = || {
             let (profile, upstream) = endpoint?;
             let (identity, store, timing, listen, access) = (identity?, store?, timing?, listen?, access?);
-            Some(Self { profile, upstream, identity, store, store_key, network, timing, listen, access })
+            Some(Self { profile, upstream, identity, store, store_key, network, timing, listen, access, broker })
         };
         (settings(), findings)
     }

@@ -26,6 +26,15 @@ pub(crate) fn bad_value(key: Setting, origin: &Origin, cause: impl fmt::Display)
     failure.because(cause)
 }
 
+/// `on` or `off`, or how a program writes them.
+pub(crate) fn on_or_off(key: Setting, found: &Found<String>) -> Result<bool, Failure> {
+    match found.value.trim() {
+        "on" | "1" | "true" => Ok(true),
+        "off" | "0" | "false" => Ok(false),
+        other => Err(bad_value(key, &found.origin, format!("`{other}` is neither on nor off")).hint("write on or off")),
+    }
+}
+
 /// `1`, `true`, `0` or `false`.
 pub(crate) fn switch(key: Setting, found: &Found<String>) -> Result<bool, Failure> {
     match found.value.trim() {

@@ -2,12 +2,15 @@
 
 #[cfg(test)]
 mod callers;
+mod broker;
 #[cfg(test)]
 mod hygiene;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod sdk_shapes;
 #[cfg(test)]
 mod secrecy;
 #[cfg(test)]

@@ -199,10 +199,18 @@ impl TestGateway {
     }
 
     pub(crate) async fn with(upstream: SocketAddr, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::with_source(upstream, source().await, adjust).await
+    }
+
+    pub(crate) async fn with_source(
+        upstream: SocketAddr,
+        source: TokenSource,
+        adjust: impl FnOnce(&mut GatewayConfig),
+    ) -> Self {
         let mut config = GatewayConfig::new(Upstream::parse(&format!("http://{upstream}")).unwrap());
         config.take_free_ports();
         adjust(&mut config);
-        Self::bind(config, source().await, test_tls()).await
+        Self::bind(config, source, test_tls()).await
     }
 
     /// A gateway that trusts other authorities than the test's.
@@ -263,6 +271,11 @@ impl Drop for TestGateway {
 
 /// A source whose provider gives the tokens `token-1-of-the-test`, `token-2-of-the-test` and so on.
 pub(crate) async fn source() -> TokenSource {
+    source_of(Profile::oauth2(), "client-s3cr3t").await
+}
+
+/// The same with what is known about a provider, and with another secret.
+pub(crate) async fn source_of(mut profile: Profile, secret: &str) -> TokenSource {
     let minted = Arc::new(AtomicU32::new(0));
     let provider = TestUpstream::start(move |_| {
         let count = minted.fetch_add(1, Ordering::Relaxed) + 1;
@@ -274,11 +287,12 @@ pub(crate) async fn source() -> TokenSource {
         }
     })
     .await;
-    let mut profile = Profile::oauth2();
     profile.token_url = Some(format!("http://{}/token", provider.addr));
+    // Probes go nowhere.
+    profile.api_url = None;
     // The provider lives as long as the runtime of its test.
     std::mem::forget(provider);
-    let credential = Credential::client_credentials("id", "client-s3cr3t".into());
+    let credential = Credential::client_credentials("id", secret.into());
     TokenSource::builder(profile, credential).build().unwrap()
 }
 

@@ -14,7 +14,7 @@ use crate::settings::catalog::Setting;
 use crate::settings::file::secret_hint;
 use crate::settings::layers::Layers;
 use crate::settings::origin::{Found, Origin};
-use crate::settings::values::bad_value;
+use crate::settings::values::{self, bad_value};
 
 const CALLERS: [Callers; 3] = [Callers::SameUser, Callers::Secret, Callers::Any];
 /// A shorter secret could be guessed.
@@ -158,14 +158,7 @@ fn origin(text: &str) -> Result<String, &'static str> {
 
 fn verdict_header(layers: &Layers) -> Result<bool, Failure> {
     let Some(found) = layers.plain(Setting::VerdictHeader) else { return Ok(true) };
-    match found.value.trim() {
-        "on" | "1" | "true" => Ok(true),
-        "off" | "0" | "false" => Ok(false),
-        other => {
-            let cause = format!("`{other}` is neither on nor off");
-            Err(bad_value(Setting::VerdictHeader, &found.origin, cause).hint("write on or off"))
-        }
-    }
+    values::on_or_off(Setting::VerdictHeader, &found)
 }
 
 fn no_secret(layers: &Layers, key: Setting) -> Failure {
