@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::Output;
 
 use evergrant_gateway::{Address, Callers};
@@ -78,19 +79,22 @@ async fn a_caller_that_hangs_up_at_once_is_nobody() {
     let log = Log::default();
     let upstream = counting(&log).await;
     let gateway = TestGateway::start(upstream.addr).await;
-    // The system lists a closed socket as one of root, and we are root here: each of these is gone before it is looked
-    // up, or about to go.
+    // A token and a connection are ready, so that a request needs no time in which it could be given up.
+    assert_eq!(curl(&gateway.url("/before"), &[], None).await, "200");
+    // The system lists a closed socket as one of root, and we are root here. The gateway shares this thread, so it can
+    // accept nothing before the stranger has hung up for the last time.
     let shout = format!(
         "for i in $(seq 50); do exec 3<>/dev/tcp/127.0.0.1/{}; printf 'POST / HTTP/1.1\\r\\nHost: {}\\r\\nContent-Length: 0\\r\\n\\r\\n' >&3; exec 3>&-; done; echo done",
         gateway.addr.port(),
         gateway.addr
     );
-    let output = run("bash", &["-c", &shout], Some(STRANGER)).await;
+    let mut stranger = std::process::Command::new("bash");
+    let output = stranger.args(["-c", &shout]).current_dir("/").uid(STRANGER).gid(STRANGER).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "done\n", "{output:?}");
     // The gateway has seen them all once it has answered a later one.
     assert_eq!(curl(&gateway.url("/after"), &[], None).await, "200");
     let seen: Vec<String> = log.all().into_iter().map(|seen| seen.head).collect();
-    assert_eq!(seen, ["GET /after"]);
+    assert_eq!(seen, ["GET /before", "GET /after"]);
 }
 
 #[tokio::test]
