@@ -1,12 +1,16 @@
 //! The gateway on real sockets: a small upstream, the gateway, and a caller, all on loopback.
 
 #[cfg(test)]
-mod callers;
+mod attacks;
 mod broker;
+#[cfg(test)]
+mod callers;
 #[cfg(test)]
 mod hygiene;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod pages;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
