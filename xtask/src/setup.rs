@@ -1,4 +1,5 @@
-//! What the tests need beyond Rust: a certified OAuth server, a provider's own client, a library that fakes clocks.
+//! What the tests need beyond Rust: a certified OAuth server, a provider's own client, a library that fakes clocks, a
+//! browser.
 //!
 //! Each [`Tool`] is a Debian package, asked for by a cheap check. Node and Python packages are pinned in `tests/parts/`
 //! and live in the target folder under `test-tools`, so that nothing is installed into anybody's home; a stamp with
@@ -20,8 +21,13 @@ pub(crate) struct Tool {
     is_there: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 5] = [
+const FOR_TESTS: [Tool; 6] = [
     Tool { name: "curl", packages: &["curl"], is_there: || shell::is_installed("curl", &["--version"]) },
+    Tool {
+        name: "chromium",
+        packages: &["chromium", "fonts-dejavu-core"],
+        is_there: || shell::is_installed("sh", &["-c", "command -v chromium"]),
+    },
     Tool { name: "libfaketime", packages: &["faketime"], is_there: || faketime().is_some() },
     Tool { name: "node", packages: &["nodejs"], is_there: || shell::is_installed("node", &["--version"]) },
     Tool { name: "npm", packages: &["npm"], is_there: || shell::is_installed("npm", &["--version"]) },

@@ -172,7 +172,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TokenMinted { generation, reason, took_s } => {
-                write!(f, "token {generation} minted in {:.0} ms: {reason}", took_s * 1e3)
+                write!(f, "token {generation} minted in {:.0} ms: {}", took_s * 1e3, reason.replace('_', " "))
             }
             Self::TokenAdopted { generation } => write!(f, "token {generation} adopted from another process"),
             Self::TokenRestored { generation } => write!(f, "token {generation} found in the store"),

@@ -1,56 +1,70 @@
-//! Status and metrics, on a listener of their own.
+//! Dashboard, status and metrics, on a listener of their own.
 //!
 //! GET only, and nothing here changes anything. `/healthz` says that the process lives, `/readyz` that a usable token
-//! is held; both are for machines that probe by address, so they skip the checks of `Host`, page and user that
-//! protect the rest.
+//! is held; both are for machines that probe by address, so they skip the checks of `Host`, page and user that protect
+//! everything else. `/` is the dashboard: it shows what `/status` holds, kept up to date by `/events`.
 
+mod exposition;
+mod status;
+mod stream;
+
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use evergrant::SourceStatus;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use evergrant::clock::boot;
+use evergrant_core::time::Boot;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use prometheus_client::registry::Registry;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
+use crate::dashboard::{self, Asset};
 use crate::gate::Gate;
-use crate::metrics::Snapshot;
 use crate::peer::Peer;
 use crate::problem::Problem;
-use crate::site::{Roster, Site};
-use crate::source_metrics::SourceMetrics;
+use crate::site::{Hub, Roster};
+
+use status::{EventLine, Listener, Status};
+pub(crate) use stream::Cut;
+use stream::Messages;
 
 /// What the admin listener shows.
 pub(crate) struct Admin {
-    roster: Roster,
     gate: Gate,
-    registry: Registry,
+    hub: Arc<Hub>,
+    roster: Roster,
+    started: Boot,
+    places: Arc<Semaphore>,
 }
 
 impl Admin {
-    pub(crate) fn new(roster: Roster, gate: Gate) -> Self {
-        let site = &roster.sites()[0];
-        let mut registry = Registry::with_prefix("evergrant");
-        registry.register_collector(Box::new(SourceMetrics(site.source.clone())));
-        let gateway = registry.sub_registry_with_prefix("gateway");
-        gateway.register_collector(Box::new(Arc::clone(&site.metrics)));
-        Self { roster, gate, registry }
+    pub(crate) fn new(roster: Roster, hub: Arc<Hub>, gate: Gate) -> Self {
+        Self { gate, hub, roster, started: boot(), places: Arc::new(Semaphore::new(stream::SUBSCRIBERS)) }
     }
 
-    /// Answers one request.
-    pub(crate) fn answer<B>(&self, peer: &Peer, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// Answers one request; `cut` ends its connection.
+    pub(crate) fn answer<B>(self: &Arc<Self>, peer: &Peer, request: &Request<B>, cut: &Cut) -> Response<AdminBody> {
+        let mut response = self.respond(peer, request, cut);
+        dashboard::protect(response.headers_mut());
+        response
+    }
+
+    fn respond<B>(self: &Arc<Self>, peer: &Peer, request: &Request<B>, cut: &Cut) -> Response<AdminBody> {
         let path = request.uri().path();
         let open = matches!(path, "/healthz" | "/readyz");
         if let Err(problem) = self.gate.admit(peer, request)
             && !open
         {
-            return problem.into_response(Full::new);
+            return problem.into_response(AdminBody::whole);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response =
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "read only", "this listener answers GET only")
-                    .into_response(Full::new);
+                problem(StatusCode::METHOD_NOT_ALLOWED, "read only", "this listener answers GET only".to_owned());
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
@@ -59,114 +73,119 @@ impl Admin {
             "/readyz" => self.ready(),
             "/status" => self.status(),
             "/metrics" => self.metrics(),
-            "/" => text(StatusCode::OK, "evergrant gateway: /status /metrics /healthz /readyz\n"),
-            _ => Problem::new(StatusCode::NOT_FOUND, "not found", "see / for what is here").into_response(Full::new),
+            "/events" if request.method() == Method::HEAD => with_type(StatusCode::OK, EVENT_STREAM, Bytes::new()),
+            "/events" => self.subscribe(cut),
+            _ => match Asset::at(path) {
+                Some(asset) => with_type(StatusCode::OK, asset.content_type, asset.body()),
+                None => problem(StatusCode::NOT_FOUND, "not found", WHAT_IS_HERE.to_owned()),
+            },
         }
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
-        let sites = self.roster.sites();
-        if !sites[0].hub.control.is_serving() {
+    fn ready(&self) -> Response<AdminBody> {
+        if !self.hub.control.is_serving() {
             text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-        } else if sites.iter().all(|site| site.source.is_ready()) {
+        } else if self.roster.sites().iter().all(|site| site.source.is_ready()) {
             text(StatusCode::OK, "ready\n")
         } else {
             text(StatusCode::SERVICE_UNAVAILABLE, "no usable token\n")
         }
     }
 
-    fn status(&self) -> Response<Full<Bytes>> {
-        let sites = self.roster.sites();
-        let status = Status {
-            version: env!("CARGO_PKG_VERSION"),
-            ready: sites.iter().all(|site| site.source.is_ready()),
-            draining: !sites[0].hub.control.is_serving(),
-            gateway: GatewayStatus::of(&sites[0]),
-            source: sites[0].source.status(),
-            listeners: sites.iter().map(|site| SiteStatus::of(site)).collect(),
-        };
-        match serde_json::to_vec(&status) {
-            Ok(json) => with_type(StatusCode::OK, "application/json", json.into()),
-            Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "status unavailable", error.to_string())
-                .into_response(Full::new),
+    fn status(&self) -> Response<AdminBody> {
+        let listeners = self.listeners();
+        json(&Status::of(self, &listeners, Some(EventLine::all(self))))
+    }
+
+    fn metrics(&self) -> Response<AdminBody> {
+        let listeners = self.listeners();
+        match exposition::encode(&Status::of(self, &listeners, None)) {
+            Ok(text) => with_type(StatusCode::OK, exposition::CONTENT_TYPE, text.into()),
+            Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics unavailable", error.to_string()),
         }
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
-        let mut out = String::new();
-        match prometheus_client::encoding::text::encode(&mut out, &self.registry) {
-            Ok(()) => with_type(StatusCode::OK, OPENMETRICS, out.into()),
-            Err(error) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics unavailable", error.to_string())
-                .into_response(Full::new),
+    fn subscribe(self: &Arc<Self>, cut: &Cut) -> Response<AdminBody> {
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => {
+                let messages = Messages::start(Arc::clone(self), place, cut.clone());
+                let mut response = Response::new(AdminBody::Stream(messages));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+                response
+            }
+            Err(_) => {
+                let detail = format!("at most {} subscribers at once", stream::SUBSCRIBERS);
+                let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many subscribers", detail);
+                problem.retry_after = Some(5);
+                problem.into_response(AdminBody::whole)
+            }
         }
+    }
+
+    fn listeners(&self) -> Vec<Listener> {
+        self.roster.sites().iter().map(|site| Listener::of(site)).collect()
     }
 }
 
-#[derive(Serialize)]
-struct Status {
-    version: &'static str,
-    ready: bool,
-    draining: bool,
-    /// The first profile's.
-    gateway: GatewayStatus,
-    /// The first profile's; its fields stand beside the gateway's, `clock` among them.
-    #[serde(flatten)]
-    source: SourceStatus,
-    /// Every profile's.
-    listeners: Vec<SiteStatus>,
+/// The body of an answer.
+pub(crate) enum AdminBody {
+    Whole(Full<Bytes>),
+    Stream(Messages),
 }
 
-#[derive(Serialize)]
-struct GatewayStatus {
-    /// The first address.
-    listen: String,
-    upstream: String,
-    #[serde(flatten)]
-    counts: Snapshot,
-}
-
-impl GatewayStatus {
-    fn of(site: &Site) -> Self {
-        Self {
-            listen: site.bound.first().map(ToString::to_string).unwrap_or_default(),
-            upstream: site.config.upstream.to_string(),
-            counts: site.metrics.snapshot(),
-        }
+impl AdminBody {
+    fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
     }
 }
 
-/// One profile with its listeners.
-#[derive(Serialize)]
-struct SiteStatus {
-    profile: String,
-    listen: Vec<String>,
-    ready: bool,
-    gateway: GatewayStatus,
-    source: SourceStatus,
-}
+impl Body for AdminBody {
+    type Data = Bytes;
+    type Error = Infallible;
 
-impl SiteStatus {
-    fn of(site: &Site) -> Self {
-        Self {
-            profile: site.name.to_string(),
-            listen: site.bound.iter().map(ToString::to_string).collect(),
-            ready: site.source.is_ready(),
-            gateway: GatewayStatus::of(site),
-            source: site.source.status(),
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Stream(body) => body.size_hint(),
         }
     }
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+fn json(value: &impl Serialize) -> Response<AdminBody> {
+    match serde_json::to_vec(value) {
+        Ok(json) => with_type(StatusCode::OK, "application/json", json.into()),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, "status unavailable", error.to_string()),
+    }
+}
+
+fn problem(status: StatusCode, title: &'static str, detail: String) -> Response<AdminBody> {
+    Problem::new(status, title, detail).into_response(AdminBody::whole)
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<AdminBody> {
     with_type(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
 }
 
-fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<AdminBody> {
+    let mut response = Response::new(AdminBody::whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+const WHAT_IS_HERE: &str = "here are / (the dashboard), /status, /events, /metrics, /healthz and /readyz";

@@ -1,23 +1,25 @@
-//! Counters of the gateway, and their OpenMetrics text.
+//! Counters of one listener.
 //!
 //! Every count on the path of a request is one relaxed atomic addition; there is no lock and no label look-up there.
-//! Labels exist at scrape time only. Visible 401s by cause are the exception: they are rare, and their map has a lock.
+//! Labels exist at scrape time only, in `admin/exposition`. Visible 401s by cause are the exception: they are rare, and
+//! their map has a lock.
+
+mod latency;
+mod traffic;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
+use evergrant_core::time::{Boot, Span};
 use http::StatusCode;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
 use crate::fault::FaultKind;
+use latency::{BUCKETS, Latency};
+pub use latency::{Bucket, LatencySnapshot};
+pub use traffic::TrafficSample;
+use traffic::{Totals, Traffic};
 
 /// What the gateway counts.
 #[derive(Debug, Default)]
@@ -39,14 +41,16 @@ pub(crate) struct Metrics {
     visible_401: Mutex<BTreeMap<String, u64>>,
     upstream_faults: Mutex<BTreeMap<&'static str, u64>>,
     latency: Latency,
+    traffic: Traffic,
 }
 
 impl Metrics {
-    /// A request was answered with this status, this long after its head was read.
-    pub(crate) fn answered(&self, status: StatusCode, after: Duration) {
+    /// A request whose head was read at `started` was answered with this status.
+    pub(crate) fn answered(&self, status: StatusCode, started: Boot, now: Boot) {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
         self.answers[class].fetch_add(1, Ordering::Relaxed);
-        self.latency.observe(after);
+        self.latency.observe((now - started).to_duration());
+        self.traffic.note(now, || self.totals());
     }
 
     /// A 401 went to a caller, with this cause.
@@ -92,8 +96,26 @@ impl Metrics {
         self.in_flight.load(Ordering::Relaxed) + self.tunnels.load(Ordering::Relaxed)
     }
 
+    /// The windows of traffic after a number (0: all that are kept), up to now.
+    pub(crate) fn traffic_since(&self, number: u64, now: Boot) -> Vec<TrafficSample> {
+        self.traffic.note(now, || self.totals());
+        self.traffic.since(number)
+    }
+
+    fn totals(&self) -> Totals {
+        let answers = |class: usize| self.answers[class].load(Ordering::Relaxed);
+        Totals {
+            requests: (0..CLASSES.len()).map(answers).sum(),
+            failed: answers(CLASSES.len() - 1),
+            upstream_401: self.upstream_401.value(),
+            visible_401: self.visible_401.lock().unwrap_or_else(PoisonError::into_inner).values().sum(),
+            buckets: self.latency.counts(),
+        }
+    }
+
     /// The counts as `/status` shows them.
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self, now: Boot) -> Snapshot {
+        self.traffic.note(now, || self.totals());
         let visible = self.visible_401.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let faults = self.upstream_faults.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Snapshot {
@@ -116,6 +138,8 @@ impl Metrics {
             handles_ended: self.handles_ended.value(),
             handles_refused: self.handles_refused.value(),
             logins_refused: self.logins_refused.value(),
+            latency: self.latency.snapshot(),
+            recent: Recent::of(&self.traffic.recent(now, RECENT)),
         }
     }
 }
@@ -161,6 +185,37 @@ pub struct Snapshot {
     pub handles_refused: u64,
     /// Logins of callers that were refused.
     pub logins_refused: u64,
+    /// How long answers took since the start.
+    pub latency: LatencySnapshot,
+    /// The last seconds.
+    pub recent: Recent,
+}
+
+/// The last seconds of traffic.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Recent {
+    /// So many seconds are looked at.
+    pub span_s: f64,
+    /// Requests answered in a second, on average.
+    pub requests_per_s: f64,
+    /// Half of the answers came within this time, in the busiest second; absent if there were none.
+    pub p50_s: Option<f64>,
+    /// All but one in a hundred answers came within this time, in the slowest second.
+    pub p99_s: Option<f64>,
+}
+
+impl Recent {
+    fn of(windows: &[TrafficSample]) -> Self {
+        let span_s: f64 = windows.iter().map(|window| window.span_s).sum();
+        let requests: u64 = windows.iter().map(|window| window.requests).sum();
+        let busiest = windows.iter().max_by_key(|window| window.requests);
+        Self {
+            span_s,
+            requests_per_s: if span_s > 0.0 { requests as f64 / span_s } else { 0.0 },
+            p50_s: busiest.and_then(|window| window.p50_s),
+            p99_s: windows.iter().filter_map(|window| window.p99_s).reduce(f64::max),
+        }
+    }
 }
 
 /// One count.
@@ -177,99 +232,6 @@ impl Count {
     }
 }
 
-/// How long answers took, in fixed buckets.
-#[derive(Debug, Default)]
-struct Latency {
-    buckets: [AtomicU64; BOUNDS_US.len() + 1],
-    sum_us: AtomicU64,
-}
-
-impl Latency {
-    fn observe(&self, after: Duration) {
-        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_US.partition_point(|bound| *bound < micros);
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.sum_us.fetch_add(micros, Ordering::Relaxed);
-    }
-
-    /// Sum in seconds, count, and each bucket's upper bound in seconds with its count.
-    fn read(&self) -> (f64, u64, Vec<(f64, u64)>) {
-        let bounds = BOUNDS_US.iter().map(|bound| *bound as f64 / 1e6).chain([f64::MAX]);
-        let buckets: Vec<_> = bounds.zip(self.buckets.iter().map(|count| count.load(Ordering::Relaxed))).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        (self.sum_us.load(Ordering::Relaxed) as f64 / 1e6, count, buckets)
-    }
-}
-
-impl Collector for Metrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let now = self.snapshot();
-        let mut requests =
-            encoder.encode_descriptor("requests", "Requests answered, by status class", None, MetricType::Counter)?;
-        for (class, count) in &now.answers {
-            ConstCounter::new(*count).encode(requests.encode_family(&[("class", *class)])?)?;
-        }
-        let mut visible = encoder.encode_descriptor(
-            "visible_401",
-            "401s that reached a caller, by cause",
-            None,
-            MetricType::Counter,
-        )?;
-        for (cause, count) in &now.visible_401_by_cause {
-            ConstCounter::new(*count).encode(visible.encode_family(&[("cause", cause.as_str())])?)?;
-        }
-        let help = "Requests that got no answer from the upstream, or one that broke off, by what went wrong";
-        let mut faults = encoder.encode_descriptor("upstream_faults", help, None, MetricType::Counter)?;
-        for (kind, count) in &now.upstream_faults_by_kind {
-            ConstCounter::new(*count).encode(faults.encode_family(&[("kind", *kind)])?)?;
-        }
-        for (name, help, value) in [
-            ("upstream_401", "401s that the upstream sent for the gateway's token", now.upstream_401),
-            ("replays", "Requests sent again after a 401", now.replays),
-            ("reconnects", "Requests sent again after a pooled connection turned out dead", now.reconnects),
-            ("refused_requests", "Requests refused before anything else", now.refused),
-            ("requests_without_token", "Requests answered with 503 for want of a token", now.without_token),
-            ("own_authorization", "Requests with an Authorization of their own", now.own_authorization),
-            ("handles_issued", "Handles given to callers that logged in", now.handles_issued),
-            ("handles_ended", "Handles that their callers ended", now.handles_ended),
-            ("handles_refused", "Requests with a handle that is not known here", now.handles_refused),
-            ("logins_refused", "Logins of callers that were refused", now.logins_refused),
-        ] {
-            ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
-        }
-        for (name, help, value) in [
-            ("in_flight_requests", "Requests whose answer is not complete", now.in_flight),
-            ("connections", "Open connections of callers", now.connections),
-            ("tunnels", "Open upgraded connections", now.tunnels),
-        ] {
-            ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
-        }
-        let (sum, count, buckets) = self.latency.read();
-        encoder
-            .encode_descriptor("answer_seconds", "Time to the head of the answer", None, MetricType::Histogram)?
-            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
-    }
-}
-
+/// What counts as recent.
+const RECENT: Span = Span::from_secs(5);
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-const BOUNDS_US: [u64; 14] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000,
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_latency_falls_into_the_bucket_that_ends_at_it() {
-        let latency = Latency::default();
-        for micros in [500, 501, 10_000_000, 10_000_001] {
-            latency.observe(Duration::from_micros(micros));
-        }
-        let (_, count, buckets) = latency.read();
-        assert_eq!(count, 4);
-        let counts: Vec<u64> = buckets.iter().map(|(_, count)| *count).collect();
-        assert_eq!((counts[0], counts[1], counts[13], counts[14]), (1, 1, 1, 1));
-    }
-}

@@ -73,10 +73,10 @@ pub(crate) async fn answer(
     if framing.is_some_and(|framing| framing != Framing::Clear) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let took = boot() - started;
-    site.metrics.answered(response.status(), took.to_duration());
+    let ended = boot();
+    site.metrics.answered(response.status(), started, ended);
     if let Some(route) = traced {
-        tracing::trace!(%route, %peer, status = response.status().as_u16(), %took, "request answered");
+        tracing::trace!(%route, %peer, status = response.status().as_u16(), took = %(ended - started), "request answered");
     }
     response.map(|body| body.holding(open))
 }

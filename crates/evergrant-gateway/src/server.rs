@@ -19,12 +19,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::address::Address;
-use crate::admin::Admin;
+use crate::admin::{Admin, Cut};
 use crate::broker::Broker;
 use crate::config::{GatewayConfig, Limits};
 use crate::connection::http1_builder;
 use crate::entrance::Entrance;
 use crate::gate::Gate;
+use crate::journal::{Happening, Journal};
 use crate::listen::{BindError, Listener};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -69,7 +70,11 @@ impl Gateway {
             admin.push(Listener::bind(wanted).await?);
         }
         let replay_bytes = plans.iter().map(|plan| plan.config.limits.replay_total_bytes).max();
-        let hub = Arc::new(Hub { budget: Budget::new(replay_bytes.unwrap_or(0)), control: Control::default() });
+        let hub = Arc::new(Hub {
+            budget: Budget::new(replay_bytes.unwrap_or(0)),
+            control: Control::default(),
+            journal: Journal::new(),
+        });
         let mut served = Vec::new();
         for plan in plans {
             let mut entrances = Vec::new();
@@ -112,7 +117,7 @@ impl Gateway {
         let mut helpers = JoinSet::new();
         let first = &roster.sites()[0];
         let addrs: Vec<Address> = admin.iter().map(|(_, addr)| addr.clone()).collect();
-        let shown = Arc::new(Admin::new(roster.clone(), Gate::of_admin(&addrs, &first.config)));
+        let shown = Arc::new(Admin::new(roster.clone(), Arc::clone(&hub), Gate::of_admin(&addrs, &first.config)));
         for (listener, _) in admin {
             helpers.spawn(serve_admin(listener, Arc::clone(&shown), first.config.limits.clone()));
         }
@@ -121,6 +126,7 @@ impl Gateway {
             Served { entrances: entrances.into_iter().map(|entrance| entrance.open(&current)).collect(), current }
         };
         let served: Vec<Served> = served.into_iter().map(open).collect();
+        hub.journal.note(Happening::Started);
         shutdown.await;
         drain(&hub, served).await
     }
@@ -165,6 +171,7 @@ async fn drain(hub: &Hub, served: Vec<Served>) -> Drained {
         counts.sum()
     };
     let in_flight = in_progress();
+    hub.journal.note(Happening::DrainBegan { in_flight });
     hub.control.enter(Phase::Draining);
     let mut controls = Vec::new();
     for entrance in served.into_iter().flat_map(|served| served.entrances) {
@@ -199,12 +206,16 @@ async fn serve_admin(listener: Listener, admin: Arc<Admin>, limits: Limits) {
                 let builder = admin_builder(&limits);
                 connections.spawn(async move {
                     let peer = Peer::of(&stream);
+                    let cut = Cut::default();
                     let service = service_fn(|request| {
-                        let response = admin.answer(&peer, &request);
+                        let response = admin.answer(&peer, &request, &cut);
                         async move { Ok::<_, Infallible>(response) }
                     });
-                    // An error here is a caller that went away.
-                    _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                    tokio::select! {
+                        // An error here is a caller that went away.
+                        _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+                        () = cut.wanted() => {}
+                    }
                 });
             }
             Some(_) = connections.join_next() => {}

@@ -19,6 +19,7 @@ use crate::broker::Broker;
 use crate::config::GatewayConfig;
 use crate::entrance::Room;
 use crate::gate::Gate;
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::phase::Control;
 use crate::tee::Budget;
@@ -60,6 +61,8 @@ pub(crate) struct Hub {
     pub(crate) budget: Arc<Budget>,
     /// Serving, draining or closed.
     pub(crate) control: Control,
+    /// What happened to the gateway.
+    pub(crate) journal: Journal,
 }
 
 /// The site that the next request of a listener takes.

@@ -86,10 +86,11 @@ async fn the_admin_listener_shows_what_happened() {
     let (response, body) = get(admin("/metrics")).await;
     assert!(response.headers().get("content-type").unwrap().to_str().unwrap().contains("openmetrics-text"));
     let text = String::from_utf8(body.to_vec()).unwrap();
-    assert!(text.contains("evergrant_gateway_requests_total{class=\"2xx\"} 1"), "{text}");
-    assert!(text.contains("evergrant_gateway_answer_seconds_count 1"), "{text}");
-    assert!(text.contains("evergrant_mints_total 1") && text.contains("evergrant_ready 1"), "{text}");
-    assert!(text.contains("evergrant_token_remaining_seconds 35"), "{text}");
+    assert!(text.contains("evergrant_gateway_requests_total{profile=\"default\",class=\"2xx\"} 1"), "{text}");
+    assert!(text.contains("evergrant_gateway_answer_seconds_count{profile=\"default\"} 1"), "{text}");
+    assert!(text.contains("evergrant_mints_total{profile=\"default\"} 1"), "{text}");
+    assert!(text.contains("evergrant_ready{profile=\"default\"} 1"), "{text}");
+    assert!(text.contains("evergrant_token_remaining_seconds{profile=\"default\",slot=\"active\"} 35"), "{text}");
     assert!(text.ends_with("# EOF\n"));
     for path in ["/healthz", "/readyz"] {
         assert_eq!(get(admin(path)).await.0.status(), StatusCode::OK, "{path}");

@@ -111,7 +111,7 @@ async fn assert_fault(name: &str, gateway: &TestGateway, upstream: &str, status:
         assert!(!detail.contains(raw), "{name}: `{raw}` is a library's text or the caller's in: {detail}");
     }
     let (_, metrics) = get(format!("http://{}/metrics", gateway.admin)).await;
-    let line = format!("evergrant_gateway_upstream_faults_total{{kind=\"{kind}\"}} 1");
+    let line = format!("evergrant_gateway_upstream_faults_total{{profile=\"default\",kind=\"{kind}\"}} 1");
     let metrics = String::from_utf8_lossy(&metrics);
     assert!(metrics.contains(&line), "{name}: no {line} in {metrics}");
 }
@@ -335,7 +335,7 @@ async fn a_broken_transfer_is_counted() {
     if let Ok(response) = soon("the head", caller().request(request)).await {
         assert!(soon("the break", response.into_body().collect()).await.is_err());
     }
-    gateway.until("the count", "/metrics", |text| text.contains("upstream_faults_total{kind=\"cut_short\"} 1")).await;
+    gateway.until("the count", "/metrics", |text| text.contains("upstream_faults_total{profile=\"default\",kind=\"cut_short\"} 1")).await;
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ fn a_refresh_is_told_in_the_order_in_which_it_happened() {
     stage.pass(Span::from_secs(3));
     stage.pass(Span::from_secs(10));
     let told: Vec<_> = stage.keeper.events().since(0).map(|entry| entry.event.to_string()).collect();
-    assert_eq!(told[0], "token g1 minted in 20 ms: no_token");
+    assert_eq!(told[0], "token g1 minted in 20 ms: no token");
     assert_eq!(told[1], "token g1 serves");
     assert!(told[2].starts_with("refresh failed: "), "{}", told[2]);
     assert_eq!(
