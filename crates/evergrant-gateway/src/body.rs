@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
+use crate::expect::Withdrawn;
 use crate::upstream::Arriving;
 use crate::watched::Open;
 
@@ -21,6 +22,8 @@ pub(crate) struct CallerBody {
     kind: Kind,
     /// Counts the request as open until the body is dropped.
     open: Option<Open>,
+    /// Keeps the connection of a request whose body is not sent until its answer is through.
+    withdrawn: Option<Withdrawn>,
 }
 
 enum Kind {
@@ -32,17 +35,23 @@ enum Kind {
 impl CallerBody {
     /// Bytes that are all there.
     pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self { kind: Kind::Whole((!bytes.is_empty()).then_some(bytes)), open: None }
+        Self { kind: Kind::Whole((!bytes.is_empty()).then_some(bytes)), open: None, withdrawn: None }
     }
 
     /// An upstream's body as it arrives.
     pub(crate) fn streamed(body: Arriving) -> Self {
-        Self { kind: Kind::Streamed(body), open: None }
+        Self { kind: Kind::Streamed(body), open: None, withdrawn: None }
     }
 
     /// An upstream's body whose beginning was read.
     pub(crate) fn peeked(body: Peeked) -> Self {
-        Self { kind: Kind::Peeked(body), open: None }
+        Self { kind: Kind::Peeked(body), open: None, withdrawn: None }
+    }
+
+    /// Keeps the connection of a request whose body is not sent as long as this body lives.
+    pub(crate) fn keeping(mut self, withdrawn: Option<Withdrawn>) -> Self {
+        self.withdrawn = withdrawn;
+        self
     }
 
     /// Counts the request as open as long as this body lives.

@@ -45,6 +45,8 @@ const OF_ONE_ORIGIN: [HeaderName; 17] = [
     HeaderName::from_static("reporting-endpoints"),
     HeaderName::from_static("service-worker-allowed"),
 ];
+/// The only expectation there is.
+pub(crate) const CONTINUE: HeaderValue = HeaderValue::from_static("100-continue");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -77,7 +79,7 @@ impl CallerAuth {
 pub(crate) fn clean_request(headers: &mut HeaderMap, version: Version) {
     let trailers_welcome = contains_token(headers, &TE, b"trailers");
     remove_hop_by_hop(headers);
-    // The gateway reads the body at once, so the caller was told to continue already (RFC 9110 section 10.1.1).
+    // Whoever asks again does so in its own name (RFC 9110 section 10.1.1).
     headers.remove(EXPECT);
     headers.remove(PROXY_AUTHORIZATION);
     headers.remove(CALLER_SECRET);
@@ -88,6 +90,12 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, version: Version) {
     if version == Version::HTTP_2 {
         join_cookies(headers);
     }
+}
+
+/// Does the caller want to know whether its body is welcome before it sends it? HTTP/2 has no such wait here.
+pub(crate) fn asks_first(headers: &HeaderMap, version: Version) -> bool {
+    let expectation = headers.get(EXPECT).map(HeaderValue::as_bytes);
+    version == Version::HTTP_11 && expectation.is_some_and(|text| text.eq_ignore_ascii_case(CONTINUE.as_bytes()))
 }
 
 /// Makes an upstream's head fit to be handed to the caller. Verdicts are this gateway's own.

@@ -23,6 +23,7 @@ mod cors;
 mod dashboard;
 mod egress;
 mod entrance;
+mod expect;
 mod fault;
 mod framing;
 mod gate;

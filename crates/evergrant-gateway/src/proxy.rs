@@ -19,7 +19,7 @@ use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::verdict::Verdict;
-use http::header::{AUTHORIZATION, CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -27,6 +27,7 @@ use hyper::body::{Body as _, Incoming};
 use crate::body::{CallerBody, Peeked};
 use crate::broker::{Admitted, Caller};
 use crate::cors::{self, Visitor};
+use crate::expect::{Asking, Withdrawn};
 use crate::fault::FaultKind;
 use crate::framing::Framing;
 use crate::gate::bad_request;
@@ -124,6 +125,8 @@ struct Call {
     /// The caller's body until it is sent for the first time.
     first: Outbound,
     copy: BodyCopy,
+    /// The same body, if the caller waits to hear whether it is wanted.
+    asking: Option<Asking>,
 }
 
 /// What is left of the request body once it was sent.
@@ -156,15 +159,20 @@ impl Call {
             .map(|protocol| Upgrade::new(protocol, hyper::upgrade::on(&mut request)));
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
+        let asks_first = headers::asks_first(&headers, parts.version) && !body.is_end_stream();
         headers::clean_request(&mut headers, parts.version);
         visitor.clean_request(&mut headers);
         headers.insert(HOST, site.config.upstream.host_value());
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut headers);
         }
-        let (first, copy) = outbound(site, body, own_authorization);
+        let (mut first, copy) = outbound(site, body, own_authorization);
+        let asking = asks_first.then(|| {
+            headers.insert(EXPECT, headers::CONTINUE);
+            Asking::new(std::mem::replace(&mut first, Outbound::Empty))
+        });
         let site = Arc::clone(site);
-        Ok(Self { site, caller, method: parts.method, uri, headers, own_authorization, upgrade, first, copy })
+        Ok(Self { site, caller, method: parts.method, uri, headers, own_authorization, upgrade, first, copy, asking })
     }
 
     /// Sends the request with the caller's own Authorization; a refusal of it is explained and changes nothing.
@@ -213,9 +221,11 @@ impl Call {
                 Ruling::NoToken(error, verdict) => return Err(self.no_token(&error, &verdict)),
                 Ruling::Replay(next) => token = next,
             }
+            // Nothing is replayed without a body at hand; were it so, the copy would say it.
+            let body = seen.at_hand.unwrap_or(AtHand::Copied);
             self.site.metrics.replays.add();
             refusal = Some(seen);
-            sent = self.send_again(Some(token.authorization())).await;
+            sent = self.send_again(body, Some(token.authorization())).await;
         }
     }
 
@@ -250,7 +260,7 @@ impl Call {
             received,
             host: self.site.config.upstream.host(),
             path: self.path(),
-            can_send_again: refusal.can_send_again,
+            can_send_again: refusal.at_hand.is_some(),
         }
     }
 
@@ -260,13 +270,24 @@ impl Call {
 
     /// Sends the request with the body as it arrives.
     async fn send_first(&mut self, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Failed> {
-        let first = std::mem::replace(&mut self.first, Outbound::Empty);
+        let first = match &self.asking {
+            Some(asking) => asking.ask(),
+            None => std::mem::replace(&mut self.first, Outbound::Empty),
+        };
         self.send(first, token).await
     }
 
-    /// Sends the request with the body from its copy. The copy must have settled.
-    async fn send_again(&self, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Failed> {
-        self.send(self.copy.again(), token).await
+    /// Sends the request once more, with the body that is at hand.
+    async fn send_again(&self, body: AtHand, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Failed> {
+        self.send(self.again(body), token).await
+    }
+
+    /// The body once more.
+    fn again(&self, body: AtHand) -> Outbound {
+        match (body, &self.asking) {
+            (AtHand::Unsent, Some(asking)) => asking.ask(),
+            (AtHand::Unsent | AtHand::Copied, _) => self.copy.again(),
+        }
     }
 
     /// Sends the request, and once more if a connection from the pool had died and that can do no harm.
@@ -280,14 +301,30 @@ impl Call {
             None => return Err(failed(FaultKind::NoAnswer)),
         };
         let harmless = fault.is_refused_stream() || (fault.is_stale_connection() && self.method.is_idempotent());
-        if !harmless || !self.copy.settle(self.site.config.timeouts.body_after_401).await {
+        // Its connection is gone, so there is nothing to keep it for.
+        let unsent = self.withdraw().is_some();
+        if !harmless {
             return Err(failed(fault.kind()));
         }
+        let Some(body) = self.at_hand(unsent).await else { return Err(failed(fault.kind())) };
         self.site.metrics.reconnects.add();
-        match self.send_once(self.copy.again(), token, true).await {
+        match self.send_once(self.again(body), token, true).await {
             Some(sent) => sent.map_err(|fault| failed(fault.kind())),
             None => Err(failed(FaultKind::NoAnswer)),
         }
+    }
+
+    /// Takes back the offer of a body that was not asked for yet.
+    fn withdraw(&self) -> Option<Withdrawn> {
+        self.asking.as_ref().and_then(Asking::withdraw)
+    }
+
+    /// The body for another try, if there is one.
+    async fn at_hand(&self, unsent: bool) -> Option<AtHand> {
+        if unsent {
+            return Some(AtHand::Unsent);
+        }
+        self.copy.settle(self.site.config.timeouts.body_after_401).await.then_some(AtHand::Copied)
     }
 
     fn is_unasked_upgrade(&self, response: &Response<Arriving>) -> bool {
@@ -302,18 +339,24 @@ impl Call {
         token: Option<&HeaderValue>,
         anew: bool,
     ) -> Option<Result<Response<Arriving>, Fault>> {
-        let (sender, upgrades) = (&self.site.sender, self.upgrade.is_some());
+        // HTTP/2 has no upgrades, and hides interim answers.
+        let needs_http1 = self.upgrade.is_some() || (self.asking.is_some() && self.site.config.upstream.is_tls());
+        let sender = &self.site.sender;
         let (limit, sent) = (self.site.config.timeouts.upstream, body.watch());
         let request = self.request(body, token);
         if anew {
-            answer_within(limit, sent, sender.send_anew(request, upgrades)).await
+            answer_within(limit, sent, sender.send_anew(request, needs_http1)).await
         } else {
-            answer_within(limit, sent, sender.send(request, upgrades)).await
+            answer_within(limit, sent, sender.send(request, needs_http1)).await
         }
     }
 
     fn request(&self, body: Outbound, token: Option<&HeaderValue>) -> Request<Outbound> {
+        let question = if let Outbound::Asked(body) = &body { Some(body.question()) } else { None };
         let mut request = Request::new(body);
+        if let Some(question) = question {
+            question.listen(&mut request);
+        }
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -326,13 +369,14 @@ impl Call {
     /// Reads the beginning of a refusal, and the rest of the request body if a replay needs it.
     async fn look_into(&self, response: Response<Arriving>) -> Refusal {
         let (head, body) = response.into_parts();
+        let withdrawn = self.withdraw();
         let body = Peeked::read(body, REFUSAL_PREFIX, REFUSAL_PATIENCE).await;
         let is_401 = head.status == StatusCode::UNAUTHORIZED;
         if is_401 {
             self.site.metrics.upstream_401.add();
         }
-        let can_send_again = is_401 && self.copy.settle(self.site.config.timeouts.body_after_401).await;
-        Refusal { head, body, can_send_again }
+        let at_hand = if is_401 { self.at_hand(withdrawn.is_some()).await } else { None };
+        Refusal { head, body, at_hand, withdrawn }
     }
 
     /// Hands an answer on as it arrives.
@@ -341,9 +385,15 @@ impl Call {
             return self.switch_protocols(upgrade, response);
         }
         headers::clean_response(response.headers_mut(), &self.site.config.upstream);
+        let is_failure = response.status().is_client_error() || response.status().is_server_error();
+        let withdrawn = if is_failure { self.withdraw() } else { None };
+        if let Some(asking) = self.asking.as_ref().filter(|_| !is_failure) {
+            asking.permit();
+        }
         // What the upstream has not read of the body goes on being sent; only the copy ends here.
         self.copy = BodyCopy::Unkept;
-        response.map(CallerBody::streamed)
+        end_after(response.headers_mut(), withdrawn.as_ref());
+        response.map(|body| CallerBody::streamed(body).keeping(withdrawn))
     }
 
     fn switch_protocols(self, upgrade: Upgrade, mut response: Response<Arriving>) -> Response<CallerBody> {
@@ -369,7 +419,8 @@ impl Call {
         if head.status == StatusCode::UNAUTHORIZED {
             self.site.metrics.visible_401(verdict.map_or("unknown", |verdict| verdict.cause.name()));
         }
-        Response::from_parts(head, CallerBody::peeked(refusal.body))
+        end_after(&mut head.headers, refusal.withdrawn.as_ref());
+        Response::from_parts(head, CallerBody::peeked(refusal.body).keeping(refusal.withdrawn))
     }
 
     fn no_answer(&self, failed: Failed) -> Problem {
@@ -419,8 +470,19 @@ struct Failed {
 struct Refusal {
     head: http::response::Parts,
     body: Peeked,
-    /// Is the whole request body at hand?
-    can_send_again: bool,
+    /// The request body for another try, if it is at hand.
+    at_hand: Option<AtHand>,
+    /// Holds the connection of a body that was not sent.
+    withdrawn: Option<Withdrawn>,
+}
+
+/// Where the body for another try comes from.
+#[derive(Clone, Copy)]
+enum AtHand {
+    /// The caller has not begun to send it.
+    Unsent,
+    /// It is whole in its copy, or there is none.
+    Copied,
 }
 
 /// The body to send first, and what will be left of it.
@@ -445,6 +507,13 @@ fn is_refusal(status: StatusCode) -> bool {
             | StatusCode::PROXY_AUTHENTICATION_REQUIRED
             | StatusCode::TOO_MANY_REQUESTS
     )
+}
+
+/// A caller that was not told to send its body may send it or not: what comes next on its connection cannot be read.
+fn end_after(headers: &mut HeaderMap, withdrawn: Option<&Withdrawn>) {
+    if withdrawn.is_some() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 fn header_value(verdict: &Verdict) -> Option<HeaderValue> {

@@ -23,8 +23,11 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
+use crate::expect::Asked;
 use crate::patience::{Sent, Unsent};
 
 /// A request body on its way to the upstream.
@@ -37,12 +40,25 @@ pub(crate) enum Outbound {
     Teed(Teed),
     /// A body sent again from the copy.
     Again(Again),
+    /// A body that is sent only if the upstream wants it.
+    Asked(Box<Asked>),
+}
+
+/// Why a body was not sent to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// The caller broke it off.
+    #[error("the caller broke the request off")]
+    Caller(#[source] hyper::Error),
+    /// The upstream has answered without it.
+    #[error("the upstream did not ask for the body")]
+    Withdrawn,
 }
 
 impl Outbound {
     /// The caller's body as it arrives, not kept.
     pub(crate) fn plain(source: Incoming) -> Self {
-        Self::Plain(Plain { source, unsent: None })
+        Self::Plain(Plain { source: Source::new(source), unsent: None })
     }
 
     /// Tells when the body was sent to its end.
@@ -52,31 +68,44 @@ impl Outbound {
             Self::Plain(body) => &mut body.unsent,
             Self::Teed(body) => &mut body.unsent,
             Self::Again(body) => &mut body.unsent,
+            Self::Asked(body) => &mut body.unsent,
         };
         let (notice, sent) = Sent::watch();
         *unsent = Some(notice);
         sent
     }
+
+    /// Lets go of the caller's body without reading another byte of it.
+    pub(crate) fn leave_unread(self) {
+        match self {
+            Self::Plain(mut body) => drop(body.source.0.take()),
+            Self::Teed(mut body) => drop(body.source.take().and_then(|mut source| source.0.take())),
+            Self::Empty | Self::Again(_) | Self::Asked(_) => {}
+        }
+    }
 }
 
 impl Body for Outbound {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = SendError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
+        let frame = match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Plain(body) => Pin::new(&mut body.source).poll_frame(cx),
+            Self::Plain(body) => body.source.poll_frame(cx),
             Self::Teed(body) => body.poll_frame(cx),
             Self::Again(body) => Poll::Ready(body.next_frame().map(Ok)),
-        }
+            Self::Asked(body) => return body.poll_frame(cx),
+        };
+        frame.map_err(SendError::Caller)
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
             Self::Plain(body) => body.source.is_end_stream(),
-            Self::Teed(body) => body.source.as_ref().is_none_or(Body::is_end_stream),
+            Self::Teed(body) => body.source.as_ref().is_none_or(Source::is_end_stream),
+            Self::Asked(body) => body.is_end_stream(),
             Self::Again(body) => body.data.is_none() && body.trailers.is_none() && body.exact,
         }
     }
@@ -85,7 +114,8 @@ impl Body for Outbound {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Plain(body) => body.source.size_hint(),
-            Self::Teed(body) => body.source.as_ref().map_or_else(SizeHint::default, Body::size_hint),
+            Self::Teed(body) => body.source.as_ref().map_or_else(SizeHint::default, Source::size_hint),
+            Self::Asked(body) => body.size_hint(),
             Self::Again(body) if body.exact => {
                 SizeHint::with_exact(body.data.as_ref().map_or(0, |data| data.len() as u64))
             }
@@ -94,9 +124,44 @@ impl Body for Outbound {
     }
 }
 
+/// A caller's body.
+///
+/// One that nobody wants to its end is read on for a while: an answer that is complete would otherwise be followed by
+/// a reset, because bytes that nobody reads make the system close a connection that way, and a reset may overtake the
+/// answer (RFC 9112 section 9.6).
+struct Source(Option<Incoming>);
+
+impl Source {
+    fn new(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.0.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
+        // Without a runtime there is no connection either.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
+        }
+    }
+}
+
 /// A caller's body that is not kept.
 pub(crate) struct Plain {
-    source: Incoming,
+    source: Source,
     unsent: Option<Unsent>,
 }
 
@@ -117,7 +182,7 @@ impl Tee {
             limit,
             budget,
         });
-        (Self { shared: Arc::clone(&shared), exact }, Teed { source: Some(source), shared, unsent: None })
+        (Self { shared: Arc::clone(&shared), exact }, Teed { source: Some(Source::new(source)), shared, unsent: None })
     }
 
     /// Waits until the whole body is in the copy; `false` if it is too long, was broken off, or takes too long.
@@ -125,7 +190,7 @@ impl Tee {
         if let Some(settled) = self.shared.lock().settled() {
             return settled;
         }
-        tokio::time::timeout(patience, self.read_rest()).await.unwrap_or(false)
+        timeout(patience, self.read_rest()).await.unwrap_or(false)
     }
 
     async fn read_rest(&self) -> bool {
@@ -143,7 +208,7 @@ impl Tee {
                 continue;
             };
             while self.shared.lock().settled().is_none() {
-                let frame = rest.frame().await;
+                let frame = std::future::poll_fn(|cx| rest.poll_frame(cx)).await;
                 self.shared.take(frame.as_ref(), rest.is_end_stream());
             }
         }
@@ -182,7 +247,7 @@ impl Drop for Tee {
 
 /// The upstream connection's half of a teed body.
 pub(crate) struct Teed {
-    source: Option<Incoming>,
+    source: Option<Source>,
     shared: Arc<Shared>,
     unsent: Option<Unsent>,
 }
@@ -190,7 +255,7 @@ pub(crate) struct Teed {
 impl Teed {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
-        let frame = std::task::ready!(Pin::new(&mut *source).poll_frame(cx));
+        let frame = std::task::ready!(source.poll_frame(cx));
         self.shared.take(frame.as_ref(), source.is_end_stream());
         Poll::Ready(frame)
     }
@@ -264,7 +329,7 @@ struct Kept {
     /// What this copy holds of the budget.
     charge: usize,
     /// The part of the body that the upstream connection did not want.
-    rest: Option<Incoming>,
+    rest: Option<Source>,
 }
 
 enum State {
@@ -352,6 +417,9 @@ impl Drop for Shared {
         self.budget.release(kept.charge);
     }
 }
+
+/// How long a caller's body that nobody wants is read on.
+const LINGER: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

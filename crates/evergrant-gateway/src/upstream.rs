@@ -36,7 +36,7 @@ pub(crate) use self::lane::Arriving;
 /// Sends requests to the API.
 pub(crate) struct Sender {
     connector: Connector,
-    /// For upgrades, which HTTP/2 has not.
+    /// For upgrades, which HTTP/2 has not, and for interim answers, which it hides.
     http1_connector: Connector,
     lanes: Arc<Pool>,
     http2: Shared,
@@ -58,10 +58,10 @@ impl Sender {
     pub(crate) async fn send(
         &self,
         mut request: Request<Outbound>,
-        upgrades: bool,
+        needs_http1: bool,
     ) -> Result<Response<Arriving>, Fault> {
-        if upgrades {
-            return Box::pin(self.send_upgrade(request)).await;
+        if needs_http1 {
+            return Box::pin(self.send_alone(request)).await;
         }
         while let Some(lane) = self.lanes.take() {
             match lane.send(request, &self.lanes).await {
@@ -85,9 +85,9 @@ impl Sender {
     pub(crate) async fn send_anew(
         &self,
         request: Request<Outbound>,
-        upgrades: bool,
+        needs_http1: bool,
     ) -> Result<Response<Arriving>, Fault> {
-        if upgrades { self.send_upgrade(request).await } else { self.connect_and_send(request).await }
+        if needs_http1 { self.send_alone(request).await } else { self.connect_and_send(request).await }
     }
 
     async fn connect_and_send(&self, request: Request<Outbound>) -> Result<Response<Arriving>, Fault> {
@@ -100,8 +100,8 @@ impl Sender {
         sent.map_err(Unanswered::into_fault)
     }
 
-    /// Sends a request for an upgrade on a connection of its own.
-    async fn send_upgrade(&self, request: Request<Outbound>) -> Result<Response<Arriving>, Fault> {
+    /// Sends a request for an upgrade, or one that asks first, on an HTTP/1.1 connection of its own.
+    async fn send_alone(&self, request: Request<Outbound>) -> Result<Response<Arriving>, Fault> {
         let stream = self.http1_connector.connect().await.map_err(Fault::of_connecting)?;
         let failed = |error| Fault::of_connection(error, false);
         let (mut sender, connection) = lane::builder().handshake(stream).await.map_err(failed)?;

@@ -97,6 +97,7 @@ pub struct Exchange {
     shared: Arc<Shared>,
     attempt: Attempt,
     method: Method,
+    has_idempotency_key: bool,
     /// The generation that the last refusal was about.
     refused: Option<Generation>,
     counts_as_unrepeatable: bool,
@@ -108,7 +109,8 @@ impl Exchange {
         let replay = Replay::of(traits.method.as_str(), traits.has_idempotency_key, traits.is_body_kept);
         let patience = traits.deadline.map_or_else(|| shared.patience(), |deadline| deadline - now);
         let attempt = Attempt::new(replay, now, patience);
-        Self { shared, attempt, method: traits.method, refused: None, counts_as_unrepeatable: false }
+        let RequestTraits { method, has_idempotency_key, .. } = traits;
+        Self { shared, attempt, method, has_idempotency_key, refused: None, counts_as_unrepeatable: false }
     }
 
     /// The token for the first send.
@@ -144,6 +146,10 @@ impl Exchange {
             return Ruling::Pass(None);
         };
         self.refused = Some(self.attempt.generation);
+        if answer.can_send_again && self.attempt.replay == Replay::Never {
+            // The body was not kept, but it is still there: its caller has not begun to send it.
+            self.attempt.replay = Replay::of(self.method.as_str(), self.has_idempotency_key, true);
+        }
         let mut changes = self.shared.changes();
         let attempt = &mut self.attempt;
         let mut step = self.shared.act(|keeper, now| keeper.handle_refusal(attempt, refusal, now));

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
@@ -141,10 +142,16 @@ pub(super) fn builder() -> http1::Builder {
     builder
 }
 
-/// The request with its target as an origin server wants it (RFC 9112 section 3.2.1).
+/// The request as HTTP/1.1 writes it to an origin server: its target, and chunks for a body without a length (RFC 9112
+/// sections 3.2.1 and 7.1).
 pub(super) fn in_origin_form(mut request: Request<Outbound>) -> Request<Outbound> {
     if let Some(path) = std::mem::take(request.uri_mut()).into_parts().path_and_query {
         *request.uri_mut() = path.into();
+    }
+    let body = request.body();
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        // hyper takes a GET without a framing field for one without a body.
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     request
 }

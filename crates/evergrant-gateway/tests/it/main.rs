@@ -12,7 +12,11 @@ mod lifecycle;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod pattern;
+#[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod revoked_uploads;
 #[cfg(test)]
 mod sdk_shapes;
 #[cfg(test)]
@@ -25,5 +29,7 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod upgrade;
+#[cfg(test)]
+mod uploads;
 #[cfg(test)]
 mod upstream_faults;

@@ -65,7 +65,10 @@ impl Log {
     }
 
     /// Reads a request to its end, notes it, and says which attempt it is, from 1.
-    pub(crate) async fn note(&self, request: Request<Incoming>) -> usize {
+    pub(crate) async fn note<B>(&self, request: Request<B>) -> usize
+    where
+        B: hyper::body::Body<Error: std::fmt::Debug>,
+    {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap();
         let trailers = body.trailers().cloned();
