@@ -15,10 +15,12 @@ mod clocks;
 mod faked_wall;
 mod gateway;
 mod load;
+mod memory;
 mod oidc;
 mod parts;
 mod process;
 mod sdk;
+mod sdk_login;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

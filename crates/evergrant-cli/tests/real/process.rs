@@ -55,6 +55,11 @@ impl Process {
         }
     }
 
+    /// The system's number for it.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything it has written so far.
     pub(crate) fn said(&self) -> String {
         self.output.written.lock().unwrap().lines.join("\n")

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
 mod broker;
 #[cfg(test)]
 mod callers;
