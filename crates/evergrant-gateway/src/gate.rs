@@ -28,6 +28,8 @@ pub(crate) struct Gate {
     hosts: Vec<String>,
     any_port_hosts: Vec<String>,
     origins: Vec<String>,
+    /// May pages that this listener served itself ask it for more?
+    serves_pages: bool,
     fields: usize,
     /// Does the upstream have a path prefix that requests must not leave?
     has_prefix: bool,
@@ -41,10 +43,11 @@ impl Gate {
         Self::new(bound, config, door, config.allowed_origins.clone())
     }
 
-    /// The gate of status and metrics, which no page of another origin may read, whatever is allowed elsewhere.
+    /// The gate of dashboard, status and metrics, which no page of another origin may read, whatever is allowed
+    /// elsewhere. A browser names the dashboard's own origin when it fetches the dashboard's modules.
     pub(crate) fn of_admin(bound: &[Address], config: &GatewayConfig) -> Self {
         let door = Door::new(config.admin_callers, config.caller_secret.clone());
-        Self::new(bound, config, door, Vec::new())
+        Self { serves_pages: true, ..Self::new(bound, config, door, Vec::new()) }
     }
 
     fn new(bound: &[Address], config: &GatewayConfig, door: Door, origins: Vec<String>) -> Self {
@@ -52,7 +55,8 @@ impl Gate {
             config.allowed_hosts.iter().cloned().partition::<Vec<_>, _>(|host| has_port(host));
         let hosts = bound.iter().filter_map(Address::tcp).flat_map(own_names).chain(with_port).collect();
         let has_prefix = config.upstream.has_prefix();
-        Self { hosts, any_port_hosts, origins, fields: config.limits.head_fields, has_prefix, door }
+        let fields = config.limits.head_fields;
+        Self { hosts, any_port_hosts, origins, serves_pages: false, fields, has_prefix, door }
     }
 
     /// Lets a request pass, or says why not.
@@ -122,11 +126,20 @@ impl Gate {
         let mut origins = headers.get_all(ORIGIN).iter();
         if let Some(origin) = origins.next() {
             let listed = self.origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes()));
-            return if listed && origins.next().is_none() { Ok(()) } else { Err(from_a_page()) };
+            let own = self.serves_pages && is_of_same_origin(origin, headers);
+            return if (listed || own) && origins.next().is_none() { Ok(()) } else { Err(from_a_page()) };
         }
         let mut sites = headers.get_all(SEC_FETCH_SITE).iter().map(HeaderValue::as_bytes);
         if sites.all(|site| matches!(site, b"none" | b"same-origin")) { Ok(()) } else { Err(from_a_page()) }
     }
+}
+
+/// Is this the origin of a page that came from the host that the request names? That host was found to be ours before.
+fn is_of_same_origin(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let authority =
+        [b"http://".as_slice(), b"https://"].iter().find_map(|scheme| origin.as_bytes().strip_prefix(*scheme));
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }
 
 /// The names under which a listener is reached.
@@ -290,6 +303,22 @@ mod tests {
         let request = Request::builder().header("host", "localhost:7071").header("origin", "https://app.example");
         let gate = Gate::of_admin(&[Address::loopback(7071)], &config);
         assert!(gate.admit(&own_peer(), &request.body(()).unwrap()).is_err());
+    }
+
+    #[test]
+    fn the_dashboard_may_fetch_its_own_modules_and_no_other_local_page_may() {
+        let config = GatewayConfig::new(Upstream::parse("http://127.0.0.1:1").unwrap());
+        let admin = Gate::of_admin(&[Address::loopback(7071)], &config);
+        let admits = |gate: &Gate, host: &str, origin: &str| {
+            let request = Request::builder().header("host", host).header("origin", origin).body(()).unwrap();
+            gate.admit(&own_peer(), &request).is_ok()
+        };
+        assert!(admits(&admin, "localhost:7071", "http://localhost:7071"));
+        for origin in ["http://localhost:7070", "http://127.0.0.1:7071", "http://localhost", "null", "localhost:7071"] {
+            assert!(!admits(&admin, "localhost:7071", origin), "{origin}");
+        }
+        assert!(!admits(&admin, "evil.example:7071", "http://evil.example:7071"), "a name that was rebound");
+        assert!(!admits(&gate(), "localhost:7070", "http://localhost:7070"), "the proxy serves no pages of its own");
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl Gateway {
         &self.url
     }
 
+    /// Where the dashboard is.
+    pub(crate) fn admin(&self) -> &str {
+        &self.admin
+    }
+
     /// The admin listener's account of itself.
     pub(crate) async fn status(&self) -> Value {
         let answer = reqwest::get(format!("{}/status", self.admin)).await.unwrap();

@@ -1,5 +1,5 @@
 //! Evergrant against components that nobody here wrote: a certified OAuth server with a wrong clock, a provider's own
-//! client, and a calendar clock that steps under the program itself.
+//! client, a calendar clock that steps under the program itself, and a browser.
 //!
 //! Each test starts everything it needs on loopback and stops it again. What it needs from outside is installed by
 //! `cargo xtask test --only setup`; without it the tests fail and say so. Clocks are faked per process with
@@ -10,7 +10,9 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic with the place is the report")]
 #![expect(clippy::print_stdout, reason = "what was measured is worth reading, and hidden unless asked for")]
 
+mod browser;
 mod clocks;
+mod dashboard;
 #[path = "../shared/faked_wall.rs"]
 mod faked_wall;
 mod gateway;

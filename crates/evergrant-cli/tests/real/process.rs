@@ -42,7 +42,17 @@ impl Process {
 
     /// The first value that `find` makes of a line, also of one that was written before.
     pub(crate) fn line<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        self.line_within(PATIENCE, find)
+    }
+
+    /// Its standard input.
+    pub(crate) fn input(&self) -> &ChildStdin {
+        self.input.as_ref().expect("the input closes with the process")
+    }
+
+    /// The first value that `find` makes of a line within this time.
+    pub(crate) fn line_within<T>(&self, patience: Duration, find: impl Fn(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + patience;
         let mut written = self.output.written.lock().unwrap();
         loop {
             if let Some(found) = written.lines.iter().find_map(|line| find(line)) {

@@ -335,7 +335,11 @@ async fn a_broken_transfer_is_counted() {
     if let Ok(response) = soon("the head", caller().request(request)).await {
         assert!(soon("the break", response.into_body().collect()).await.is_err());
     }
-    gateway.until("the count", "/metrics", |text| text.contains("upstream_faults_total{profile=\"default\",kind=\"cut_short\"} 1")).await;
+    gateway
+        .until("the count", "/metrics", |text| {
+            text.contains("upstream_faults_total{profile=\"default\",kind=\"cut_short\"} 1")
+        })
+        .await;
 }
 
 #[tokio::test]
