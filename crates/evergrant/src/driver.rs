@@ -64,6 +64,7 @@ pub(crate) struct Shared {
     timer: Arc<Notify>,
     timer_at: AtomicI64,
     next_report: AtomicI64,
+    next_look: AtomicI64,
     next_sample: AtomicI64,
     is_skew_far: AtomicBool,
     runtime: Handle,
@@ -100,6 +101,7 @@ impl Shared {
             timer: Arc::default(),
             timer_at: AtomicI64::new(i64::MAX),
             next_report: AtomicI64::new(0),
+            next_look: AtomicI64::new(0),
             next_sample: AtomicI64::new(0),
             is_skew_far: AtomicBool::new(false),
             runtime: Handle::current(),
@@ -129,7 +131,7 @@ impl Shared {
             }
         }
         // Only what a waiter may wait for wakes waiters: they ask in turn, and would wake each other for ever.
-        if has_woken || !todo.is_empty() || now.boot >= self.published.load().fresh_until {
+        if has_woken || !todo.is_empty() || self.is_outdated(now.boot) {
             has_woken |= self.publish(&keeper, now.boot);
         }
         let timeout = keeper.poll_timeout().unwrap_or(Boot::FAR).as_nanos();
@@ -146,6 +148,12 @@ impl Shared {
         }
         todo.into_iter().for_each(|action| self.perform(action));
         result
+    }
+
+    /// May what is published be untrue by now? That all is well again wakes nobody, so it is looked for from time to time.
+    fn is_outdated(&self, now: Boot) -> bool {
+        let published = self.published.load();
+        now >= published.fresh_until || (published.is_watchful && is_due(&self.next_look, now, LOOK_EVERY))
     }
 
     /// Looks at the keeper without telling it anything.
@@ -394,6 +402,7 @@ fn seed() -> u64 {
 const SLEW_WORTH_REPORTING: Span = Span::from_millis(1);
 const SUSPEND_WORTH_REPORTING: Span = Span::from_millis(100);
 const REPORT_EVERY: Span = Span::from_millis(500);
+const LOOK_EVERY: Span = Span::from_millis(500);
 const SAMPLE_EVERY: Span = Span::from_millis(200);
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
