@@ -145,6 +145,8 @@ pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
+    /// The authority without its port.
+    host_name: String,
     prefix: String,
 }
 
@@ -186,7 +188,8 @@ impl Upstream {
             return Err(UpstreamError::Query);
         }
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| UpstreamError::Syntax)?;
-        Ok(Self { scheme, host, prefix: path.path().trim_end_matches('/').to_owned(), authority })
+        let (host_name, prefix) = (authority.host().to_owned(), path.path().trim_end_matches('/').to_owned());
+        Ok(Self { scheme, authority, host, host_name, prefix })
     }
 
     /// Does the upstream speak TLS?
@@ -204,7 +207,7 @@ impl Upstream {
     /// The host without a port.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.authority.host()
+        &self.host_name
     }
 
     /// `host:port`, the port spelled out, as errors name it.
@@ -252,11 +255,15 @@ impl Upstream {
 
     /// Its scheme and authority, with the path `/`.
     pub(crate) fn root(&self) -> Uri {
+        self.with_path(PathAndQuery::from_static("/")).expect("a scheme, an authority and a path make a URI")
+    }
+
+    fn with_path(&self, path: PathAndQuery) -> Result<Uri, http::Error> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::from_static("/"));
-        Uri::from_parts(parts).expect("a scheme, an authority and a path make a URI")
+        parts.path_and_query = Some(path);
+        Ok(Uri::from_parts(parts)?)
     }
 
     /// Where a request for `path` goes. Without a prefix this joins shared parts and copies nothing.
@@ -267,7 +274,7 @@ impl Upstream {
         } else {
             PathAndQuery::from_maybe_shared(Bytes::from(format!("{}{path}", self.prefix)))?
         };
-        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build()
+        self.with_path(path)
     }
 }
 

@@ -10,8 +10,7 @@
 //! or `Bearer` without credentials. Two of them are refused, because it is not ours to choose.
 
 use http::header::{
-    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE,
-    STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, LOCATION, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
@@ -26,30 +25,27 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// What an upstream says about its own origin, which is not the one that the caller talks to: who may read it, that it
 /// has TLS or another address, what a browser should delete or report. On localhost these would hit every local service,
 /// and `Alt-Svc` would lead around the gateway.
-const OF_ONE_ORIGIN: [HeaderName; 17] = [
-    VERDICT,
-    ALT_SVC,
-    STRICT_TRANSPORT_SECURITY,
-    HeaderName::from_static("access-control-allow-credentials"),
-    HeaderName::from_static("access-control-allow-headers"),
-    HeaderName::from_static("access-control-allow-methods"),
-    HeaderName::from_static("access-control-allow-origin"),
-    HeaderName::from_static("access-control-allow-private-network"),
-    HeaderName::from_static("access-control-expose-headers"),
-    HeaderName::from_static("access-control-max-age"),
-    HeaderName::from_static("clear-site-data"),
-    HeaderName::from_static("expect-ct"),
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("public-key-pins"),
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("reporting-endpoints"),
-    HeaderName::from_static("service-worker-allowed"),
+const OF_ONE_ORIGIN: [&str; 17] = [
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-allow-private-network",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "alt-svc",
+    "clear-site-data",
+    "evergrant-verdict",
+    "expect-ct",
+    "nel",
+    "public-key-pins",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "strict-transport-security",
 ];
 /// The only expectation there is.
 pub(crate) const CONTINUE: HeaderValue = HeaderValue::from_static("100-continue");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// What the `Authorization` of a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,10 +76,8 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, version: Version) {
     let trailers_welcome = contains_token(headers, &TE, b"trailers");
     remove_hop_by_hop(headers);
     // Whoever asks again does so in its own name (RFC 9110 section 10.1.1).
-    headers.remove(EXPECT);
-    headers.remove(PROXY_AUTHORIZATION);
+    remove_all(headers, |name| *name == EXPECT || matches!(name.as_str(), "proxy-authorization" | "http2-settings"));
     headers.remove(CALLER_SECRET);
-    headers.remove(HTTP2_SETTINGS);
     if trailers_welcome {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -101,9 +95,7 @@ pub(crate) fn asks_first(headers: &HeaderMap, version: Version) -> bool {
 /// Makes an upstream's head fit to be handed to the caller. Verdicts are this gateway's own.
 pub(crate) fn clean_response(headers: &mut HeaderMap, upstream: &Upstream) {
     remove_hop_by_hop(headers);
-    for name in OF_ONE_ORIGIN {
-        headers.remove(name);
-    }
+    remove_all(headers, |name| OF_ONE_ORIGIN.contains(&name.as_str()));
     name_location_here(headers, upstream);
     unbind_cookies(headers);
 }
@@ -152,16 +144,23 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         for name in named_by_connection(headers) {
             headers.remove(name);
         }
-        headers.remove(CONNECTION);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(TE);
-    if headers.remove(TRANSFER_ENCODING).is_some() {
+    if headers.contains_key(TRANSFER_ENCODING) {
         // The chunks were believed, so a length beside them is a lie by now (RFC 9112 section 6.3).
         headers.remove(CONTENT_LENGTH);
     }
-    headers.remove(UPGRADE);
+    remove_all(headers, |name| {
+        let name = name.as_str();
+        matches!(name, "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade")
+    });
+}
+
+/// Removes all fields of some kind. One look at each name that is there costs less than a look-up for each that may be.
+fn remove_all(headers: &mut HeaderMap, is_one: impl Fn(&HeaderName) -> bool) {
+    // The first is found over and over: there is seldom any, and hardly ever more than one.
+    while let Some(name) = headers.keys().find(|name| is_one(name)).cloned() {
+        headers.remove(name);
+    }
 }
 
 /// The fields that `Connection` declares to concern this connection only. `Authorization` never does (RFC 9110 section
@@ -263,8 +262,10 @@ mod tests {
     #[test]
     fn what_concerns_the_upstreams_origin_stops_here() {
         let upstream = Upstream::parse("https://api.example").unwrap();
-        let mut headers: HeaderMap =
-            OF_ONE_ORIGIN.into_iter().map(|name| (name, HeaderValue::from_static("x"))).collect();
+        let mut headers: HeaderMap = OF_ONE_ORIGIN
+            .into_iter()
+            .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("x")))
+            .collect();
         headers.insert("content-security-policy", HeaderValue::from_static("default-src 'none'"));
         clean_response(&mut headers, &upstream);
         assert_eq!(headers, map(&[("content-security-policy", "default-src 'none'")]));

@@ -100,14 +100,14 @@ async fn answer_visitor(
             return Box::pin(broker.answer(errand, &site.source, peer, request)).await.map(CallerBody::whole);
         }
     };
-    let result = match Call::accept(site, visitor, caller, request) {
-        Ok(call) if call.own_authorization => call.pass_through().await,
-        Ok(call) => call.keep_authorized().await,
+    let mut call = match Call::accept(site, visitor, caller, request) {
+        Ok(call) => call,
         Err(problem) => {
             site.metrics.refused.add();
-            Err(problem)
+            return problem.into_response(CallerBody::whole);
         }
     };
+    let result = if call.own_authorization { call.pass_through().await } else { call.keep_authorized().await };
     result.unwrap_or_else(|problem| problem.into_response(CallerBody::whole))
 }
 
@@ -176,7 +176,7 @@ impl Call {
     }
 
     /// Sends the request with the caller's own Authorization; a refusal of it is explained and changes nothing.
-    async fn pass_through(mut self) -> Result<Response<CallerBody>, Problem> {
+    async fn pass_through(&mut self) -> Result<Response<CallerBody>, Problem> {
         self.site.metrics.own_authorization.add();
         let response = self.send_first(None).await.map_err(|failed| self.no_answer(failed))?;
         if !is_refusal(response.status()) {
@@ -190,7 +190,7 @@ impl Call {
     }
 
     /// Sends the request with a good token, again with another one where that is safe and useful.
-    async fn keep_authorized(mut self) -> Result<Response<CallerBody>, Problem> {
+    async fn keep_authorized(&mut self) -> Result<Response<CallerBody>, Problem> {
         let mut exchange = self.site.source.exchange(self.traits());
         let mut token = match exchange.begin().await {
             Ok(token) => token,
@@ -380,7 +380,7 @@ impl Call {
     }
 
     /// Hands an answer on as it arrives.
-    fn hand_on(mut self, mut response: Response<Arriving>) -> Response<CallerBody> {
+    fn hand_on(&mut self, mut response: Response<Arriving>) -> Response<CallerBody> {
         if let Some(upgrade) = self.upgrade.take_if(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
             return self.switch_protocols(upgrade, response);
         }
@@ -396,7 +396,7 @@ impl Call {
         response.map(|body| CallerBody::streamed(body).keeping(withdrawn))
     }
 
-    fn switch_protocols(self, upgrade: Upgrade, mut response: Response<Arriving>) -> Response<CallerBody> {
+    fn switch_protocols(&self, upgrade: Upgrade, mut response: Response<Arriving>) -> Response<CallerBody> {
         let protocol = response.headers_mut().remove(UPGRADE);
         let upstream = hyper::upgrade::on(&mut response);
         headers::clean_response(response.headers_mut(), &self.site.config.upstream);
