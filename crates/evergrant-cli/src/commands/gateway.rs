@@ -20,16 +20,12 @@ use crate::render;
 use crate::settings::layers::Layers;
 use crate::settings::resolve::Settings;
 
-/// More threads help only a gateway that serves thousands of requests a second.
-const MOST_THREADS: usize = 4;
-
 /// Runs the gateway to its end.
 pub(crate) fn run(args: &GatewayArgs, layers: &Layers) -> Result<u8, Failures> {
     let settings = Settings::for_tokens(layers)?;
     let upstream = upstream(&settings)?;
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MOST_THREADS));
-    let runtime = launch::runtime(tokio::runtime::Builder::new_multi_thread().worker_threads(threads))?;
-    runtime.block_on(serve(args, &settings, upstream))
+    // One thread carries tens of thousands of requests a second; more of them would wake each other for every one.
+    launch::small_runtime()?.block_on(serve(args, &settings, upstream))
 }
 
 async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> Result<u8, Failures> {
