@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use evergrant::clock::boot;
 use evergrant_core::time::Boot;
@@ -35,7 +36,7 @@ use stream::Messages;
 
 /// What the admin listener shows.
 pub(crate) struct Admin {
-    gate: Gate,
+    gate: ArcSwap<Gate>,
     hub: Arc<Hub>,
     roster: Roster,
     started: Boot,
@@ -44,7 +45,18 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn new(roster: Roster, hub: Arc<Hub>, gate: Gate) -> Self {
-        Self { gate, hub, roster, started: boot(), places: Arc::new(Semaphore::new(stream::SUBSCRIBERS)) }
+        Self {
+            gate: ArcSwap::from_pointee(gate),
+            hub,
+            roster,
+            started: boot(),
+            places: Arc::new(Semaphore::new(stream::SUBSCRIBERS)),
+        }
+    }
+
+    /// Lets other callers in from now on.
+    pub(crate) fn replace_gate(&self, gate: Gate) {
+        self.gate.store(Arc::new(gate));
     }
 
     /// Answers one request; `cut` ends its connection.
@@ -57,7 +69,7 @@ impl Admin {
     fn respond<B>(self: &Arc<Self>, peer: &Peer, request: &Request<B>, cut: &Cut) -> Response<AdminBody> {
         let path = request.uri().path();
         let open = matches!(path, "/healthz" | "/readyz");
-        if let Err(problem) = self.gate.admit(peer, request)
+        if let Err(problem) = self.gate.load().admit(peer, request)
             && !open
         {
             return problem.into_response(AdminBody::whole);

@@ -72,6 +72,11 @@ impl GatewayConfig {
         }
     }
 
+    /// Does the way to the upstream stay the same, so that its connections can be used on?
+    pub(crate) fn has_same_way_out(&self, other: &Self) -> bool {
+        self.upstream == other.upstream && self.egress == other.egress && self.timeouts == other.timeouts
+    }
+
     /// Lets the system choose free ports on loopback instead of the usual ones.
     pub fn take_free_ports(&mut self) {
         self.listen = vec![Address::loopback(0)];
@@ -90,8 +95,12 @@ pub struct Limits {
     pub head_bytes: usize,
     /// The most header fields in a request; more are answered with 431.
     pub head_fields: usize,
-    /// The most connections open at once; further callers wait in the accept queue.
+    /// The most connections of a site open at once; further callers wait for a second, and are answered with 503.
     pub connections: usize,
+    /// The most requests of a site in flight at once, open tunnels included; further ones are answered with 503.
+    pub requests_in_flight: usize,
+    /// The most requests of a site that wait for a token; further ones are answered with 503.
+    pub waiting: usize,
 }
 
 impl Default for Limits {
@@ -102,12 +111,14 @@ impl Default for Limits {
             head_bytes: 64 << 10,
             head_fields: 128,
             connections: 10_000,
+            requests_in_flight: 10_000,
+            waiting: 1_000,
         }
     }
 }
 
 /// Bounds on how long the gateway waits. None of them cuts a body that is still moving.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// How long a request waits for tokens, over all its attempts.
     pub token_wait: Duration,

@@ -2,6 +2,12 @@
 //!
 //! What bounds a connection is fixed when it begins; each of its requests takes the site of its own time, so that a
 //! reload touches no connection.
+//!
+//! A connection that is to end must not end while its caller sends the next request: over HTTP/1.1 the caller could not
+//! know whether that was executed (RFC 9112 section 9.3.1). So the next answer says `Connection: close`, which is the one
+//! way to end a connection that both sides agree on, and a connection whose caller asks for nothing is closed when it
+//! has been quiet for a while. What remains is a caller that was quiet that long and writes in the instant of the close.
+//! HTTP/2 has GOAWAY, which names the last request that counts (RFC 9113 section 6.8).
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,6 +17,7 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::sleep;
 
 use crate::config::Limits;
 use crate::peer::Peer;
@@ -27,7 +34,7 @@ pub(crate) async fn serve(mut stream: Stream, peer: Peer, current: &Current, mut
     let timeouts = &site.config.timeouts;
     let sniffed = tokio::select! {
         sniffed = sniff(&mut stream, timeouts) => sniffed,
-        () = phases.draining() => None,
+        () = quiet_end(&mut phases) => None,
     };
     let Some((protocol, opening)) = sniffed else { return };
     let activity = Activity::new(Arc::clone(&site.metrics));
@@ -40,27 +47,70 @@ pub(crate) async fn serve(mut stream: Stream, peer: Peer, current: &Current, mut
     let limits = &site.config.limits;
     match protocol {
         Protocol::Http1 => {
-            let connection = http1_builder(limits).serve_connection(io, service).with_upgrades();
-            drive(Box::pin(connection), http1::UpgradeableConnection::graceful_shutdown, phases).await;
+            let mut connection = Box::pin(http1_builder(limits).serve_connection(io, service).with_upgrades());
+            let ended = until_quiet(connection.as_mut(), &activity, &mut phases).await;
+            if !ended {
+                connection.as_mut().graceful_shutdown();
+                finish(connection, phases).await;
+            }
         }
         Protocol::Http2 => {
-            let connection = http2_builder(limits).serve_connection(io, service);
-            drive(Box::pin(connection), http2::Connection::graceful_shutdown, phases).await;
+            let mut connection = Box::pin(http2_builder(limits).serve_connection(io, service));
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => return log_end(result),
+                () = phases.draining() => connection.as_mut().graceful_shutdown(),
+            }
+            finish(connection, phases).await;
         }
     }
 }
 
-/// Runs a connection to its end, or to a graceful end once the gateway drains.
-async fn drive<C>(mut connection: Pin<Box<C>>, finish: impl FnOnce(Pin<&mut C>), mut phases: Phases)
+/// Runs a connection until it ends, or until it is to end and its caller has been quiet; `true` if it has ended.
+async fn until_quiet<C>(mut connection: Pin<&mut C>, activity: &Activity, phases: &mut Phases) -> bool
 where
     C: Future<Output = Result<(), hyper::Error>>,
 {
     tokio::select! {
         // In this order, so that a request that has arrived is seen before the connection is told to finish.
         biased;
-        result = connection.as_mut() => return log_end(result),
-        () = phases.draining() => finish(connection.as_mut()),
+        result = connection.as_mut() => {
+            log_end(result);
+            return true;
+        }
+        () = phases.draining() => activity.announce_end(),
     }
+    loop {
+        let heads = activity.heads();
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => {
+                log_end(result);
+                return true;
+            }
+            () = phases.closed() => return false,
+            () = sleep(QUIET) => {}
+        }
+        if activity.is_at_rest() && activity.heads() == heads {
+            return false;
+        }
+    }
+}
+
+/// Ends when a connection without a request should.
+async fn quiet_end(phases: &mut Phases) {
+    phases.draining().await;
+    tokio::select! {
+        () = phases.closed() => {}
+        () = sleep(QUIET) => {}
+    }
+}
+
+/// Runs a connection that was told to finish, until it has or the gateway is closed.
+async fn finish<C>(connection: Pin<Box<C>>, mut phases: Phases)
+where
+    C: Future<Output = Result<(), hyper::Error>>,
+{
     tokio::select! {
         biased;
         result = connection => log_end(result),
@@ -98,6 +148,8 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
+/// Longer than a busy caller is quiet between two requests.
+const QUIET: Duration = Duration::from_secs(1);
 const MAX_STREAMS: u32 = 200;
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);

@@ -13,7 +13,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use crate::config::Upstream;
 
 /// An HTTP proxy between the gateway and its upstream.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Egress {
     uri: Uri,
     credentials: Option<HeaderValue>,

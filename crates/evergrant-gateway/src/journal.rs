@@ -18,10 +18,8 @@ pub(crate) enum Happening {
     /// It accepts callers.
     Started,
     /// Its settings were read again and are in force.
-    #[expect(dead_code, reason = "told by a gateway that can reload")]
     Reloaded,
     /// Its settings were read again and the old ones stay in force.
-    #[expect(dead_code, reason = "told by a gateway that can reload")]
     ReloadRejected {
         /// What is wrong with the new ones, without any secret.
         reason: String,

@@ -14,6 +14,7 @@
 
 mod address;
 mod admin;
+mod admin_entrance;
 mod body;
 mod broker;
 mod callers;
@@ -36,6 +37,8 @@ mod peer;
 mod phase;
 mod problem;
 mod proxy;
+mod room;
+mod running;
 mod server;
 mod site;
 mod stream;
@@ -51,5 +54,5 @@ pub use config::{GatewayConfig, Limits, Timeouts, Upstream, UpstreamError};
 pub use egress::Egress;
 pub use listen::BindError;
 pub use metrics::{Bucket, LatencySnapshot, Recent, Snapshot, TrafficSample};
-pub use server::{Drained, Gateway};
-pub use site::SitePlan;
+pub use server::{Drained, Gateway, Handle, ReloadError};
+pub use site::{Reloaded, SitePlan};

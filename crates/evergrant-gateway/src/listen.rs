@@ -46,9 +46,20 @@ impl Listener {
         }
     }
 
-    /// Lets nobody find a Unix socket any more; what has connected can still be accepted.
-    pub(crate) fn hide(&self) {
+    /// Lets nobody connect any more; whoever has connected can still be accepted.
+    ///
+    /// For TCP the kernel has no such call, but it can be told to ignore packets that open a connection. Whoever sends
+    /// one meanwhile sends it again after a second, and finds either this process's successor or nobody.
+    pub(crate) fn refuse_newcomers(&self) {
         match self {
+            #[cfg(target_os = "linux")]
+            Self::Tcp(listener) => {
+                // Without the filter, somebody who connects in the last instant is reset; nothing else depends on it.
+                if let Err(error) = socket2::SockRef::from(listener).attach_filter(&no_syn()) {
+                    tracing::debug!(%error, "cannot stop connections before the listener is closed");
+                }
+            }
+            #[cfg(not(target_os = "linux"))]
             Self::Tcp(_) => {}
             Self::Unix(_, file) => file.remove(),
         }
@@ -98,6 +109,20 @@ impl Address {
         };
         if in_use { Err(BindError::InUse(self.clone())) } else { Ok(()) }
     }
+}
+
+/// Drops packets with the SYN flag, which is in byte 13 of a TCP header (RFC 9293 section 3.1), and no others.
+#[cfg(target_os = "linux")]
+fn no_syn() -> [socket2::SockFilter; 4] {
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    [
+        socket2::SockFilter::new(LOAD_BYTE, 0, 0, 13),
+        socket2::SockFilter::new(JUMP_IF_SET, 0, 1, 0x02),
+        socket2::SockFilter::new(RETURN, 0, 0, 0),
+        socket2::SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
 }
 
 /// The file of a Unix socket that this process made; removed when dropped, unless somebody else's is there by then.
@@ -258,6 +283,27 @@ mod tests {
         Listener::bind(&unix(&folder)).await.unwrap();
         let error = Listener::bind(&Address::Unix("gateway.sock".into())).await.unwrap_err().to_string();
         assert!(error.contains("not absolute"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_in_the_queue_is_served_and_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for address in [Address::loopback(0), unix(&folder)] {
+            let (listener, bound) = Listener::bind(&address).await.unwrap();
+            let connect = || -> io::Result<()> {
+                match &bound {
+                    Address::Tcp(addr) => {
+                        std::net::TcpStream::connect_timeout(addr, Duration::from_millis(100)).map(std::mem::forget)
+                    }
+                    Address::Unix(path) => std::os::unix::net::UnixStream::connect(path).map(std::mem::forget),
+                }
+            };
+            connect().unwrap();
+            listener.refuse_newcomers();
+            assert!(connect().is_err(), "{bound}");
+            listener.accept().await;
+            assert!(tokio::time::timeout(Duration::from_millis(100), listener.accept()).await.is_err(), "{bound}");
+        }
     }
 
     #[tokio::test]

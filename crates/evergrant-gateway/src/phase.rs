@@ -36,6 +36,11 @@ impl Control {
         Phases(self.0.subscribe())
     }
 
+    /// Does nobody watch any more?
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Ends when nobody watches any more.
     pub(crate) async fn idle(&self) {
         self.0.closed().await;

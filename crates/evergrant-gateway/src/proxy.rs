@@ -11,10 +11,13 @@
 //!
 //! Queries, `Authorization` and `Cookie` are in no log line; a path is there as its route template only.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use evergrant::clock::boot;
-use evergrant::{Answer, RequestTraits, Ruling};
+use evergrant::{Answer, Exchange, RequestTraits, Ruling, Sendable};
 use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
 use evergrant_core::time::{Boot, Span};
@@ -35,6 +38,7 @@ use crate::headers::{self, CallerAuth};
 use crate::patience::answer_within;
 use crate::peer::Peer;
 use crate::problem::Problem;
+use crate::room::Room;
 use crate::site::Site;
 use crate::tee::{Outbound, Tee};
 use crate::upgrade::{self, Upgrade};
@@ -52,7 +56,11 @@ pub(crate) async fn answer(
     let traced = tracing::enabled!(tracing::Level::TRACE)
         .then(|| Route::new("", request.method().as_str(), request.uri().path()));
     let framing = request.headers().get(TRANSFER_ENCODING).map(|_| open.framing());
+    // This request is counted already, so its own place is within the limit.
+    let is_overloaded =
+        site.metrics.in_progress() > i64::try_from(site.config.limits.requests_in_flight).unwrap_or(i64::MAX);
     let admitted = match framing {
+        _ if is_overloaded => Err(overload("too many requests are in flight")),
         Some(Framing::Conflicting) => Err(bad_request("both Transfer-Encoding and Content-Length")),
         Some(Framing::Clear | Framing::Unseen) | None => site.gate.admit(&peer, &request),
     };
@@ -71,7 +79,8 @@ pub(crate) async fn answer(
     if !site.config.verdict_header {
         response.headers_mut().remove(headers::VERDICT);
     }
-    if framing.is_some_and(|framing| framing != Framing::Clear) {
+    let is_last = open.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if is_last || framing.is_some_and(|framing| framing != Framing::Clear) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let ended = boot();
@@ -192,7 +201,7 @@ impl Call {
     /// Sends the request with a good token, again with another one where that is safe and useful.
     async fn keep_authorized(&mut self) -> Result<Response<CallerBody>, Problem> {
         let mut exchange = self.site.source.exchange(self.traits());
-        let mut token = match exchange.begin().await {
+        let mut token = match self.first_token(&mut exchange).await? {
             Ok(token) => token,
             Err(error) => return Err(self.no_token(&error, &exchange.verdict_on_no_token(&error))),
         };
@@ -227,6 +236,19 @@ impl Call {
             refusal = Some(seen);
             sent = self.send_again(body, Some(token.authorization())).await;
         }
+    }
+
+    /// Takes a token that is at hand, or joins those who wait for one if they are not too many.
+    async fn first_token(&self, exchange: &mut Exchange) -> Result<Result<Sendable, AcquireError>, Problem> {
+        let mut begin = pin!(exchange.begin());
+        if let Poll::Ready(at_hand) = poll_fn(|cx| Poll::Ready(begin.as_mut().poll(cx))).await {
+            return Ok(at_hand);
+        }
+        let Some(_place) = Room::try_enter(&self.site.waiting, self.site.config.limits.waiting) else {
+            self.site.metrics.without_token.add();
+            return Err(overload("too many requests wait for a token"));
+        };
+        Ok(begin.await)
     }
 
     fn traits(&self) -> RequestTraits {
@@ -496,6 +518,13 @@ fn outbound(site: &Site, body: Incoming, own_authorization: bool) -> (Outbound, 
     }
     let (tee, teed) = Tee::new(body, limit, Arc::clone(&site.hub.budget));
     (Outbound::Teed(teed), BodyCopy::Tee(tee))
+}
+
+/// More than the limits allow; a moment later it may be less.
+fn overload(detail: &'static str) -> Problem {
+    let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail);
+    problem.retry_after = Some(1);
+    problem
 }
 
 /// Is this an answer that the library has a verdict on?

@@ -5,23 +5,24 @@
 //! A request takes the site once, at its start, and keeps it to its end, so that no request sees half of an old
 //! configuration and half of a new one, and none has to be lost for a reload.
 //!
-//! What must outlive a reload is held by both sites: the counters, the count of connections, and the [`Hub`]. The
+//! What must outlive a reload is held by both sites: the counters, the places that are taken, and the [`Hub`]. The
 //! [`Roster`] lists the sites for whoever shows them.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use evergrant::TokenSource;
 use evergrant::tls::Tls;
+use serde::Serialize;
 
 use crate::address::Address;
 use crate::broker::Broker;
 use crate::config::GatewayConfig;
-use crate::entrance::Room;
 use crate::gate::Gate;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::phase::Control;
+use crate::room::Room;
 use crate::tee::Budget;
 use crate::upstream::Sender;
 
@@ -48,10 +49,13 @@ pub(crate) struct Site {
     pub(crate) source: TokenSource,
     /// The logins of callers, unless the upstream takes them.
     pub(crate) broker: Option<Arc<Broker>>,
-    pub(crate) sender: Sender,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) metrics: Arc<Metrics>,
-    /// How many connections there are.
+    /// The places of its connections.
     pub(crate) room: Arc<Room>,
+    /// The places of requests that wait for a token.
+    pub(crate) waiting: Arc<Room>,
     pub(crate) hub: Arc<Hub>,
 }
 
@@ -63,6 +67,33 @@ pub(crate) struct Hub {
     pub(crate) control: Control,
     /// What happened to the gateway.
     pub(crate) journal: Journal,
+    /// The places of callers that are being turned away.
+    pub(crate) farewells: Arc<Room>,
+    /// How the last reload went, if there was one.
+    pub(crate) reloaded: ArcSwapOption<Reloaded>,
+}
+
+impl Hub {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            budget,
+            control: Control::default(),
+            journal: Journal::new(),
+            farewells: Arc::default(),
+            reloaded: ArcSwapOption::empty(),
+        }
+    }
+}
+
+/// How a reload went.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reloaded {
+    /// When, in milliseconds of Unix time.
+    pub at_unix_ms: u64,
+    /// Is the new configuration in force? If not, the old one is.
+    pub ok: bool,
+    /// Why not.
+    pub error: Option<String>,
 }
 
 /// The site that the next request of a listener takes.
@@ -72,6 +103,16 @@ pub(crate) struct Current(Arc<ArcSwap<Site>>);
 impl Current {
     pub(crate) fn new(site: Site) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(site)))
+    }
+
+    /// Is it the cell of the same listeners?
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The site that later requests take.
+    pub(crate) fn set(&self, site: Site) {
+        self.0.store(Arc::new(site));
     }
 
     /// The site as it is now.
@@ -87,6 +128,11 @@ pub(crate) struct Roster(Arc<ArcSwap<Vec<Current>>>);
 impl Roster {
     pub(crate) fn new(sites: Vec<Current>) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(sites)))
+    }
+
+    /// Other sites from now on.
+    pub(crate) fn set(&self, sites: Vec<Current>) {
+        self.0.store(Arc::new(sites));
     }
 
     /// The sites as they are now.

@@ -16,7 +16,7 @@ use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
@@ -40,6 +40,8 @@ pub(crate) enum Protocol {
 pub(crate) struct Activity {
     heads: AtomicU32,
     open: AtomicU32,
+    /// Is the next answer the last one?
+    is_ending: AtomicBool,
     /// The last head that the stream saw whole: its number, and whether its framing is in conflict.
     scanned: AtomicU64,
     metrics: Arc<Metrics>,
@@ -48,7 +50,7 @@ pub(crate) struct Activity {
 impl Activity {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
         let (heads, open, scanned) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU64::new(u64::MAX));
-        Arc::new(Self { heads, open, scanned, metrics })
+        Arc::new(Self { heads, open, is_ending: AtomicBool::new(false), scanned, metrics })
     }
 
     /// A request head was read.
@@ -57,6 +59,21 @@ impl Activity {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.metrics.request_opened();
         Open { activity: Arc::clone(self), head }
+    }
+
+    /// How many request heads were read.
+    pub(crate) fn heads(&self) -> u32 {
+        self.heads.load(Ordering::Relaxed)
+    }
+
+    /// From now on answers say that the connection ends with them.
+    pub(crate) fn announce_end(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Is every request answered to its end?
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
     }
 
     fn note_framing(&self, head: u32, framing: Framing) {
@@ -73,6 +90,11 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// Must the answer say that the connection ends with it?
+    pub(crate) fn is_last(&self) -> bool {
+        self.activity.is_ending.load(Ordering::Relaxed)
+    }
+
     /// The answer broke off in its body.
     pub(crate) fn note_cut(&self) {
         self.activity.metrics.upstream_fault(FaultKind::CutShort);

@@ -12,7 +12,7 @@ use crate::journal::Line;
 use crate::metrics::Snapshot;
 
 use super::Admin;
-use crate::site::Site;
+use crate::site::{Reloaded, Site};
 
 /// Everything at one moment.
 #[derive(Serialize)]
@@ -26,6 +26,9 @@ pub(crate) struct Status<'a> {
     #[serde(flatten)]
     first: Option<&'a Account>,
     listeners: &'a [Listener],
+    /// How the last reload went; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reload: Option<Reloaded>,
     /// The last events, oldest first; left out where they are sent one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventLine>>,
@@ -40,6 +43,7 @@ impl<'a> Status<'a> {
             uptime_s: (boot() - admin.started).as_secs_f64(),
             first: listeners.first().map(|listener| &listener.account),
             listeners,
+            reload: admin.hub.reloaded.load().as_deref().cloned(),
             events,
         }
     }

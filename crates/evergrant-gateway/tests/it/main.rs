@@ -11,6 +11,8 @@ mod hygiene;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod operation;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod pattern;

@@ -299,6 +299,14 @@ pub(crate) async fn source_of(mut profile: Profile, secret: &str) -> TokenSource
     TokenSource::builder(profile, credential).build().unwrap()
 }
 
+/// A source whose provider is there.
+pub(crate) fn source_at(provider: SocketAddr) -> TokenSource {
+    let mut profile = Profile::oauth2();
+    profile.token_url = Some(format!("http://{provider}/token"));
+    let credential = Credential::client_credentials("id", "client-s3cr3t".into());
+    TokenSource::builder(profile, credential).build().unwrap()
+}
+
 /// A caller with HTTP/1.1.
 pub(crate) fn caller() -> Caller {
     Client::builder(TokioExecutor::new()).build_http()
