@@ -130,6 +130,8 @@ pub struct Timeouts {
     pub head: Duration,
     /// A caller's connection without a request is closed after once to twice this time.
     pub idle: Duration,
+    /// How long a caller may take nothing of an answer before its connection is cut.
+    pub write_stall: Duration,
     /// How long the rest of a request body may take to arrive once its answer is a 401.
     pub body_after_401: Duration,
     /// How long requests in flight may take to finish after shutdown was asked for.
@@ -144,6 +146,7 @@ impl Default for Timeouts {
             upstream: Duration::from_secs(300),
             head: Duration::from_secs(15),
             idle: Duration::from_secs(75),
+            write_stall: Duration::from_secs(120),
             body_after_401: Duration::from_secs(5),
             drain: Duration::from_secs(25),
         }

@@ -88,6 +88,9 @@ pub(crate) async fn answer(
     if let Some(route) = traced {
         tracing::trace!(%route, %peer, status = response.status().as_u16(), took = %(ended - started), "request answered");
     }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        open.begin_tunnel();
+    }
     response.map(|body| body.holding(open))
 }
 

@@ -4,7 +4,11 @@
 //! caller that sends one byte a minute holds a connection for nothing. A connection without any request may rest much
 //! longer, because client libraries keep connections to reuse them. hyper knows only one timer for both, and sets it
 //! anew for each request; here the stream itself tells the two apart, with one timer for the whole connection that is
-//! touched only when a read has to wait and something changed.
+//! touched only when a read has to wait and something changed. A tunnel has neither heads nor requests, so neither
+//! patience applies to it.
+//!
+//! A third patience applies to whoever takes nothing of what was sent to it: a write that makes no progress for a fixed
+//! time ends the connection, HTTP/2 and tunnels included. An upstream that has nothing to send makes no write wait.
 //!
 //! The stream cannot see where a head ends. [`Activity`], shared with the service, counts the heads that were parsed
 //! and the requests that are not answered yet: bytes that arrived since the last head, with nothing in progress, are
@@ -18,6 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
@@ -42,6 +47,8 @@ pub(crate) struct Activity {
     open: AtomicU32,
     /// Is the next answer the last one?
     is_ending: AtomicBool,
+    /// Has the connection left HTTP?
+    is_tunnel: AtomicBool,
     /// The last head that the stream saw whole: its number, and whether its framing is in conflict.
     scanned: AtomicU64,
     metrics: Arc<Metrics>,
@@ -50,7 +57,8 @@ pub(crate) struct Activity {
 impl Activity {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
         let (heads, open, scanned) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU64::new(u64::MAX));
-        Arc::new(Self { heads, open, is_ending: AtomicBool::new(false), scanned, metrics })
+        let flag = || AtomicBool::new(false);
+        Arc::new(Self { heads, open, is_ending: flag(), is_tunnel: flag(), scanned, metrics })
     }
 
     /// A request head was read.
@@ -93,6 +101,11 @@ impl Open {
     /// Must the answer say that the connection ends with it?
     pub(crate) fn is_last(&self) -> bool {
         self.activity.is_ending.load(Ordering::Relaxed)
+    }
+
+    /// The answer changes the protocol: from here on the connection carries bytes that are no requests.
+    pub(crate) fn begin_tunnel(&self) {
+        self.activity.is_tunnel.store(true, Ordering::Relaxed);
     }
 
     /// The answer broke off in its body.
@@ -151,6 +164,9 @@ pub(crate) struct Watched {
     stream: Stream,
     opening: Opening,
     watch: Option<Watch>,
+    /// How long a write may wait, and the timer of one that does.
+    write_stall: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 struct Watch {
@@ -188,7 +204,18 @@ impl Watched {
             scan: (0, HeadScan::default()),
             unseen_head: None,
         });
-        Self { stream, opening, watch }
+        Self { stream, opening, watch, write_stall: timeouts.write_stall, stalled: None }
+    }
+
+    /// Ends a write that waits for too long.
+    fn bound<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.write_stall;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -212,6 +239,9 @@ impl Watch {
 
     /// Looks at the timer while a read has to wait.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
+        if self.activity.is_tunnel.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
         let heads = self.activity.heads.load(Ordering::Relaxed);
         let busy = self.activity.open.load(Ordering::Relaxed) > 0;
         let awaits_head = !busy && self.heads_at_bytes == Some(heads);
@@ -267,7 +297,9 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.bound(cx, written)
     }
 
     fn poll_write_vectored(
@@ -275,7 +307,9 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.bound(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -25,6 +25,8 @@ mod sdk_shapes;
 #[cfg(test)]
 mod secrecy;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;

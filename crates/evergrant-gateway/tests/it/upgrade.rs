@@ -80,3 +80,22 @@ async fn a_tunnel_is_cut_when_the_drain_time_is_over() {
     assert_eq!((drained.in_flight, drained.cut), (1, 1));
     assert_eq!(soon("the cut", stream.read(&mut [0; 1])).await.unwrap_or(0), 0);
 }
+
+#[tokio::test]
+async fn a_quiet_tunnel_is_no_slow_head_and_no_idle_connection() {
+    let log = Log::default();
+    let upstream = echoing(&log, false).await;
+    let gateway = TestGateway::with(upstream.addr, |config| {
+        config.timeouts.head = std::time::Duration::from_millis(100);
+        config.timeouts.idle = std::time::Duration::from_millis(100);
+    })
+    .await;
+    let mut stream = upgraded(&gateway).await;
+    for part in [b"one".as_slice(), b"two"] {
+        stream.write_all(part).await.unwrap();
+        let mut echo = [0; 3];
+        soon("the echo", stream.read_exact(&mut echo)).await.unwrap();
+        let quiet = tokio::time::timeout(std::time::Duration::from_millis(400), stream.read(&mut [0; 1])).await;
+        assert!(quiet.is_err(), "the tunnel was closed");
+    }
+}
