@@ -130,6 +130,9 @@ pub struct Timeouts {
     pub head: Duration,
     /// A caller's connection without a request is closed after once to twice this time.
     pub idle: Duration,
+    /// How long a caller may send nothing of a body that is wanted, and how long the whole body may be waited for besides
+    /// a second for each KiB of it.
+    pub upload: Duration,
     /// How long a caller may take nothing of an answer before its connection is cut.
     pub write_stall: Duration,
     /// How long the rest of a request body may take to arrive once its answer is a 401.
@@ -146,6 +149,7 @@ impl Default for Timeouts {
             upstream: Duration::from_secs(300),
             head: Duration::from_secs(15),
             idle: Duration::from_secs(75),
+            upload: Duration::from_secs(60),
             write_stall: Duration::from_secs(120),
             body_after_401: Duration::from_secs(5),
             drain: Duration::from_secs(25),

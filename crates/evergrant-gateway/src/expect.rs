@@ -108,10 +108,12 @@ impl Asked {
         if self.body.is_none() {
             std::task::ready!(self.poll_wanted(cx))?;
         }
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(cx);
+        if let Some(unsent) = &self.unsent {
+            unsent.note(&frame);
         }
+        frame
     }
 
     fn poll_wanted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {

@@ -47,6 +47,8 @@ pub(crate) enum FaultKind {
     CutShort,
     /// The caller broke its own request off.
     Caller,
+    /// The caller sends its request too slowly.
+    SlowCaller,
 }
 
 /// What went wrong at the proxy on the way out.
@@ -141,6 +143,11 @@ impl FaultKind {
         }
     }
 
+    /// Is it the caller's doing, and nothing about the upstream?
+    pub(crate) fn is_callers(self) -> bool {
+        matches!(self, Self::Caller | Self::SlowCaller)
+    }
+
     /// The kind's name in metrics and logs.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -155,6 +162,7 @@ impl FaultKind {
             Self::NoAnswer => "no_answer",
             Self::CutShort => "cut_short",
             Self::Caller => "caller",
+            Self::SlowCaller => "slow_caller",
         }
     }
 
@@ -164,6 +172,7 @@ impl FaultKind {
             Self::ConnectTimeout | Self::NoAnswer => (StatusCode::GATEWAY_TIMEOUT, "upstream timed out"),
             Self::Tls(_) => (StatusCode::BAD_GATEWAY, "no trusted connection to upstream"),
             Self::Caller => (StatusCode::BAD_REQUEST, "malformed request"),
+            Self::SlowCaller => (StatusCode::REQUEST_TIMEOUT, "request too slow"),
             Self::Refused
             | Self::Unresolved
             | Self::Unreachable
@@ -174,12 +183,15 @@ impl FaultKind {
             | Self::Upgraded
             | Self::CutShort => (StatusCode::BAD_GATEWAY, "no answer from upstream"),
         };
-        let detail = if self == Self::Caller {
+        let detail = if self.is_callers() {
             self.to_string()
         } else {
             format!("upstream {upstream} {self} (after {:.1} s)", after.as_secs_f64())
         };
-        Problem::new(status, title, detail)
+        let mut problem = Problem::new(status, title, detail);
+        // What is left of the request may still come.
+        problem.closes = self == Self::SlowCaller;
+        problem
     }
 }
 
@@ -229,6 +241,7 @@ impl fmt::Display for FaultKind {
             Self::Upgraded => "changed the protocol without being asked to",
             Self::CutShort => "broke its answer off",
             Self::Caller => "the request body broke off",
+            Self::SlowCaller => "the request body arrives too slowly",
         })
     }
 }

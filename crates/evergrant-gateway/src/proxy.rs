@@ -320,10 +320,10 @@ impl Call {
         let started = boot();
         let failed = |kind| Failed { kind, after: boot() - started };
         let fault = match self.send_once(body, token, false).await {
-            Some(Ok(response)) if self.is_unasked_upgrade(&response) => return Err(failed(FaultKind::Upgraded)),
-            Some(Ok(response)) => return Ok(response),
-            Some(Err(fault)) => fault,
-            None => return Err(failed(FaultKind::NoAnswer)),
+            Ok(Ok(response)) if self.is_unasked_upgrade(&response) => return Err(failed(FaultKind::Upgraded)),
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(fault)) => fault,
+            Err(late) => return Err(failed(late)),
         };
         let harmless = fault.is_refused_stream() || (fault.is_stale_connection() && self.method.is_idempotent());
         // Its connection is gone, so there is nothing to keep it for.
@@ -334,8 +334,8 @@ impl Call {
         let Some(body) = self.at_hand(unsent).await else { return Err(failed(fault.kind())) };
         self.site.metrics.reconnects.add();
         match self.send_once(self.again(body), token, true).await {
-            Some(sent) => sent.map_err(|fault| failed(fault.kind())),
-            None => Err(failed(FaultKind::NoAnswer)),
+            Ok(sent) => sent.map_err(|fault| failed(fault.kind())),
+            Err(late) => Err(failed(late)),
         }
     }
 
@@ -357,22 +357,22 @@ impl Call {
             && (self.upgrade.is_none() || !response.headers().contains_key(UPGRADE))
     }
 
-    /// One try; `None` if the answer does not come in time.
+    /// One try; the outer error says who was too slow.
     async fn send_once(
         &self,
         mut body: Outbound,
         token: Option<&HeaderValue>,
         anew: bool,
-    ) -> Option<Result<Response<Arriving>, Fault>> {
+    ) -> Result<Result<Response<Arriving>, Fault>, FaultKind> {
         // HTTP/2 has no upgrades, and hides interim answers.
         let needs_http1 = self.upgrade.is_some() || (self.asking.is_some() && self.site.config.upstream.is_tls());
         let sender = &self.site.sender;
-        let (limit, sent) = (self.site.config.timeouts.upstream, body.watch());
+        let (timeouts, sent) = (&self.site.config.timeouts, body.watch());
         let request = self.request(body, token);
         if anew {
-            answer_within(limit, sent, sender.send_anew(request, needs_http1)).await
+            answer_within(timeouts, sent, sender.send_anew(request, needs_http1)).await
         } else {
-            answer_within(limit, sent, sender.send(request, needs_http1)).await
+            answer_within(timeouts, sent, sender.send(request, needs_http1)).await
         }
     }
 
@@ -450,7 +450,7 @@ impl Call {
 
     fn no_answer(&self, failed: Failed) -> Problem {
         let upstream = self.site.config.upstream.host_port();
-        if failed.kind != FaultKind::Caller {
+        if !failed.kind.is_callers() {
             self.site.metrics.upstream_fault(failed.kind);
         }
         tracing::debug!(upstream, kind = failed.kind.name(), after = %failed.after, "no answer from upstream");

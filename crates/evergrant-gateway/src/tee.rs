@@ -90,13 +90,16 @@ impl Body for Outbound {
     type Error = SendError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
-        let frame = match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Plain(body) => body.source.poll_frame(cx),
-            Self::Teed(body) => body.poll_frame(cx),
-            Self::Again(body) => Poll::Ready(body.next_frame().map(Ok)),
+        let (frame, unsent) = match self.get_mut() {
+            Self::Empty => return Poll::Ready(None),
+            Self::Plain(body) => (body.source.poll_frame(cx), &body.unsent),
+            Self::Teed(body) => (body.poll_frame(cx), &body.unsent),
+            Self::Again(body) => return Poll::Ready(body.next_frame().map(Ok)),
             Self::Asked(body) => return body.poll_frame(cx),
         };
+        if let Some(unsent) = unsent {
+            unsent.note(&frame);
+        }
         frame.map_err(SendError::Caller)
     }
 
