@@ -59,6 +59,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
     let _alone = alone(&tools)?;
     did.extend(python(&tools)?);
     did.extend(node(&tools)?);
+    did.extend(promtool(&tools)?);
     Ok(if did.is_empty() { Report::default() } else { Report::note(format!("installed {}", did.join(", "))) })
 }
 
@@ -124,6 +125,19 @@ fn node(tools: &Path) -> Result<Option<String>, Failure> {
         }
         capture(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&home))
     })
+}
+
+/// Prometheus' checker of alert rules, taken out of its package: installed, the package would start a server.
+fn promtool(tools: &Path) -> Result<Option<String>, Failure> {
+    let home = tools.join("prometheus");
+    if home.join("usr/bin/promtool").exists() {
+        return Ok(None);
+    }
+    fs::create_dir_all(&home).map_err(|error| at(&home, &error))?;
+    let take = "apt-get download prometheus || { apt-get update && apt-get download prometheus; } && \
+                dpkg --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && rm prometheus_*.deb";
+    capture(command("sh", ["-c", take]).current_dir(&home))?;
+    Ok(Some("promtool".to_owned()))
 }
 
 /// Runs `install` unless the folder's stamp shows that it ran to its end with the same pins and the same interpreter.

@@ -14,6 +14,7 @@ use crate::faked_wall::FakedWall;
 use crate::gateway::Gateway;
 use crate::load::Load;
 use crate::parts::scratch;
+use crate::until;
 
 const EVENTS: Option<&str> = Some("Events, newest first");
 
@@ -42,15 +43,22 @@ async fn the_dashboard_shows_a_refresh_two_clock_steps_and_a_verdict() {
     let well = folder.join("all-is-well.png");
     browser.tell("shot", json!({ "scheme": "light", "width": 1280, "height": 900, "path": well }));
 
+    let calls = async |more: usize| {
+        let wanted = load.calls() + more;
+        until("more calls have ended", async || load.calls() >= wanted).await;
+    };
     browser.see("list", EVENTS, "token g2 serves");
+    calls(150).await;
     sim.handle().apply(Event::StepServer(Span::from_secs(45)));
     browser.see("list", EVENTS, "the provider's clock stepped by +4");
     browser.tell("named", json!({ "role": "img", "pattern": "^Clock offset: this machine is 4.*SLOW" }));
+    calls(300).await;
     wall.step_to(105);
     browser.see("list", EVENTS, "this machine's clock stepped by +10");
     browser.tell("named", json!({ "role": "img", "pattern": "^Clock offset: this machine is (59|6).*FAST" }));
     browser.see("status", Some("Health"), "tokens are not affected");
 
+    calls(150).await;
     let route = Some("/api/v2/forbidden".to_owned());
     let rule = ApiRule { fault: ApiFault::AlwaysUnauthorized, route, chance: Chance::ALWAYS };
     sim.handle().apply(Event::ApiFault(rule));

@@ -18,6 +18,7 @@ mod faked_wall;
 mod gateway;
 mod load;
 mod memory;
+mod metrics;
 mod oidc;
 mod parts;
 mod process;
