@@ -114,6 +114,8 @@ pub struct Keeper {
     lifetime: Option<Span>,
     promote_at: Option<Boot>,
     probing: Option<proof::Probing>,
+    /// The last probe that has ended.
+    probed: Option<proof::Probing>,
     proving_path: Option<String>,
     last_use: Option<Boot>,
     idle_check: Option<Generation>,
@@ -162,6 +164,7 @@ impl Keeper {
             lifetime: None,
             promote_at: None,
             probing: None,
+            probed: None,
             proving_path: None,
             last_use: None,
             idle_check: None,

@@ -196,7 +196,9 @@ impl Keeper {
             return if is_late { Acquire::Failed(self.no_token(now.boot)) } else { Acquire::Wait(deadline) };
         }
         let patience = asked + PROOF_PATIENCE;
-        if now.boot >= patience.min(deadline) || !self.probe(token, now.boot) {
+        // A probe that showed nothing is not repeated for one request: a server that is busy or odd would get a flood.
+        let is_tried = self.is_probed_since(token, asked);
+        if now.boot >= patience.min(deadline) || is_tried || !self.probe(token, now.boot) {
             return Acquire::Ready(Arc::clone(token));
         }
         Acquire::Wait(patience.min(deadline))

@@ -80,6 +80,7 @@ impl Keeper {
     /// A probe that was sent at `sent` has ended.
     pub fn handle_probe(&mut self, generation: Generation, sent: Boot, outcome: ProbeOutcome, now: Now) {
         self.probing = None;
+        self.probed = Some(Probing { generation, since: sent });
         self.idle_check = None;
         match outcome {
             ProbeOutcome::Accepted => self.handle_success(generation, sent, now),
@@ -92,6 +93,12 @@ impl Keeper {
         }
         self.wake();
         self.handle_timeout(now);
+    }
+
+    /// Was this token probed so lately that another probe would show nothing new?
+    pub(super) fn is_probed_since(&self, token: &Token, from: Boot) -> bool {
+        self.probed
+            .is_some_and(|probed| probed.generation == token.generation && probed.since >= from - Policy::PROOF_WAIT)
     }
 
     /// Sends a probe if one is known and none is under way; `true` if one is under way for this token afterwards.

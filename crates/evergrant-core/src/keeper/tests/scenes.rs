@@ -1,7 +1,7 @@
 //! Scenes: one cause, one consequence.
 
 use super::*;
-use crate::keeper::AcquireErrorKind;
+use crate::keeper::{AcquireErrorKind, ProbeOutcome};
 
 const HOUR: Span = Span::from_secs(3600);
 
@@ -120,4 +120,22 @@ fn a_refresh_is_told_in_the_order_in_which_it_happened() {
         told[3..],
         ["token g2 minted in 20 ms: scheduled", "token g2 serves", "token g1 retired: its life was over"]
     );
+}
+
+#[test]
+fn a_probe_that_shows_nothing_is_not_repeated_for_the_request_that_waits_for_it() {
+    let mut stage = Stage::with_token(HOUR);
+    stage.keeper.handle_proving_path("/things");
+    let (asked, deadline) = (stage.at, stage.at + Span::from_secs(30));
+    assert!(matches!(stage.acquire(Need::ProvenRecently, asked, deadline), Acquire::Wait(_)));
+    let now = stage.now();
+    stage.keeper.handle_probe(stage.keeper.newest_generation(), stage.at, ProbeOutcome::Nothing, now);
+    assert!(matches!(stage.acquire(Need::ProvenRecently, asked, deadline), Acquire::Ready(_)));
+    // Nor for those that come at the same time; later it is worth another try.
+    assert!(matches!(stage.acquire(Need::ProvenRecently, asked, deadline), Acquire::Ready(_)));
+    assert_eq!(stage.keeper.report(stage.now()).counters.probes, 1);
+    stage.pass(Span::from_secs(1));
+    let asked = stage.at;
+    assert!(matches!(stage.acquire(Need::ProvenRecently, asked, asked + Span::from_secs(30)), Acquire::Wait(_)));
+    assert_eq!(stage.keeper.report(stage.now()).counters.probes, 2);
 }
