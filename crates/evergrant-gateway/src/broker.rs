@@ -10,10 +10,15 @@
 //! and stays. A request to end a token that carries no handle has nothing to end and says so by doing nothing: it must
 //! not reach the provider, where it would end the token that this gateway adds.
 //!
+//! A caller that logs a person in brings a code or a refresh token of its own. That is redeemed here in the same way and
+//! kept apart from the gateway's own tokens ([`grants`]).
+//!
 //! A handle that is not known here goes nowhere. Any other Authorization is the caller's own and passes unchanged.
 //!
 //! Source: RFC 6749 sections 2.3.1, 4 and 5; RFC 7009.
 
+mod desk;
+mod grants;
 mod handles;
 mod login;
 mod paths;
@@ -23,32 +28,28 @@ mod tries;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use evergrant::TokenSource;
 use evergrant::clock::boot;
 use evergrant::store::PrivateFile;
+use evergrant_core::Secret;
 use evergrant_core::attempt::Route;
-use evergrant_core::profile::Profile;
+use evergrant_core::keeper::AcquireError;
+use evergrant_core::verdict::Verdict;
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
-use serde_json::{Value, json};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 
+use grants::Grants;
 pub(crate) use handles::HandleId;
 use handles::{Handle, HandleTable, Subject};
-use login::{Login, Who};
 use paths::{Paths, Place};
-use refusal::Refusal;
 use shelf::{Change, Shelf};
 use tries::Tries;
 
 use crate::headers::{CallerAuth, VERDICT};
 use crate::metrics::Metrics;
-use crate::peer::Peer;
 
 /// How callers' logins are handled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +68,7 @@ pub(crate) struct Broker {
     table: HandleTable,
     shelf: Shelf,
     tries: Tries,
+    grants: Grants,
     metrics: Arc<Metrics>,
 }
 
@@ -84,6 +86,8 @@ pub(crate) struct Caller {
     /// The handle that the request carries.
     #[allow(dead_code, reason = "whoever shares something out between callers reads it")]
     pub(crate) handle: Option<HandleId>,
+    /// The tokens of its own grant; without one the gateway's are used.
+    pub(crate) grant: Option<TokenSource>,
 }
 
 /// Something to be answered without the API.
@@ -117,11 +121,20 @@ impl Broker {
         let shelf = Shelf::new(config.handles_file.as_ref().map(PrivateFile::new), scope.clone());
         let table = HandleTable::new(MOST_HANDLES, shelf.known());
         let (paths, metrics) = (Paths::of(source.profile()), Arc::clone(metrics));
-        Some(Arc::new(Self { config: config.clone(), scope, paths, table, shelf, tries: Tries::new(), metrics }))
+        Some(Arc::new(Self {
+            config: config.clone(),
+            scope,
+            paths,
+            table,
+            shelf,
+            tries: Tries::new(),
+            grants: Grants::default(),
+            metrics,
+        }))
     }
 
     /// Looks at a request's head: is it for the API or for the broker? A caller's prefix is taken off the target.
-    pub(crate) fn admit<B>(&self, request: &mut Request<B>) -> Admitted {
+    pub(crate) fn admit<B>(&self, own: &TokenSource, request: &mut Request<B>) -> Admitted {
         let place = self.paths.place(request.method(), request.uri().path());
         match place {
             Place::Token => return Admitted::Here(Errand::Token),
@@ -138,8 +151,14 @@ impl Broker {
         }
         let caller = match carried.map(|text| self.table.look_up(text, boot())) {
             None => Caller::default(),
-            Some(Some(Handle { id, subject: Subject::Own })) => Caller { handle: Some(id) },
-            Some(Some(_) | None) => return Admitted::Here(Errand::UnknownHandle),
+            Some(Some(Handle { id, subject: Subject::Own })) => Caller { handle: Some(id), grant: None },
+            Some(Some(Handle { id, subject: Subject::Access(grant) })) => match self.grants.source(&grant, own) {
+                Some(source) => Caller { handle: Some(id), grant: Some(source) },
+                None => return Admitted::Here(Errand::UnknownHandle),
+            },
+            Some(Some(Handle { subject: Subject::Refresh(_), .. }) | None) => {
+                return Admitted::Here(Errand::UnknownHandle);
+            }
         };
         if carried.is_some() {
             // Our own token takes its place; until then the request carries none.
@@ -151,66 +170,8 @@ impl Broker {
         Admitted::Call(caller)
     }
 
-    /// Answers what is not for the API.
-    pub(crate) async fn answer(
-        &self,
-        errand: Errand,
-        source: &TokenSource,
-        peer: &Peer,
-        request: Request<Incoming>,
-    ) -> Response<Bytes> {
-        let profile = source.profile();
-        let result = match errand {
-            Errand::Token => self.log_in(source, peer, request).await,
-            Errand::Revocation => self.revoke(source, peer, request).await,
-            Errand::End(field) => Ok(self.end(source, field.as_ref().and_then(handle_of), &request).await),
-            Errand::UnknownHandle => Ok(self.unknown_handle(source, &request)),
-        };
-        result.unwrap_or_else(|refusal| {
-            self.metrics.logins_refused.add();
-            refusal.into_response(profile)
-        })
-    }
-
-    async fn log_in(
-        &self,
-        source: &TokenSource,
-        peer: &Peer,
-        request: Request<Incoming>,
-    ) -> Result<Response<Bytes>, Refusal> {
-        let login = read(request).await?;
-        let who = self.identify(&login, source, peer)?;
-        match (login.form().text("grant_type"), who) {
-            (Some("client_credentials"), Who::Client) => Ok(self.give_own_handle(source).await),
-            (Some("client_credentials"), Who::Public) => Err(Refusal::wrong_client()),
-            (Some(_), _) => Err(Refusal::grant_type()),
-            (None, _) => Err(Refusal::request("grant_type is missing")),
-        }
-    }
-
-    /// Who sends this token request? Wrong secrets are counted.
-    fn identify(&self, login: &Login, source: &TokenSource, peer: &Peer) -> Result<Who, Refusal> {
-        let peer = peer_name(peer);
-        let now = boot();
-        self.tries.admit(&peer, now).map_err(Refusal::too_many)?;
-        if let Some(who) = login.check(source) {
-            return Ok(who);
-        }
-        let is_new = login.presented().is_some_and(|(id, secret)| self.tries.note_failure(&peer, id, secret, now));
-        if is_new {
-            tracing::warn!(%peer, "a caller's login was refused: its client id or secret is not this gateway's");
-        }
-        Err(Refusal::wrong_client())
-    }
-
-    async fn give_own_handle(&self, source: &TokenSource) -> Response<Bytes> {
-        let access = self.issue(Subject::Own);
-        self.shelf.settle().await;
-        refusal::answer(StatusCode::OK, &token_answer(source.profile(), access.expose()))
-    }
-
     /// A new handle, noted for the shelf.
-    fn issue(&self, subject: Subject) -> evergrant_core::Secret {
+    fn issue(&self, subject: Subject) -> Secret {
         let issued = self.table.issue(subject, boot());
         tracing::debug!(handle = %issued.known.handle.id, "handle issued");
         if let Some(evicted) = &issued.evicted {
@@ -222,40 +183,39 @@ impl Broker {
         issued.text
     }
 
-    /// RFC 7009: whatever the token is, the answer is that it is no more.
-    async fn revoke(
-        &self,
-        source: &TokenSource,
-        peer: &Peer,
-        request: Request<Incoming>,
-    ) -> Result<Response<Bytes>, Refusal> {
-        let login = read(request).await?;
-        self.identify(&login, source, peer)?;
-        match login.form().text("token") {
-            Some(token) if handles::is_handle(token) => {
-                self.end_handle(token).await;
-                Ok(nothing())
-            }
-            Some(_) => Err(Refusal::request("this gateway ends its own handles only, and this is none")),
-            None => Err(Refusal::request("token is missing")),
-        }
-    }
-
-    async fn end(&self, source: &TokenSource, text: Option<&str>, request: &Request<Incoming>) -> Response<Bytes> {
-        match text {
-            Some(text) if self.end_handle(text).await => nothing(),
-            Some(_) => self.unknown_handle(source, request),
-            None => nothing(),
-        }
-    }
-
-    async fn end_handle(&self, text: &str) -> bool {
+    /// Ends a handle, and with it the grant that it stands for; `false` if there is none.
+    async fn end_handle(&self, text: &str, own: &TokenSource) -> bool {
         let Some(ended) = self.table.end(text) else { return false };
         tracing::debug!(handle = %ended.handle.id, "handle ended by its caller");
         self.metrics.handles_ended.add();
         self.shelf.note([Change::Ended(ended.hash)]);
+        if let Some(grant) = ended.handle.subject.grant() {
+            self.end_grant(grant, own).await;
+        }
         self.shelf.settle().await;
         true
+    }
+
+    /// Ends a caller's grant with all its handles.
+    async fn end_grant(&self, grant: &Arc<str>, own: &TokenSource) {
+        let ended = self.table.end_grant(grant);
+        self.shelf.note(ended.into_iter().map(|known| Change::Ended(known.hash)));
+        self.grants.remove(grant);
+        own.forget_grant(grants::redeemed_as(grant), grant).await;
+    }
+
+    /// The answer to a caller whose grant gives no token any more, if that is what `error` says.
+    pub(crate) fn grant_over(
+        &self,
+        source: &TokenSource,
+        error: &AcquireError,
+        verdict: &Verdict,
+    ) -> Option<Response<Bytes>> {
+        grants::is_over(error).then(|| {
+            self.metrics.visible_401(verdict.cause.name());
+            let detail = "the login behind this handle is over; log in again";
+            self.refuse_handle(source, detail, verdict)
+        })
     }
 
     fn unknown_handle<B>(&self, source: &TokenSource, request: &Request<B>) -> Response<Bytes> {
@@ -263,7 +223,11 @@ impl Broker {
         let route = Route::new("", request.method().as_str(), request.uri().path());
         let verdict = source.verdict_on_unknown_handle(route);
         self.metrics.visible_401(verdict.cause.name());
-        let mut response = refusal::unknown_handle(source.profile(), verdict.remedy, &verdict.id);
+        self.refuse_handle(source, verdict.remedy, &verdict)
+    }
+
+    fn refuse_handle(&self, source: &TokenSource, detail: &str, verdict: &Verdict) -> Response<Bytes> {
+        let mut response = refusal::unknown_handle(source.profile(), detail, &verdict.id);
         if let Ok(value) = HeaderValue::try_from(verdict.header()) {
             response.headers_mut().insert(VERDICT, value);
         }
@@ -296,38 +260,10 @@ fn without_prefix(uri: &Uri, at: usize) -> Uri {
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
-/// Reads a token request, bounded in size and time.
-async fn read(request: Request<Incoming>) -> Result<Login, Refusal> {
-    let (parts, body) = request.into_parts();
-    let body = tokio::time::timeout(FORM_PATIENCE, Limited::new(body, FORM_LIMIT).collect()).await;
-    match body {
-        Ok(Ok(body)) => Login::read(&parts.headers, &body.to_bytes()),
-        Ok(Err(_)) => Err(Refusal::request("the form broke off or is too long")),
-        Err(_) => Err(Refusal::request("the form did not arrive in time")),
-    }
-}
-
-/// What a token endpoint answers (RFC 6749 section 5.1).
-fn token_answer(profile: &Profile, access: &str) -> Value {
-    let token_type = profile.sdk.map_or("Bearer", |sdk| sdk.token_type);
-    json!({"access_token": access, "token_type": token_type, "expires_in": EXPIRES_IN_SECS})
-}
-
-fn nothing() -> Response<Bytes> {
-    refusal::answer(StatusCode::OK, &json!({}))
-}
-
-/// Peers that share this name share their wrong tries.
-fn peer_name(peer: &Peer) -> String {
-    peer.addr.map_or_else(|| "unix socket".to_owned(), |addr| addr.ip().to_string())
-}
-
 /// Far more than a machine has programs; each is a hundred bytes.
 const MOST_HANDLES: usize = 4_096;
-/// What callers are told of a handle's life. It has no end, and libraries want a number.
-const EXPIRES_IN_SECS: u32 = 86_400;
-const FORM_LIMIT: usize = 64 << 10;
-const FORM_PATIENCE: Duration = Duration::from_secs(10);
+/// People who log in through callers of one gateway.
+const MOST_GRANTS: usize = 256;
 
 #[cfg(test)]
 mod tests {

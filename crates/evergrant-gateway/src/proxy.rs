@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use evergrant::clock::boot;
-use evergrant::{Answer, Exchange, RequestTraits, Ruling, Sendable};
+use evergrant::{Answer, Exchange, RequestTraits, Ruling, Sendable, TokenSource};
 use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
 use evergrant_core::time::{Boot, Span};
@@ -104,7 +104,7 @@ async fn answer_visitor(
     if cors::is_preflight(&request) {
         return cors::preflight(request.headers(), CallerBody::whole(bytes::Bytes::new()));
     }
-    let caller = match site.broker.as_ref().map(|broker| (broker, broker.admit(&mut request))) {
+    let caller = match site.broker.as_ref().map(|broker| (broker, broker.admit(&site.source, &mut request))) {
         None => Caller::default(),
         Some((_, Admitted::Call(caller))) => caller,
         // In a box: logins are rare and need more room than a call.
@@ -126,7 +126,6 @@ async fn answer_visitor(
 /// A request that was let in, and what is needed to send it, once or again.
 struct Call {
     site: Arc<Site>,
-    #[allow(dead_code, reason = "whoever shares something out between callers reads it")]
     caller: Caller,
     method: Method,
     uri: Uri,
@@ -196,17 +195,17 @@ impl Call {
         }
         let received = boot();
         let refusal = self.look_into(response).await;
-        let exchange = self.site.source.exchange(self.traits());
+        let exchange = self.source().exchange(self.traits());
         let verdict = exchange.judge_foreign(&self.as_answer(&refusal, received));
         Ok(self.show(refusal, verdict.as_ref()))
     }
 
     /// Sends the request with a good token, again with another one where that is safe and useful.
     async fn keep_authorized(&mut self) -> Result<Response<CallerBody>, Problem> {
-        let mut exchange = self.site.source.exchange(self.traits());
+        let mut exchange = self.source().exchange(self.traits());
         let mut token = match self.first_token(&mut exchange).await? {
             Ok(token) => token,
-            Err(error) => return Err(self.no_token(&error, &exchange.verdict_on_no_token(&error))),
+            Err(error) => return self.no_token(&error, &exchange.verdict_on_no_token(&error)),
         };
         let mut sent = self.send_first(Some(token.authorization())).await;
         let mut refusal: Option<Refusal> = None;
@@ -230,7 +229,7 @@ impl Call {
             let seen = self.look_into(response).await;
             match exchange.judge(self.as_answer(&seen, received)).await {
                 Ruling::Pass(verdict) => return Ok(self.show(seen, verdict.as_deref())),
-                Ruling::NoToken(error, verdict) => return Err(self.no_token(&error, &verdict)),
+                Ruling::NoToken(error, verdict) => return self.no_token(&error, &verdict),
                 Ruling::Replay(next) => token = next,
             }
             // Nothing is replayed without a body at hand; were it so, the copy would say it.
@@ -252,6 +251,11 @@ impl Call {
             return Err(overload("too many requests wait for a token"));
         };
         Ok(begin.await)
+    }
+
+    /// The tokens that this call may carry: its caller's own, or the gateway's.
+    fn source(&self) -> &TokenSource {
+        self.caller.grant.as_ref().unwrap_or(&self.site.source)
     }
 
     fn traits(&self) -> RequestTraits {
@@ -457,12 +461,18 @@ impl Call {
         failed.kind.problem(&upstream, failed.after.to_duration())
     }
 
-    fn no_token(&self, error: &AcquireError, verdict: &Verdict) -> Problem {
+    fn no_token(&self, error: &AcquireError, verdict: &Verdict) -> Result<Response<CallerBody>, Problem> {
+        // A caller whose own login is over can log in again; for the gateway's own it can only wait.
+        if let (Some(broker), Some(grant)) = (&self.site.broker, &self.caller.grant)
+            && let Some(response) = broker.grant_over(grant, error, verdict)
+        {
+            return Ok(response.map(CallerBody::whole));
+        }
         self.site.metrics.without_token.add();
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no usable token", error.to_string());
         problem.retry_after = Some(error.retry_after.map_or(1, |wait| (wait + ALMOST_A_SECOND).as_secs()));
         problem.verdict = header_value(verdict);
-        problem
+        Err(problem)
     }
 }
 

@@ -82,6 +82,16 @@ impl Provider {
                 };
                 self.redeem(client, text, scope, now)
             }
+            Some("authorization_code") => {
+                if !self.spend_code(client, &form, now) {
+                    return Err(refused(TokenError::InvalidGrant));
+                }
+                let generation = self.mint(client, scope, now);
+                // As Genesys Cloud: only a client that showed its secret can renew what it got.
+                let shows_secret = request.headers.contains_key(AUTHORIZATION) || form.contains_key("client_secret");
+                let refresh_token = shows_secret.then(|| self.refresh.begin(client, generation, &mut self.seed));
+                Ok(Granted { generation, refresh_token, outcome: TokenOutcome::Issued })
+            }
             Some(_) => Err(refused(TokenError::UnsupportedGrantType)),
             None => Err(refused(TokenError::InvalidRequest("grant_type is missing"))),
         }
@@ -94,6 +104,11 @@ impl Provider {
             return Err(refused(TokenError::InvalidRequest("more than one way of client authentication")));
         }
         let is_basic = basic.is_some();
+        // A public client has no secret to show; its code's verifier stands for it (RFC 7636).
+        if basic.is_none() && posted.is_none() && form.contains_key("code_verifier") {
+            let named = form.get("client_id").and_then(|id| self.config.clients.iter().position(|one| one.id == *id));
+            return named.ok_or_else(|| refused(TokenError::InvalidClient { known: false, basic: false }));
+        }
         let allowed = match self.config.client_auth {
             ClientAuth::Any => basic.or(posted),
             ClientAuth::Basic => basic,

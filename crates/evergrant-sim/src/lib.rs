@@ -12,6 +12,7 @@
 //! | [`faults`] | what goes wrong, as data: rules and timed events |
 //! | [`tokens`] | access tokens: issue, expiry, propagation, revocation, eviction |
 //! | [`grants`] | the token endpoint: client authentication, grants |
+//! | `codes` | authorization codes, with and without PKCE |
 //! | [`rotation`] | refresh tokens: families, grace, reuse detection |
 //! | [`api`] | the resource server's routes and side effects |
 //! | [`shape`] | how errors look: Genesys Cloud or the RFCs |
@@ -22,6 +23,7 @@
 
 pub mod api;
 pub mod clock;
+mod codes;
 pub mod config;
 pub mod faults;
 pub mod grants;

@@ -7,7 +7,7 @@
 //!
 //! The decisions are in [`grants`](crate::grants) for the token endpoint and [`api`](crate::api) for everything else.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +19,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 
 use crate::clock::{SimClock, http_date};
+use crate::codes::Code;
 use crate::config::{DateHeader, ProviderConfig};
 use crate::faults::{At, Event};
 use crate::ledger::Ledger;
@@ -173,6 +174,7 @@ pub struct Provider {
     pub(crate) clock: SimClock,
     pub(crate) tokens: TokenBook,
     pub(crate) refresh: RefreshBook,
+    pub(crate) codes: BTreeMap<String, Code>,
     pub(crate) mints: Vec<VecDeque<Boot>>,
     pub(crate) ledger: Ledger,
     pub(crate) seed: Seed,
@@ -193,6 +195,7 @@ impl Provider {
             clock: SimClock::new(shown, config.clock.drift_ppm, now.boot),
             tokens: TokenBook::default(),
             refresh: RefreshBook::new(&config.clients),
+            codes: BTreeMap::new(),
             mints: vec![VecDeque::new(); config.clients.len()],
             ledger: Ledger::default(),
             seed: Seed::new(config.seed),
@@ -339,7 +342,7 @@ impl Provider {
         let body = json!({
             "issuer": format!("http://{host}"),
             "token_endpoint": format!("http://{host}{}", self.config.token_path),
-            "grant_types_supported": ["client_credentials", "refresh_token"],
+            "grant_types_supported": ["client_credentials", "refresh_token", "authorization_code"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         });
         Reply { delay: Span::ZERO, answer: Answer::Response(shape::json_response(StatusCode::OK, &body)) }

@@ -64,6 +64,14 @@ impl RefreshBook {
         book
     }
 
+    /// Begins the family of a new sign-in, with its first refresh token.
+    pub(crate) fn begin(&mut self, client: usize, generation: Generation, seed: &mut Seed) -> String {
+        let (family, text) = (self.families.len(), format!("rt-{}", seed.text(6)));
+        self.families.push(Family { client, revoked: false, generations: vec![generation] });
+        self.tokens.insert(text.clone(), RefreshToken { family, spent: None });
+        text
+    }
+
     /// Ends every refresh token.
     pub(crate) fn revoke_all(&mut self) {
         self.families.iter_mut().for_each(|family| family.revoked = true);

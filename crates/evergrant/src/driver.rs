@@ -39,7 +39,7 @@ pub(crate) struct Parts {
     pub(crate) label: String,
     pub(crate) policy: Policy,
     pub(crate) store: Store,
-    pub(crate) tls: Tls,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) transport: TransportOptions,
 }
 

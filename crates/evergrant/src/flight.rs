@@ -25,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 use crate::clock;
 use crate::driver::{Parts, Shared};
 use crate::grant::{ClientAuth, Credential, Grant};
+use crate::redeem::RedeemAs;
 use crate::source::BuildError;
 use crate::store::{self, CredentialKey, Intent, Lease, Record, Stamp, Store, StoreError};
 use crate::tls::Tls;
@@ -36,11 +37,13 @@ pub(crate) struct Flights {
     seed: Option<Secret>,
     store: Store,
     key: CredentialKey,
+    /// The token endpoint's or the issuer's URL.
+    place: String,
     /// The last record of this process. If it could not be stored it is newer than the store's, and the only copy.
     last: Mutex<Option<Record>>,
     endpoint: OnceLock<TokenEndpoint>,
     issuer: Option<String>,
-    tls: Tls,
+    tls: Arc<Tls>,
     transport: TransportOptions,
 }
 
@@ -58,6 +61,7 @@ impl Flights {
         };
         Ok(Self {
             key: CredentialKey::new(&place, &parts.credential, &parts.label),
+            place,
             credential: Mutex::new(parts.credential),
             seed: parts.seed,
             store: parts.store,
@@ -75,6 +79,26 @@ impl Flights {
 
     pub(crate) fn key(&self) -> &CredentialKey {
         &self.key
+    }
+
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn tls(&self) -> Arc<Tls> {
+        Arc::clone(&self.tls)
+    }
+
+    pub(crate) fn transport(&self) -> TransportOptions {
+        self.transport
+    }
+
+    pub(crate) fn credential_of_grant(&self, client: RedeemAs) -> Credential {
+        client.credential(&self.credential.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn client_id(&self) -> String {
@@ -102,7 +126,7 @@ impl Flights {
     }
 
     /// The token endpoint, found through the issuer's discovery document the first time if no URL is configured.
-    async fn endpoint(&self) -> Result<&TokenEndpoint, TokenFailure> {
+    pub(crate) async fn endpoint(&self) -> Result<&TokenEndpoint, TokenFailure> {
         if let Some(endpoint) = self.endpoint.get() {
             return Ok(endpoint);
         }
@@ -275,7 +299,7 @@ async fn request(
 }
 
 /// Every answer of the token endpoint, errors too, tells its time; none of them comes from a cache.
-fn sample(shared: &Shared, exchange: &TokenExchange) {
+pub(crate) fn sample(shared: &Shared, exchange: &TokenExchange) {
     if let Some(head) = &exchange.head
         && let Some(date) = head.date
     {

@@ -5,10 +5,11 @@
 //! secret are form-encoded *before* they are joined and encoded for Basic, and a client that authenticates with
 //! Basic must not repeat its secret in the form.
 //!
-//! Client credentials and refresh token with their plain client authentication are here; signed assertions need the
-//! server's time and are not.
+//! Client credentials, refresh token and authorization code with their plain client authentication are here; signed
+//! assertions need the server's time and are not.
 //!
-//! Source: RFC 6749 sections 2.3.1 (client password), 3.2.1, 4.4.2 (client credentials), 6 (refresh); RFC 8707
+//! Source: RFC 6749 sections 2.3.1 (client password), 3.2.1, 4.1.3 (code), 4.4.2 (client credentials), 6
+//! (refresh); RFC 8707
 //! section 2 (`resource`). `audience` is the common extension of providers that predate it.
 
 use std::fmt;
@@ -17,6 +18,8 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use evergrant_core::Secret;
+
+use crate::redeem::Brought;
 
 /// One identity at one token endpoint, and what it asks for.
 #[derive(Clone, Debug)]
@@ -73,16 +76,30 @@ impl Credential {
     /// # Errors
     /// As [`Credential::check`], and when the refresh token grant has no refresh token.
     pub fn token_request(&self, refresh_token: Option<&Secret>) -> Result<TokenRequest, GrantError> {
-        self.check()?;
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", self.grant.as_str());
+        let mut fields = vec![("grant_type", self.grant.as_str())];
         match self.grant {
             Grant::ClientCredentials => {}
             Grant::RefreshToken => {
                 let token = refresh_token.filter(|token| !token.is_empty()).ok_or(GrantError::NoRefreshToken)?;
-                form.append_pair("refresh_token", token.expose());
+                fields.push(("refresh_token", token.expose()));
             }
         }
+        self.request(&fields)
+    }
+
+    /// The request that redeems what somebody else obtained for this client.
+    ///
+    /// # Errors
+    /// As [`Credential::check`].
+    pub fn redeem_request(&self, brought: &Brought) -> Result<TokenRequest, GrantError> {
+        self.request(&brought.fields())
+    }
+
+    /// A request with these fields, what is asked for, and who asks.
+    fn request(&self, fields: &[(&str, &str)]) -> Result<TokenRequest, GrantError> {
+        self.check()?;
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(fields);
         for (name, value) in [("scope", &self.scope), ("audience", &self.audience), ("resource", &self.resource)] {
             if let Some(value) = value {
                 form.append_pair(name, value);

@@ -197,6 +197,14 @@ impl TokenSource {
         self.shared.flights.is_client(id, secret)
     }
 
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The API that the profile names.
     pub(crate) fn api_url(&self) -> Option<String> {
         self.shared.profile.api_url.clone()
@@ -392,7 +400,7 @@ impl Builder {
     /// Outside a tokio runtime.
     pub fn build(self) -> Result<TokenSource, BuildError> {
         self.credential.check()?;
-        let tls = Tls::new(self.http.ca_file.clone());
+        let tls = Arc::new(Tls::new(self.http.ca_file.clone()));
         let store = match self.store {
             Some(store) => store,
             None => Store::open(&StoreUrl::Memory, None).map_err(BuildError::Store)?,

@@ -12,9 +12,7 @@
 //! Times are boot times of the last use, for eviction only. They are not kept over a restart; then the order in which
 //! the handles were issued stands in.
 
-#![allow(dead_code, reason = "the grants of callers use the rest")]
-
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -54,7 +52,7 @@ pub(crate) enum Subject {
 
 impl Subject {
     /// The grant that it belongs to, unless it is the gateway's own credential.
-    pub(crate) fn grant(&self) -> Option<&str> {
+    pub(crate) fn grant(&self) -> Option<&Arc<str>> {
         match self {
             Self::Own => None,
             Self::Access(grant) | Self::Refresh(grant) => Some(grant),
@@ -149,7 +147,8 @@ impl HandleTable {
     /// Ends all handles of a grant.
     pub(crate) fn end_grant(&self, grant: &str) -> Vec<Known> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let ended = entries.by_hash.extract_if(|_, entry| entry.handle.subject.grant() == Some(grant));
+        let ended =
+            entries.by_hash.extract_if(|_, entry| entry.handle.subject.grant().is_some_and(|name| **name == *grant));
         ended.map(|(hash, entry)| Known { hash, handle: entry.handle }).collect()
     }
 
@@ -172,24 +171,22 @@ impl HandleTable {
     }
 
     /// The grants that handles stand for.
-    pub(crate) fn grants(&self) -> Vec<Arc<str>> {
+    pub(crate) fn grants(&self) -> BTreeSet<Arc<str>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let mut grants: Vec<_> = entries
-            .by_hash
-            .values()
-            .filter_map(|entry| match &entry.handle.subject {
-                Subject::Own => None,
-                Subject::Access(grant) | Subject::Refresh(grant) => Some(Arc::clone(grant)),
-            })
-            .collect();
-        grants.sort_unstable();
-        grants.dedup();
-        grants
+        entries.by_hash.values().filter_map(|entry| entry.handle.subject.grant().cloned()).collect()
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner).by_hash.len()
+    /// The grant none of whose handles was used for longest.
+    pub(crate) fn idlest_grant(&self) -> Option<Arc<str>> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let mut used: BTreeMap<&Arc<str>, (i64, HandleId)> = BTreeMap::new();
+        for entry in entries.by_hash.values() {
+            if let Some(grant) = entry.handle.subject.grant() {
+                let last = used.entry(grant).or_insert((i64::MIN, HandleId(0)));
+                *last = entry.age().max(*last);
+            }
+        }
+        used.into_iter().min_by_key(|(_, last)| *last).map(|(grant, _)| Arc::clone(grant))
     }
 }
 
@@ -269,7 +266,6 @@ mod tests {
         assert!(table.look_up(handles[0].text.expose(), at(10)).is_some());
         let next = own(&table, 11);
         assert_eq!(next.evicted.map(|known| known.handle.id), Some(HandleId(2)));
-        assert_eq!(table.len(), 3);
         assert!(table.look_up(handles[1].text.expose(), at(12)).is_none());
         assert!(table.look_up(handles[0].text.expose(), at(12)).is_some());
     }
@@ -294,10 +290,13 @@ mod tests {
         let other = own(&table, 0);
         let trimmed = table.trim_grant("g", 2);
         assert_eq!(trimmed.iter().map(|known| known.handle.id).collect::<Vec<_>>(), [access[0].known.handle.id]);
-        assert_eq!(table.grants(), [Arc::clone(&grant)]);
+        assert_eq!(table.grants().into_iter().collect::<Vec<_>>(), [Arc::clone(&grant)]);
+        let later: Arc<str> = "later".into();
+        table.issue(Subject::Refresh(Arc::clone(&later)), at(9));
+        assert_eq!(table.idlest_grant(), Some(grant));
         assert_eq!(table.end_grant("g").len(), 3);
         assert!(table.look_up(refresh.text.expose(), at(4)).is_none());
         assert!(table.look_up(other.text.expose(), at(4)).is_some());
-        assert!(table.grants().is_empty());
+        assert_eq!(table.idlest_grant(), Some(later));
     }
 }

@@ -5,8 +5,6 @@
 //! Every text begins by saying that it is this gateway that refuses, because to the caller it looks as if the provider
 //! did, and ends by saying what helps.
 
-#![allow(dead_code, reason = "the grants of callers use the rest")]
-
 use bytes::Bytes;
 use evergrant_core::profile::{MintLimit, Profile};
 use evergrant_core::time::Span;
@@ -72,6 +70,10 @@ impl Refusal {
     pub(crate) fn too_many(wait: Span) -> Self {
         let text = "too many wrong client secrets were tried here; wait and then send the right one".to_owned();
         Self { kind: Kind::TooMany(wait), text }
+    }
+
+    pub(crate) fn unavailable(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Unavailable, text: text.into() }
     }
 
     /// The provider refused what the caller brought, or could not be asked.

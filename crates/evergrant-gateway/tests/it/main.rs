@@ -7,6 +7,8 @@ mod broker;
 #[cfg(test)]
 mod callers;
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod hygiene;
 #[cfg(test)]
 mod lifecycle;
