@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Api(ApiArgs),
     /// Run a local gateway that gives every request a token that works
     Gateway(GatewayArgs),
+    /// Explain the last refusals of a running gateway
+    Explain(ExplainArgs),
     /// Check the settings, or write a settings file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -160,6 +162,20 @@ pub(crate) struct GatewayArgs {
     pub(crate) flags: Flags,
 }
 
+/// `evergrant explain`.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    /// Ask a running gateway for its last N verdicts; 5 if no number is given
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", required = true)]
+    pub(crate) last: usize,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
 /// `evergrant config`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum ConfigCommand {
@@ -211,6 +227,7 @@ impl Command {
             | Self::Exec(ExecArgs { flags, .. })
             | Self::Api(ApiArgs { flags, .. })
             | Self::Gateway(GatewayArgs { flags, .. })
+            | Self::Explain(ExplainArgs { flags, .. })
             | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
             Self::Demo(_) | Self::Completions { .. } | Self::Man { .. } => None,
         }
@@ -232,6 +249,12 @@ pub(crate) fn command() -> clap::Command {
     let only_gateway = |command: clap::Command| {
         command.mut_args(|arg| if ONLY_GATEWAY.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg })
     };
+    let only_asking = |command: clap::Command| {
+        command.mut_args(|arg| {
+            let is_shown = arg.get_help_heading().is_none() || FOR_ASKING.contains(&arg.get_id().as_str());
+            if is_shown { arg } else { arg.hide(true) }
+        })
+    };
     let exit_codes: String = exit::TABLE.iter().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}")).collect();
     Cli::command()
         .after_long_help(format!("{AFTER_HELP}\n\nExit codes:{exit_codes}"))
@@ -239,10 +262,12 @@ pub(crate) fn command() -> clap::Command {
         .mut_subcommand("token", only_gateway)
         .mut_subcommand("exec", only_gateway)
         .mut_subcommand("api", only_gateway)
+        .mut_subcommand("explain", only_asking)
 }
 
 /// Settings that the help of the other commands does not show.
-const ONLY_GATEWAY: [&str; 9] = [
+const ONLY_GATEWAY: [&str; 10] = [
+    "upstream-timeout",
     "listen",
     "admin-listen",
     "callers",
@@ -253,6 +278,9 @@ const ONLY_GATEWAY: [&str; 9] = [
     "verdict-header",
     "broker",
 ];
+
+/// Settings of a command that asks a running gateway.
+const FOR_ASKING: [&str; 6] = ["config", "profile", "env-file", "admin-listen", "caller-secret-file", "log"];
 
 /// A secret as a flag, whatever was written after it.
 fn secret_flag(error: &clap::Error) -> Option<Failure> {

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod exec;
+pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod man;
 pub(crate) mod token;

@@ -42,6 +42,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
         Command::Exec(args) => commands::exec::run(&args, &prepare(&args.flags, "error")?, before),
         Command::Api(args) => commands::api::run(&args, &prepare(&args.flags, "error")?),
         Command::Gateway(args) => commands::gateway::run(&args, &prepare(&args.flags, "info")?),
+        Command::Explain(args) => commands::explain::run(&args, &prepare(&args.flags, "error")?),
         Command::Config(command) => commands::config::run(command),
         Command::Completions { shell } => Ok(commands::completions::run(shell)?),
         Command::Man { dir } => Ok(commands::man::run(dir.as_deref())?),

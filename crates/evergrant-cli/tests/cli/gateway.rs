@@ -7,10 +7,10 @@ use rustix::process::Signal;
 
 use crate::support::{Running, evergrant, get, provider};
 
-const FREE_PORTS: [&str; 5] = ["gateway", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+pub(crate) const FREE_PORTS: [&str; 5] = ["gateway", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
 
 /// The next address that the log names for this listener.
-fn address(log: &mut BufReader<ChildStderr>, listener: &str) -> String {
+pub(crate) fn address(log: &mut BufReader<ChildStderr>, listener: &str) -> String {
     for line in log.lines() {
         let line = line.unwrap();
         if line.contains(&format!("listener=\"{listener}\"")) {
@@ -20,7 +20,7 @@ fn address(log: &mut BufReader<ChildStderr>, listener: &str) -> String {
     panic!("the {listener} listener is not in the log");
 }
 
-fn log_of(running: &mut Running) -> BufReader<ChildStderr> {
+pub(crate) fn log_of(running: &mut Running) -> BufReader<ChildStderr> {
     BufReader::new(running.child().stderr.take().unwrap())
 }
 

@@ -15,6 +15,7 @@ fn the_short_help_fits_on_a_screen() {
       exec         Run a command with an access token in its environment
       api          Send one API request with a token that works
       gateway      Run a local gateway that gives every request a token that works
+      explain      Explain the last refusals of a running gateway
       config       Check the settings, or write a settings file
       completions  Print a completion script for a shell
       man          Print the manual page, or write all of them into a folder

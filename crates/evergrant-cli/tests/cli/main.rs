@@ -7,6 +7,7 @@
 
 mod api;
 mod exec;
+mod explain;
 mod gateway;
 mod help;
 mod refused;
