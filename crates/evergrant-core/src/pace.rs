@@ -42,7 +42,7 @@ use queue::FairQueue;
 pub use queue::TicketId;
 pub use rules::{CallerKey, PaceRules, RateLimit, WhenLimited};
 pub use status::{CallerPace, PaceCounts, PaceStatus};
-use window::{Gate, Window};
+use window::{Gate, Rounding, Window};
 
 /// Decides when the requests of one token are sent.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub struct Pacer {
     /// What a window allows, as far as is known.
     limit: Option<RateLimit>,
     window: Option<Window>,
+    /// What is known about the provider's seconds.
+    rounding: Rounding,
     block: Option<Block>,
     queue: FairQueue,
     in_flight: BTreeSet<PassId>,
@@ -156,6 +158,7 @@ impl Pacer {
             limit: rules.fixed,
             queue: FairQueue::default(),
             window: None,
+            rounding: Rounding::UNKNOWN,
             block: None,
             in_flight: BTreeSet::new(),
             next_pass: PassId(1),
@@ -304,7 +307,7 @@ impl Pacer {
         if let Some(limit) = self.limit
             && self.window.as_ref().is_none_or(|window| window.is_over(now))
         {
-            self.window = Some(Window::assumed(limit, self.unsettled(), self.next_pass, now));
+            self.window = Some(Window::assumed(limit, self.rounding, self.unsettled(), self.next_pass, now));
             self.queue.begin_window();
         }
     }
@@ -405,17 +408,18 @@ impl Pacer {
         self.unlabelled = 0;
         let news = window::News { pass: pass.id, sent: pass.sent, received: now, sample };
         let unsettled = self.unsettled();
-        let length = match &mut self.window {
+        let window = match &mut self.window {
             Some(window) => {
                 if window.handle_news(&news, unsettled) == window::Fit::Next {
                     self.queue.begin_window();
                     self.queue.note_pass(&pass.caller, &self.rules);
                 }
-                window.length()
+                window
             }
-            None => self.window.insert(Window::learned(&news, unsettled)).length(),
+            None => self.window.insert(Window::learned(&news, unsettled)),
         };
-        self.limit = Some(RateLimit { allowed: sample.allowed, window: length });
+        self.rounding = window.rounding();
+        self.limit = Some(RateLimit { allowed: sample.allowed, window: window.length() });
     }
 
     /// After a 429 each good answer lets one more request out at a time, so that the number doubles with each round.

@@ -9,9 +9,10 @@ use super::{Finding, Tree};
 const CORE: &str = "crates/evergrant-core/src/";
 
 /// The core's modules, earliest first; those of one row may know each other.
-const ORDER: [&[&str]; 8] = [
+const ORDER: [&[&str]; 9] = [
     &["time", "secret"],
     &["wire"],
+    &["pace"],
     &["offset", "token", "policy", "profile"],
     &["attempt"],
     &["evidence"],

@@ -147,20 +147,14 @@ impl FairQueue {
         self.lanes.clear();
     }
 
-    pub(super) fn callers(&self) -> Vec<CallerPace> {
-        let mut callers: Vec<_> = self
-            .lanes
-            .iter()
-            .map(|(caller, lane)| CallerPace {
-                caller: caller.to_string(),
-                weight: lane.weight,
-                sent: lane.sent,
-                waiting: lane.waiting.len(),
-            })
-            .collect();
-        callers.sort_by_key(|caller| std::cmp::Reverse((caller.sent, caller.waiting)));
-        callers.truncate(CALLERS_SHOWN);
-        callers
+    pub(super) fn callers(&self) -> BTreeMap<String, CallerPace> {
+        let mut lanes: Vec<_> = self.lanes.iter().collect();
+        lanes.sort_by_key(|(_, lane)| std::cmp::Reverse((lane.sent, lane.waiting.len())));
+        lanes.truncate(CALLERS_SHOWN);
+        let shown = |(caller, lane): (&CallerKey, &Lane)| {
+            (caller.to_string(), CallerPace { weight: lane.weight, sent: lane.sent, waiting: lane.waiting.len() })
+        };
+        lanes.into_iter().map(shown).collect()
     }
 
     fn lane(&mut self, caller: &CallerKey, rules: &PaceRules) -> (CallerKey, &mut Lane) {

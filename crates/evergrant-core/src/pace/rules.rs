@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
 use crate::time::Span;
 
 /// How a limit is shared out. It does not change while a pacer lives.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PaceRules {
     /// What happens to a request that cannot be sent now.
     pub when_limited: WhenLimited,
@@ -25,13 +26,15 @@ pub struct PaceRules {
 impl PaceRules {
     /// The highest weight.
     pub const MOST_WEIGHT: u32 = 1_000;
+    /// The most characters of a caller's name that count.
+    pub const LONGEST_NAME: usize = 64;
 
     /// The weight of a caller, at least 1.
     #[must_use]
     pub fn weight(&self, caller: &CallerKey) -> u32 {
         let named = match caller {
             CallerKey::Named(name) | CallerKey::Handle(name) => self.weights.get(name).copied(),
-            CallerKey::Connection(_) | CallerKey::Others => None,
+            CallerKey::Connection(_) | CallerKey::User(_) | CallerKey::Others => None,
         };
         named.unwrap_or(1).clamp(1, Self::MOST_WEIGHT)
     }
@@ -77,7 +80,9 @@ pub enum CallerKey {
     /// Whoever holds this local handle, by the handle's public name.
     Handle(String),
     /// Whoever is at the other end of this connection.
-    Connection(u64),
+    Connection(SocketAddr),
+    /// A user of this machine who comes through a Unix socket, by number, if the system tells.
+    User(Option<u32>),
     /// Everyone for whom there was no room to be counted alone.
     Others,
 }
@@ -87,7 +92,9 @@ impl fmt::Display for CallerKey {
         match self {
             Self::Named(name) => f.write_str(name),
             Self::Handle(name) => write!(f, "handle {name}"),
-            Self::Connection(number) => write!(f, "connection {number}"),
+            Self::Connection(addr) => addr.fmt(f),
+            Self::User(Some(uid)) => write!(f, "uid {uid}"),
+            Self::User(None) => f.write_str("unknown user"),
             Self::Others => f.write_str("others"),
         }
     }

@@ -1,5 +1,7 @@
 //! What a pacer shows of itself.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::rules::WhenLimited;
@@ -22,8 +24,8 @@ pub struct PaceStatus {
     /// What has been counted since the start.
     #[serde(flatten)]
     pub counts: PaceCounts,
-    /// The callers of the current window, those that sent most first; twenty at most.
-    pub callers: Vec<CallerPace>,
+    /// The callers of the current window; of many the twenty that sent most.
+    pub callers: BTreeMap<String, CallerPace>,
 }
 
 /// What is counted since the start.
@@ -40,8 +42,6 @@ pub struct PaceCounts {
 /// One caller's part.
 #[derive(Clone, Debug, Serialize)]
 pub struct CallerPace {
-    /// Who.
-    pub caller: String,
     /// For how much it counts.
     pub weight: u32,
     /// Requests sent in this window.

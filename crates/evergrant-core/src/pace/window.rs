@@ -7,7 +7,8 @@
 //! **The end** is an interval, not a point. An answer with `reset: 12` was written between the sending of its request
 //! and its arrival, and 12 may have been rounded either way: the end is 11 s after the one at the earliest and 13 s
 //! after the other at the latest. The answers of a window narrow the interval. Its early end is what the budget is
-//! spread towards and where scouts begin; at its late end the next window has begun without doubt.
+//! spread towards and where scouts begin; at its late end the next window has begun without doubt. A provider always
+//! rounds in the same way, so each window that was seen to end says more about it ([`Rounding`]) and narrows the next.
 //!
 //! **The next window** shows itself in an answer that places the end later than the latest possible, or that counts
 //! fewer requests than before and has a later end: short windows overlap within the second of rounding.
@@ -49,11 +50,41 @@ pub(super) enum Fit {
     Past,
 }
 
+/// How far a provider's seconds may be rounded up: somewhere between these two.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rounding {
+    least: Span,
+    most: Span,
+}
+
+impl Rounding {
+    pub(super) const UNKNOWN: Self = Self { least: Span::ZERO, most: SECOND };
+
+    /// Between which moments the window of an answer ends.
+    fn ends(self, news: &News) -> (Boot, Boot) {
+        (news.sent + news.sample.reset - self.most, news.received + news.sample.reset + SECOND - self.least)
+    }
+
+    /// A window whose answers named an end between `first_named` and `last_named` has ended between `after` and `by`.
+    fn learn(&mut self, last_named: Boot, first_named: Boot, after: Boot, by: Boot) {
+        let least = self.least.max(last_named - by);
+        let most = self.most.min(first_named + SECOND - after);
+        // A count that lags contradicts itself: begin anew.
+        *self = if least + LATE_TIMER <= most { Self { least, most } } else { Self::UNKNOWN };
+    }
+}
+
 /// One window.
 #[derive(Debug)]
 pub(super) struct Window {
     allowed: u32,
     length: Span,
+    rounding: Rounding,
+    /// The last and the first end that an answer named, taken literally.
+    last_named: Boot,
+    first_named: Boot,
+    /// When the last request was sent whose answer spoke of this window.
+    last_sent: Boot,
     /// It ends no earlier than this.
     earliest: Boot,
     /// And no later than this.
@@ -76,11 +107,15 @@ pub(super) struct Window {
 
 impl Window {
     /// A window that should have begun, though no answer says so.
-    pub(super) fn assumed(limit: RateLimit, on_their_way: u32, next: PassId, now: Boot) -> Self {
+    pub(super) fn assumed(limit: RateLimit, rounding: Rounding, on_their_way: u32, next: PassId, now: Boot) -> Self {
         let ends = now + limit.window;
         Self {
             allowed: limit.allowed,
             length: limit.window,
+            rounding,
+            last_named: Boot::from_nanos(i64::MIN),
+            first_named: Boot::FAR,
+            last_sent: now,
             earliest: ends,
             latest: ends + limit.window.scaled(1, 20).min(SECOND),
             seen: 0,
@@ -97,13 +132,18 @@ impl Window {
     /// The window that the first answer of all speaks of.
     pub(super) fn learned(news: &News, on_their_way: u32) -> Self {
         let limit = RateLimit { allowed: news.sample.allowed, window: news.sample.reset.max(SECOND) };
-        let mut window = Self::assumed(limit, on_their_way.saturating_add(1), PassId(0), news.received);
+        let mut window =
+            Self::assumed(limit, Rounding::UNKNOWN, on_their_way.saturating_add(1), PassId(0), news.received);
         window.adopt(news);
         window
     }
 
     pub(super) fn length(&self) -> Span {
         self.length
+    }
+
+    pub(super) fn rounding(&self) -> Rounding {
+        self.rounding
     }
 
     /// What is spent freely: all but the reserve.
@@ -189,7 +229,11 @@ impl Window {
     pub(super) fn handle_scout_back(&mut self, pass: PassId, answered: Option<Boot>) {
         if self.scout == Some(pass) {
             self.scout = None;
-            self.next_scout = answered.map_or(self.next_scout, |at| at + SCOUT_PAUSE);
+            // Those that are left are spread over the time in which the end may be.
+            let left = i64::from(self.allowed.saturating_sub(self.used(0)));
+            if let Some(at) = answered {
+                self.next_scout = at + (self.latest - at).scaled(1, left + 1).max(SCOUT_PAUSE);
+            }
         }
     }
 
@@ -207,8 +251,10 @@ impl Window {
                     allowed: news.sample.allowed,
                     window: news.sample.reset.max(self.length.min(between)).max(SECOND),
                 };
+                let mut rounding = self.rounding;
+                rounding.learn(self.last_named, self.first_named, self.last_sent, news.received);
                 // What is on its way may count here.
-                *self = Self::assumed(limit, unsettled.saturating_add(1), news.pass, news.received);
+                *self = Self::assumed(limit, rounding, unsettled.saturating_add(1), news.pass, news.received);
                 self.adopt(news);
             }
         }
@@ -216,7 +262,7 @@ impl Window {
     }
 
     fn fit(&self, news: &News) -> Fit {
-        let (earliest, latest) = ends(news);
+        let (earliest, latest) = self.rounding.ends(news);
         if !self.is_confirmed {
             // An answer from before would end this window where it began.
             return if news.pass >= self.first { Fit::This } else { Fit::Past };
@@ -233,14 +279,14 @@ impl Window {
 
     /// Takes an answer's word for everything.
     fn adopt(&mut self, news: &News) {
-        (self.earliest, self.latest) = ends(news);
+        (self.earliest, self.latest) = self.rounding.ends(news);
         self.is_confirmed = true;
         self.count(news);
     }
 
     /// Takes what an answer adds to what is known.
     fn narrow(&mut self, news: &News) {
-        let (earliest, latest) = ends(news);
+        let (earliest, latest) = self.rounding.ends(news);
         self.earliest = self.earliest.max(earliest);
         self.latest = self.latest.min(latest).max(self.earliest);
         self.count(news);
@@ -249,6 +295,9 @@ impl Window {
     fn count(&mut self, news: &News) {
         self.allowed = news.sample.allowed;
         self.length = self.length.max(news.sample.reset);
+        self.last_named = self.last_named.max(news.sent + news.sample.reset);
+        self.first_named = self.first_named.min(news.received + news.sample.reset);
+        self.last_sent = self.last_sent.max(news.sent);
         if news.sample.count > self.seen {
             (self.seen, self.seen_by) = (news.sample.count, news.pass);
         }
@@ -265,15 +314,10 @@ impl Window {
     }
 }
 
-/// Between which moments the window of an answer ends.
-fn ends(news: &News) -> (Boot, Boot) {
-    (news.sent + news.sample.reset - SECOND, news.received + news.sample.reset + SECOND)
-}
-
 /// Providers send whole seconds.
 const SECOND: Span = Span::from_secs(1);
 /// One part in so many is kept back.
 const RESERVE_PART: u32 = 50;
-/// How far apart scouts are.
-const SCOUT_PAUSE: Span = Span::from_millis(250);
+/// How far apart scouts are at least.
+const SCOUT_PAUSE: Span = Span::from_millis(50);
 const LATE_TIMER: Span = Span::from_millis(20);

@@ -14,7 +14,7 @@ fn five_callers_share_three_hundred_a_minute_without_a_429_and_within_ten_percen
         let mut provider = Provider::new(300, MINUTE);
         provider.rounds_up = rounds_up;
         let mut world = World::new(PaceRules::default(), provider, five(), Span::from_millis(40));
-        world.run(MINUTE.scaled(5, 1));
+        world.run(MINUTE.scaled(5, 1) - Span::from_secs(1));
         assert_eq!((world.provider.refused, world.visible), (0, 0));
         let total: u32 = world.done.iter().sum();
         assert!(total >= 5 * 300 * 9 / 10, "{total} of 1500 were used");
@@ -30,7 +30,8 @@ fn weights_divide_the_limit() {
     let rules = PaceRules { weights: [("a".to_owned(), 3)].into(), ..PaceRules::default() };
     let programs = vec![Program::eager("a", 2), Program::eager("b", 9)];
     let mut world = World::new(rules, Provider::new(300, MINUTE), programs, Span::from_millis(5));
-    world.run(MINUTE.scaled(4, 1));
+    // To the end of a window, since each begins with bursts.
+    world.run(MINUTE.scaled(4, 1) - Span::from_secs(1));
     let (heavy, light) = (f64::from(world.done[0]), f64::from(world.done[1]));
     assert!((2.7..3.3).contains(&(heavy / light)), "{:?}", world.done);
     assert_eq!(world.visible, 0);
@@ -77,7 +78,7 @@ fn others_with_the_same_token_are_counted() {
 fn after_a_429_nobody_sends_until_it_is_over_and_then_one_goes_first() {
     let mut pacer = Pacer::new(PaceRules::default());
     let (now, late) = (Boot::from_secs(100), Boot::from_secs(200));
-    let (a, b) = (CallerKey::Named("a".into()), CallerKey::Connection(7));
+    let (a, b) = (CallerKey::Named("a".into()), CallerKey::User(Some(7)));
     let Arrival::Admit(pass) = pacer.handle_arrival(&a, late, now) else { panic!("nothing is known yet") };
     let heard = Heard { is_429: true, retry_after: Some(Span::from_secs(7)), sample: None };
     assert_eq!(pacer.handle_answer(pass, heard, now), Aftermath::Again);
@@ -180,7 +181,7 @@ fn an_endless_row_of_new_callers_does_not_keep_an_old_one_waiting() {
             }
         }
         for n in 0..2 {
-            let new = CallerKey::Connection(number * 2 + n);
+            let new = CallerKey::User(Some(number * 2 + n));
             if let Arrival::Admit(pass) = pacer.handle_arrival(&new, late, at) {
                 answer(&mut pacer, pass, at);
             }
@@ -235,4 +236,19 @@ fn a_request_that_is_not_sent_gives_its_place_back() {
         pacer.handle_unsent(pass);
     }
     assert_eq!(pacer.status(now).used, Some(0));
+}
+
+#[test]
+fn short_windows_are_used_as_well_however_their_seconds_are_rounded() {
+    for rounds_up in [true, false] {
+        let mut provider = Provider::new(120, Span::from_secs(2));
+        provider.rounds_up = rounds_up;
+        let mut world = World::new(PaceRules::default(), provider, five(), Span::from_millis(3));
+        world.run(Span::from_secs(20));
+        assert_eq!((world.provider.refused, world.visible), (0, 0));
+        let served = &world.provider.served;
+        let later = &served[3..served.len() - 1];
+        let mean = f64::from(later.iter().sum::<u32>()) / later.len() as f64;
+        assert!(mean >= 110.0, "{rounds_up} {served:?}");
+    }
 }
