@@ -25,6 +25,7 @@ use crate::config::{Routing, Shape};
 use crate::faults::ApiFault;
 use crate::grants::torn;
 use crate::provider::{Answer, Payload, Provider, Reply, Request};
+use crate::rate::Counted;
 use crate::shape;
 use crate::tokens::{Generation, Node, Refusal};
 
@@ -94,10 +95,20 @@ impl Provider {
             Ok(generation) => generation,
             Err(why) => return answered(shape::refusal(self.config.shape, why, correlation)),
         };
+        let counted = self.config.rate_limit.map(|limit| self.rates.count(generation, limit, now));
+        if let Some(over) = counted.filter(Counted::is_over) {
+            self.ledger.api.rate_limited += 1;
+            let mut response = shape::too_many_requests(self.config.shape, over.left_secs(), correlation);
+            over.tell(&mut response);
+            return answered(response);
+        }
         if let Some(response) = fault.as_ref().and_then(|fault| self.fault_before_executing(fault, correlation)) {
             return answered(response);
         }
-        let response = self.execute(request, node, generation, now);
+        let mut response = self.execute(request, node, generation, now);
+        if let Some(counted) = counted {
+            counted.tell(&mut response);
+        }
         match fault {
             Some(ApiFault::Lost) => Reply { delay, answer: Answer::Reset { acted: true } },
             Some(ApiFault::Torn) => Reply { delay, answer: torn(response) },

@@ -46,6 +46,8 @@ pub struct ProviderConfig {
     pub rotation: RotationConfig,
     /// How many tokens a client may mint, if limited.
     pub mint_limit: Option<MintLimit>,
+    /// How many requests the API takes with one token, if limited.
+    pub rate_limit: Option<RateLimit>,
     /// How long answers take without a fault.
     pub latency: Latency,
     /// What the `Date` field shows.
@@ -123,6 +125,7 @@ impl Default for ProviderConfig {
             tokens: TokenConfig::default(),
             rotation: RotationConfig::default(),
             mint_limit: None,
+            rate_limit: None,
             latency: Latency::default(),
             date: DateHeader::Live,
             refuse_early: false,
@@ -323,6 +326,23 @@ pub struct MintLimit {
     pub window: Span,
     /// The answer to one more.
     pub answer: LimitAnswer,
+}
+
+/// How many requests the API takes with one token.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// This many.
+    pub count: u32,
+    /// In each window of this length. The first begins with the token's first request, the others follow one another.
+    pub window: Span,
+    /// Do answers tell the count, the limit and the time left?
+    pub is_told: bool,
+}
+
+impl RateLimit {
+    /// 300 requests a minute, as Genesys Cloud allows and tells.
+    pub const GENESYS: Self = Self { count: 300, window: Span::from_secs(60), is_told: true };
 }
 
 /// How a mint limit is answered.

@@ -179,6 +179,8 @@ pub struct ApiLedger {
     pub succeeded: u64,
     /// 401s by cause.
     pub refused: BTreeMap<Refusal, u64>,
+    /// 429s of the rate limit.
+    pub rate_limited: u64,
     /// Requests that a fault struck, whatever came of them.
     pub faulted: u64,
     /// Requests with a token after its announced life, by the boot clock.

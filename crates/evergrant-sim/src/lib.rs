@@ -36,6 +36,7 @@ pub mod shape;
 pub mod tokens;
 pub mod world;
 
+mod rate;
 mod seed;
 #[cfg(test)]
 mod stage;

@@ -23,6 +23,7 @@ use crate::codes::Code;
 use crate::config::{DateHeader, ProviderConfig};
 use crate::faults::{At, Event};
 use crate::ledger::Ledger;
+use crate::rate::RateBook;
 use crate::rotation::RefreshBook;
 use crate::seed::Seed;
 use crate::shape;
@@ -176,6 +177,7 @@ pub struct Provider {
     pub(crate) refresh: RefreshBook,
     pub(crate) codes: BTreeMap<String, Code>,
     pub(crate) mints: Vec<VecDeque<Boot>>,
+    pub(crate) rates: RateBook,
     pub(crate) ledger: Ledger,
     pub(crate) seed: Seed,
     pub(crate) next_node: usize,
@@ -197,6 +199,7 @@ impl Provider {
             refresh: RefreshBook::new(&config.clients),
             codes: BTreeMap::new(),
             mints: vec![VecDeque::new(); config.clients.len()],
+            rates: RateBook::default(),
             ledger: Ledger::default(),
             seed: Seed::new(config.seed),
             next_node: 0,
