@@ -84,7 +84,6 @@ pub(crate) enum Admitted {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller {
     /// The handle that the request carries.
-    #[allow(dead_code, reason = "whoever shares something out between callers reads it")]
     pub(crate) handle: Option<HandleId>,
     /// The tokens of its own grant; without one the gateway's are used.
     pub(crate) grant: Option<TokenSource>,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evergrant_core::Secret;
+use evergrant_core::pace::PaceRules;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 
@@ -45,6 +46,8 @@ pub struct GatewayConfig {
     pub verdict_header: bool,
     /// How callers' logins are handled; `None` sends them to the upstream like any other request.
     pub broker: Option<BrokerConfig>,
+    /// How a rate limit of the provider is shared out. Sites with one credential and the same rules share one pace.
+    pub pace: PaceRules,
     /// How much of everything.
     pub limits: Limits,
     /// How long everything.
@@ -67,6 +70,7 @@ impl GatewayConfig {
             caller_secret: None,
             verdict_header: true,
             broker: None,
+            pace: PaceRules::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
         }

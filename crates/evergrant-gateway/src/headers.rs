@@ -19,6 +19,8 @@ use crate::config::Upstream;
 
 /// The field that tells a caller why its 401 is a 401.
 pub(crate) const VERDICT: HeaderName = HeaderName::from_static("evergrant-verdict");
+/// The field in which a program names itself, to have its own part of a rate limit; it is not sent on.
+pub(crate) const CALLER: HeaderName = HeaderName::from_static("evergrant-caller");
 /// The field that makes a POST repeatable (draft-ietf-httpapi-idempotency-key-header).
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

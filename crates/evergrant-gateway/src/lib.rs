@@ -32,6 +32,7 @@ mod headers;
 mod journal;
 mod listen;
 mod metrics;
+mod pace;
 mod patience;
 mod peer;
 mod phase;

@@ -9,7 +9,12 @@
 //! body is whole in its copy, and that no byte of the answer has been handed on. If a replay finds no upstream, the
 //! caller gets the 401 that caused it, unharmed.
 //!
+//! Before a request goes out it waits for its turn under the provider's rate limit ([`pace`](crate::pace)). A 429 says
+//! that nothing was executed, so a request whose body is at hand waits it out and goes again, whatever its method.
+//!
 //! Queries, `Authorization` and `Cookie` are in no log line; a path is there as its route template only.
+
+mod turn;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -20,9 +25,10 @@ use evergrant::clock::boot;
 use evergrant::{Answer, Exchange, RequestTraits, Ruling, Sendable, TokenSource};
 use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
+use evergrant_core::pace::{Aftermath, CallerKey, WhenLimited};
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::verdict::Verdict;
-use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -35,6 +41,7 @@ use crate::fault::FaultKind;
 use crate::framing::Framing;
 use crate::gate::bad_request;
 use crate::headers::{self, CallerAuth};
+use crate::pace;
 use crate::patience::answer_within;
 use crate::peer::Peer;
 use crate::problem::Problem;
@@ -112,7 +119,7 @@ async fn answer_visitor(
             return Box::pin(broker.answer(errand, &site.source, peer, request)).await.map(CallerBody::whole);
         }
     };
-    let mut call = match Call::accept(site, visitor, caller, request) {
+    let mut call = match Call::accept(site, visitor, peer, caller, request) {
         Ok(call) => call,
         Err(problem) => {
             site.metrics.refused.add();
@@ -127,6 +134,8 @@ async fn answer_visitor(
 struct Call {
     site: Arc<Site>,
     caller: Caller,
+    /// For whom it counts under a rate limit.
+    key: CallerKey,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -155,6 +164,7 @@ impl Call {
     fn accept(
         site: &Arc<Site>,
         visitor: &Visitor,
+        peer: &Peer,
         caller: Caller,
         mut request: Request<Incoming>,
     ) -> Result<Self, Problem> {
@@ -173,6 +183,7 @@ impl Call {
         let asks_first = headers::asks_first(&headers, parts.version) && !body.is_end_stream();
         headers::clean_request(&mut headers, parts.version);
         visitor.clean_request(&mut headers);
+        let key = pace::caller_of(&mut headers, &caller, peer);
         headers.insert(HOST, site.config.upstream.host_value());
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut headers);
@@ -183,7 +194,8 @@ impl Call {
             Asking::new(std::mem::replace(&mut first, Outbound::Empty))
         });
         let site = Arc::clone(site);
-        Ok(Self { site, caller, method: parts.method, uri, headers, own_authorization, upgrade, first, copy, asking })
+        let method = parts.method;
+        Ok(Self { site, caller, key, method, uri, headers, own_authorization, upgrade, first, copy, asking })
     }
 
     /// Sends the request with the caller's own Authorization; a refusal of it is explained and changes nothing.
@@ -195,18 +207,21 @@ impl Call {
         }
         let received = boot();
         let refusal = self.look_into(response).await;
-        let exchange = self.source().exchange(self.traits());
+        let exchange = self.source().exchange(self.traits(self.deadline()));
         let verdict = exchange.judge_foreign(&self.as_answer(&refusal, received));
         Ok(self.show(refusal, verdict.as_ref()))
     }
 
     /// Sends the request with a good token, again with another one where that is safe and useful.
     async fn keep_authorized(&mut self) -> Result<Response<CallerBody>, Problem> {
-        let mut exchange = self.source().exchange(self.traits());
+        let deadline = self.deadline();
+        let mut pass = self.take_turn(deadline).await?;
+        let mut exchange = self.source().exchange(self.traits(deadline));
         let mut token = match self.first_token(&mut exchange).await? {
             Ok(token) => token,
             Err(error) => return self.no_token(&error, &exchange.verdict_on_no_token(&error)),
         };
+        pass.mark_sent();
         let mut sent = self.send_first(Some(token.authorization())).await;
         let mut refusal: Option<Refusal> = None;
         loop {
@@ -222,11 +237,27 @@ impl Call {
                 }
             };
             let received = boot();
+            let after = self.hear(pass, &response);
             if !is_refusal(response.status()) {
                 exchange.judge(self.head_as_answer(&response, received)).await;
                 return Ok(self.hand_on(response));
             }
-            let seen = self.look_into(response).await;
+            let mut seen = self.look_into(response).await;
+            if after != Aftermath::HandOn
+                && let Some(body) = seen.at_hand
+            {
+                // In a box: it is rare and needs more room than a call.
+                match Box::pin(self.begin_again(after, deadline)).await {
+                    Ok(begun) => {
+                        (pass, exchange, token) = begun;
+                        refusal = Some(seen);
+                        sent = self.send_again(body, Some(token.authorization())).await;
+                        continue;
+                    }
+                    // The provider's 429 says more than one of ours, but the time is another by now.
+                    Err(wait) => _ = seen.head.headers.insert(RETRY_AFTER, whole_seconds(wait).into()),
+                }
+            }
             match exchange.judge(self.as_answer(&seen, received)).await {
                 Ruling::Pass(verdict) => return Ok(self.show(seen, verdict.as_deref())),
                 Ruling::NoToken(error, verdict) => return self.no_token(&error, &verdict),
@@ -235,6 +266,8 @@ impl Call {
             // Nothing is replayed without a body at hand; were it so, the copy would say it.
             let body = seen.at_hand.unwrap_or(AtHand::Copied);
             self.site.metrics.replays.add();
+            pass = self.take_turn_at_once();
+            pass.mark_sent();
             refusal = Some(seen);
             sent = self.send_again(body, Some(token.authorization())).await;
         }
@@ -258,12 +291,12 @@ impl Call {
         self.caller.grant.as_ref().unwrap_or(&self.site.source)
     }
 
-    fn traits(&self) -> RequestTraits {
+    fn traits(&self, deadline: Boot) -> RequestTraits {
         RequestTraits {
             method: self.method.clone(),
             has_idempotency_key: self.headers.contains_key(headers::IDEMPOTENCY_KEY),
             is_body_kept: !matches!(self.copy, BodyCopy::Unkept),
-            deadline: Some(boot() + Span::from_duration(self.site.config.timeouts.token_wait)),
+            deadline: Some(deadline),
         }
     }
 
@@ -404,7 +437,9 @@ impl Call {
         if is_401 {
             self.site.metrics.upstream_401.add();
         }
-        let at_hand = if is_401 { self.at_hand(withdrawn.is_some()).await } else { None };
+        let waits = self.site.config.pace.when_limited == WhenLimited::Wait;
+        let is_retried = is_401 || (waits && head.status == StatusCode::TOO_MANY_REQUESTS);
+        let at_hand = if is_retried { self.at_hand(withdrawn.is_some()).await } else { None };
         Refusal { head, body, at_hand, withdrawn }
     }
 
@@ -470,7 +505,7 @@ impl Call {
         }
         self.site.metrics.without_token.add();
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no usable token", error.to_string());
-        problem.retry_after = Some(error.retry_after.map_or(1, |wait| (wait + ALMOST_A_SECOND).as_secs()));
+        problem.retry_after = Some(error.retry_after.map_or(1, whole_seconds));
         problem.verdict = header_value(verdict);
         Err(problem)
     }
@@ -560,6 +595,11 @@ fn end_after(headers: &mut HeaderMap, withdrawn: Option<&Withdrawn>) {
 
 fn header_value(verdict: &Verdict) -> Option<HeaderValue> {
     HeaderValue::try_from(verdict.header()).ok()
+}
+
+/// Whole seconds that are not shorter.
+fn whole_seconds(wait: Span) -> i64 {
+    (wait + ALMOST_A_SECOND).as_secs().max(1)
 }
 
 const REFUSAL_PREFIX: usize = 16 << 10;

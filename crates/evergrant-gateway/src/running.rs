@@ -266,6 +266,7 @@ pub(crate) fn site(
             &metrics,
         ),
         gate: Gate::of_proxy(&bound, &config),
+        pace: hub.paces.of(source.key(), &config.pace),
         name: name.into(),
         bound,
         source,

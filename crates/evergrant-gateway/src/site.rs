@@ -21,6 +21,7 @@ use crate::config::GatewayConfig;
 use crate::gate::Gate;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::pace::{Pace, Paces};
 use crate::phase::Control;
 use crate::room::Room;
 use crate::tee::Budget;
@@ -52,6 +53,8 @@ pub(crate) struct Site {
     pub(crate) sender: Arc<Sender>,
     pub(crate) tls: Arc<Tls>,
     pub(crate) metrics: Arc<Metrics>,
+    /// When its requests may be sent.
+    pub(crate) pace: Arc<Pace>,
     /// The places of its connections.
     pub(crate) room: Arc<Room>,
     /// The places of requests that wait for a token.
@@ -63,6 +66,8 @@ pub(crate) struct Site {
 pub(crate) struct Hub {
     /// The memory for bodies that may have to be sent again.
     pub(crate) budget: Arc<Budget>,
+    /// When requests may be sent, for each credential.
+    pub(crate) paces: Paces,
     /// Serving, draining or closed.
     pub(crate) control: Control,
     /// What happened to the gateway.
@@ -77,6 +82,7 @@ impl Hub {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self {
             budget,
+            paces: Paces::default(),
             control: Control::default(),
             journal: Journal::new(),
             farewells: Arc::default(),

@@ -5,8 +5,10 @@
 //! explains it ([`Response::verdict`]).
 //!
 //! - The token goes to the configured origins only ([`Origins`]); a request elsewhere is refused unsent.
-//! - Redirects are not followed: a 3xx is an answer like any other. So is a 429 or a 5xx: waiting and asking again is
-//!   the caller's business, since only the caller knows what its request costs.
+//! - Redirects are not followed: a 3xx is an answer like any other. So is a 5xx: asking again is the caller's business,
+//!   since only the caller knows what its request costs.
+//! - A 429 says that nothing was executed. If it says when to ask again and that is in time, the client waits and asks
+//!   again ([`ClientBuilder::longest_rate_wait`]).
 //! - A body in memory is sent again if need be. A stream is sent once; its request travels on a proven token instead.
 //! - A request that carries its own `Authorization` passes unchanged.
 //!
@@ -31,9 +33,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evergrant_core::time::Span;
+use evergrant_core::time::{Boot, Span};
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use reqwest::{Body, Request};
 use url::Url;
 
@@ -41,6 +43,7 @@ use crate::clock;
 use crate::exchange::RequestTraits;
 use crate::origin::{CallerAuth, Origins};
 use crate::replay::{IDEMPOTENCY_KEY, Sends, Unanswered, send_as_it_is, send_with_tokens};
+use crate::retry_after::retry_after;
 use crate::source::TokenSource;
 use crate::tls::Tls;
 use crate::transport::{ConnectionFailure, Target, TransportError, TransportOptions, client_builder};
@@ -63,6 +66,7 @@ struct Shared {
     clients: Vec<reqwest::Client>,
     timeout: Option<Duration>,
     silence: Duration,
+    longest_rate_wait: Duration,
 }
 
 impl Client {
@@ -76,6 +80,7 @@ impl Client {
             allow_insecure_http: false,
             timeout: None,
             silence: SILENCE,
+            longest_rate_wait: LONGEST_RATE_WAIT,
         }
     }
 
@@ -110,26 +115,35 @@ impl Client {
             CallerAuth::Doubled => return Err(ClientError::TwoAuthorizations),
         };
         let timeout = request.timeout().copied().or(shared.timeout);
-        let sending = Sending::new(client, request, timeout);
-        let exchange = shared.source.exchange(RequestTraits {
-            method: sending.method.clone(),
-            has_idempotency_key: sending.has_idempotency_key,
-            is_body_kept: sending.again.is_some(),
-            deadline: timeout.map(|timeout| clock::boot() + Span::from_duration(timeout)),
-        });
-        let url = sending.url.clone();
-        let failed = |error: reqwest::Error| {
-            ClientError::NoAnswer(ConnectionFailure::of(&error, target, timeout.unwrap_or(shared.silence)))
-        };
-        let passed = if has_own {
-            send_as_it_is(exchange, sending).await.map_err(failed)?
-        } else {
-            send_with_tokens(exchange, sending).await.map_err(|unanswered| match unanswered {
-                Unanswered::Failed(error) => failed(error),
-                Unanswered::NoToken(error, verdict) => ClientError::NoToken { error, verdict },
-            })?
-        };
-        Ok(Response::new(passed, url, target.clone(), timeout.unwrap_or(shared.silence)))
+        let silence = timeout.unwrap_or(shared.silence);
+        let started = clock::boot();
+        let deadline = timeout.map(|timeout| started + Span::from_duration(timeout));
+        let patience_ends = started + Span::from_duration(shared.longest_rate_wait);
+        let wait_ends = deadline.map_or(patience_ends, |deadline| deadline.min(patience_ends));
+        let failed = |error: reqwest::Error| ClientError::NoAnswer(ConnectionFailure::of(&error, target, silence));
+        let url = request.url().clone();
+        let mut request = request;
+        loop {
+            let sending = Sending::new(client, request, deadline);
+            let again = sending.again.as_ref().and_then(Request::try_clone).filter(|_| !has_own);
+            let exchange = shared.source.exchange(sending.traits());
+            let passed = if has_own {
+                send_as_it_is(exchange, sending).await.map_err(failed)?
+            } else {
+                send_with_tokens(exchange, sending).await.map_err(|unanswered| match unanswered {
+                    Unanswered::Failed(error) => failed(error),
+                    Unanswered::NoToken(error, verdict) => ClientError::NoToken { error, verdict },
+                })?
+            };
+            let wait = wait_of_429(&passed.response).filter(|wait| clock::boot() + *wait < wait_ends);
+            let (Some(wait), Some(again)) = (wait, again) else {
+                return Ok(Response::new(passed, url, target.clone(), silence));
+            };
+            drop(passed);
+            tracing::debug!(%wait, "asked to wait by a 429");
+            tokio::time::sleep(wait.to_duration()).await;
+            request = again;
+        }
     }
 
     fn resolve(&self, url: &str) -> Result<Url, url::ParseError> {
@@ -155,19 +169,28 @@ struct Sending<'a> {
     url: Url,
     has_idempotency_key: bool,
     /// When the caller's patience ends.
-    deadline: Option<evergrant_core::time::Boot>,
+    deadline: Option<Boot>,
 }
 
 impl<'a> Sending<'a> {
-    fn new(client: &'a reqwest::Client, request: Request, timeout: Option<Duration>) -> Self {
+    fn new(client: &'a reqwest::Client, request: Request, deadline: Option<Boot>) -> Self {
         Self {
             client,
             again: request.try_clone(),
             method: request.method().clone(),
             url: request.url().clone(),
             has_idempotency_key: request.headers().contains_key(IDEMPOTENCY_KEY),
-            deadline: timeout.map(|timeout| clock::boot() + Span::from_duration(timeout)),
+            deadline,
             first: Some(request),
+        }
+    }
+
+    fn traits(&self) -> RequestTraits {
+        RequestTraits {
+            method: self.method.clone(),
+            has_idempotency_key: self.has_idempotency_key,
+            is_body_kept: self.again.is_some(),
+            deadline: self.deadline,
         }
     }
 }
@@ -206,6 +229,7 @@ pub struct ClientBuilder {
     allow_insecure_http: bool,
     timeout: Option<Duration>,
     silence: Duration,
+    longest_rate_wait: Duration,
 }
 
 impl ClientBuilder {
@@ -246,6 +270,14 @@ impl ClientBuilder {
         self
     }
 
+    /// The longest that one request waits in all because a 429 asks for it; a minute if nothing is said. With zero a
+    /// 429 is an answer like any other. A wait that would end later, or after the request's timeout, is not begun.
+    #[must_use]
+    pub fn longest_rate_wait(mut self, wait: Duration) -> Self {
+        self.longest_rate_wait = wait;
+        self
+    }
+
     /// Makes the client. Connects to nothing yet.
     ///
     /// # Errors
@@ -263,10 +295,25 @@ impl ClientBuilder {
             builder.build().map_err(|error| TransportError::client(&error))
         };
         let clients = origins.targets().iter().map(client).collect::<Result<_, _>>()?;
-        let shared = Shared { source: self.source, origins, clients, timeout: self.timeout, silence: self.silence };
+        let shared = Shared {
+            source: self.source,
+            origins,
+            clients,
+            timeout: self.timeout,
+            silence: self.silence,
+            longest_rate_wait: self.longest_rate_wait,
+        };
         Ok(Client { shared: Arc::new(shared) })
     }
 }
 
+/// The wait that a 429 asks for. `Retry-After: 0` is no invitation to spin.
+fn wait_of_429<B>(response: &http::Response<B>) -> Option<Span> {
+    let is_429 = response.status() == StatusCode::TOO_MANY_REQUESTS;
+    is_429.then(|| retry_after(response.headers()))?.map(|wait| wait.max(SHORTEST_RATE_WAIT))
+}
+
+const SHORTEST_RATE_WAIT: Span = Span::from_millis(100);
+const LONGEST_RATE_WAIT: Duration = Duration::from_secs(60);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);

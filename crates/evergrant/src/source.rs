@@ -177,10 +177,20 @@ impl TokenSource {
     /// The verdict on a request that carried a gateway's handle which the gateway does not know.
     #[must_use]
     pub fn verdict_on_unknown_handle(&self, route: Route) -> Verdict {
+        self.verdict_on_unsent(401, Subject::Token, Carried::UnknownHandle, route)
+    }
+
+    /// The verdict on a request that is not sent because the provider wants fewer.
+    #[must_use]
+    pub fn verdict_on_rate_limit(&self, route: Route) -> Verdict {
+        self.verdict_on_unsent(429, Subject::Rate, Carried::Nothing, route)
+    }
+
+    fn verdict_on_unsent(&self, status: u16, subject: Subject, carried: Carried, route: Route) -> Verdict {
         let refusal = Refusal {
-            status: 401,
+            status,
             received: clock::boot(),
-            subject: Subject::Token,
+            subject,
             has_bearer_challenge: false,
             is_exact_auth_error: false,
             error_code: None,
@@ -188,7 +198,7 @@ impl TokenSource {
             route,
             can_send_again: false,
         };
-        self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, Carried::UnknownHandle, now))
+        self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, carried, now))
     }
 
     /// Are these the id and the secret of this credential's client? Takes the same time whatever is wrong with them.

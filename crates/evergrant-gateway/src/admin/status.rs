@@ -6,6 +6,7 @@
 
 use evergrant::clock::boot;
 use evergrant::{EventStatus, SourceStatus};
+use evergrant_core::pace::PaceStatus;
 use serde::Serialize;
 
 use crate::journal::Line;
@@ -75,6 +76,8 @@ struct GatewayStatus {
     upstream: String,
     #[serde(flatten)]
     counts: Snapshot,
+    /// The provider's rate limit.
+    rate: PaceStatus,
 }
 
 impl Listener {
@@ -83,6 +86,7 @@ impl Listener {
             listen: site.bound.first().map(ToString::to_string).unwrap_or_default(),
             upstream: site.config.upstream.to_string(),
             counts: site.metrics.snapshot(boot()),
+            rate: site.pace.status(),
         };
         Self {
             profile: site.name.to_string(),

@@ -15,6 +15,8 @@ mod lifecycle;
 #[cfg(test)]
 mod operation;
 #[cfg(test)]
+mod pace;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod pattern;

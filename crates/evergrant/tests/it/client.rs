@@ -9,7 +9,7 @@ use evergrant::core::verdict::Cause;
 use evergrant::reqwest::Body;
 use evergrant::transport::ConnectionFailureKind;
 use evergrant::{Client, ClientError};
-use evergrant_sim::config::Delay;
+use evergrant_sim::config::{Delay, RateLimit};
 use evergrant_sim::faults::{ApiFault, ApiRule, Chance};
 use evergrant_sim::{Event, ProviderConfig};
 
@@ -178,4 +178,33 @@ fn answering(answers: Vec<String>) -> String {
         }
     });
     origin
+}
+
+/// An API that takes two requests in two seconds with one token.
+fn limited(sim_secs: i64) -> ProviderConfig {
+    let mut config = living(3600);
+    config.rate_limit = Some(RateLimit { count: 2, window: Span::from_secs(sim_secs), is_told: true });
+    config
+}
+
+#[tokio::test]
+async fn a_429_is_waited_out_and_its_request_executed_once() {
+    let (sim, _source, client) = start(limited(2));
+    for _ in 0..3 {
+        let answer = client.post("/api/v2/things").header("sim-effect", "one").body("x").send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    let ledger = sim.handle().ledger();
+    assert_eq!((ledger.api.rate_limited, ledger.duplicated_effects()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_429_that_lasts_too_long_is_an_answer_at_once() {
+    let (sim, _source, client) = start(limited(3600));
+    for status in [200, 200, 429] {
+        let answer = client.get("/api/v2/users").timeout(Duration::from_secs(20)).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.verdict().map(|verdict| verdict.cause), (status == 429).then_some(Cause::RateLimited));
+    }
+    assert_eq!(sim.handle().ledger().api.rate_limited, 1);
 }
