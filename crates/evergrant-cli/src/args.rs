@@ -266,7 +266,7 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// Settings that the help of the other commands does not show.
-const ONLY_GATEWAY: [&str; 10] = [
+const ONLY_GATEWAY: [&str; 13] = [
     "upstream-timeout",
     "listen",
     "admin-listen",
@@ -277,6 +277,9 @@ const ONLY_GATEWAY: [&str; 10] = [
     "allow-origin",
     "verdict-header",
     "broker",
+    "rate-limited",
+    "rate-limit",
+    "caller-weights",
 ];
 
 /// Settings of a command that asks a running gateway.

@@ -3,7 +3,8 @@
 //! The answer's body goes to standard output as it comes. An answer with an error status is an error: its body goes to
 //! standard error with the verdict, standard output stays empty, and the exit code says so; with `--json` the answer is
 //! data whatever its status, and only the exit code tells. The token goes to the upstream's origin and nowhere else: a
-//! URL of another origin is refused and redirects are shown, not followed.
+//! URL of another origin is refused and redirects are shown, not followed. A 429 that names its end is waited out, if the
+//! end comes within the timeout.
 
 mod body;
 mod send;

@@ -79,6 +79,7 @@ async fn bind(settings: &Settings, source: TokenSource) -> Result<Gateway, Failu
     config.callers = if cfg!(target_os = "linux") { Callers::SameUser } else { Callers::Any };
     // What its callers hold ends with the child.
     config.broker = launch::broker(settings).map(|_| BrokerConfig::default());
+    config.pace = settings.pace.clone();
     config.timeouts.drain = std::time::Duration::from_secs(1);
     let tls = Arc::new(Tls::new(settings.network.ca_file.clone()));
     Gateway::bind(config, source, tls).await.map_err(|error| gateway::bind_failure(&error))

@@ -41,6 +41,7 @@ async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> R
     config.admin_listen = settings.listen.admin.clone();
     settings.access.apply(&mut config);
     config.broker = launch::broker(settings);
+    config.pace = settings.pace.clone();
     config.timeouts.token_wait = settings.timing.timeout.to_duration();
     config.timeouts.upstream = settings.timing.upstream_timeout.to_duration();
     let tls = Arc::new(Tls::new(settings.network.ca_file.clone()));

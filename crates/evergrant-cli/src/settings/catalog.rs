@@ -68,6 +68,12 @@ pub(crate) enum Setting {
     VerdictHeader,
     /// Does the gateway answer logins of its callers?
     Broker,
+    /// What happens to requests that a rate limit leaves no room for.
+    RateLimited,
+    /// The rate limit of a provider that names none.
+    RateLimit,
+    /// The parts of callers in a rate limit.
+    CallerWeights,
     /// How early a token is refreshed.
     Slack,
     /// How long a new token rests before it is used.
@@ -353,6 +359,34 @@ pub(crate) const SPECS: &[Spec] = &[
             "broker",
             "on|off",
             "Answer callers' logins with handles that work here alone; on for genesys, else off",
+        )
+    },
+    Spec {
+        example: "wait",
+        default: Some("wait"),
+        ..text(
+            Setting::RateLimited,
+            "rate-limited",
+            "wait|answer",
+            "What the gateway does with requests beyond the provider's rate limit: wait, or answer with 429 at once",
+        )
+    },
+    Spec {
+        example: "300/60s",
+        ..text(
+            Setting::RateLimit,
+            "rate-limit",
+            "N/60s",
+            "Rate limit of a provider whose answers name none; without it only a 429 holds requests",
+        )
+    },
+    Spec {
+        example: "nightly=3, ui=1",
+        ..list(
+            Setting::CallerWeights,
+            "caller-weights",
+            "NAME=N",
+            "Part of a caller in the rate limit, by the name in its `evergrant-caller` field; 1 if not given",
         )
     },
     Spec {

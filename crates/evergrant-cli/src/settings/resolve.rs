@@ -6,11 +6,13 @@
 
 mod access;
 mod identity;
+mod pace;
 mod provider;
 
 use std::path::PathBuf;
 
 use evergrant::store::{SealKey, StoreUrl};
+use evergrant_core::pace::PaceRules;
 use evergrant_core::profile::Profile;
 use evergrant_core::time::Span;
 use evergrant_gateway::Address;
@@ -48,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) access: Access,
     /// Does the gateway answer logins of its callers? If nobody says so, the provider decides.
     pub(crate) broker: Option<bool>,
+    /// How the gateway shares out a rate limit.
+    pub(crate) pace: PaceRules,
 }
 
 /// Where connections may go and whom they trust.
@@ -149,11 +153,13 @@ impl Settings {
         let access = access::resolve(layers, listen.as_ref(), &mut findings);
         let broker = layers.plain(Setting::Broker).map(|found| values::on_or_off(Setting::Broker, &found));
         let broker = findings.keep(broker.transpose()).flatten();
+        let pace = pace::resolve(layers, &mut findings);
         check_the_rest(layers, &mut findings);
         let settings = || {
             let (profile, upstream) = endpoint?;
             let (identity, store, timing, listen, access) = (identity?, store?, timing?, listen?, access?);
-            Some(Self { profile, upstream, identity, store, store_key, network, timing, listen, access, broker })
+            let pace = pace?;
+            Some(Self { profile, upstream, identity, store, store_key, network, timing, listen, access, broker, pace })
         };
         (settings(), findings)
     }

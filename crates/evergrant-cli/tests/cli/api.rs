@@ -1,6 +1,6 @@
 //! `evergrant api`.
 
-use evergrant_sim::faults::{ApiFault, Event};
+use evergrant_sim::faults::{ApiFault, ApiRule, Chance, Event};
 
 use crate::support::{Folder, evergrant, provider};
 
@@ -42,6 +42,21 @@ fn a_refusal_that_stays_comes_with_its_verdict() {
     provider.handle().apply(Event::api(ApiFault::MissingPermission));
     let stderr = evergrant(["api", "GET", "/api/v2/users"]).client_of(&provider).end().failed(9);
     assert!(stderr.contains("403") && stderr.contains("missing_permission"), "{stderr}");
+}
+
+#[test]
+fn a_429_is_waited_out_if_it_ends_in_time() {
+    let provider = provider();
+    let limited = |secs| {
+        let fault = ApiFault::TooManyRequests(secs);
+        provider.handle().apply(Event::ApiFault(ApiRule { fault, route: None, chance: Chance::next(1) }));
+    };
+    limited(1);
+    evergrant(["api", "POST", "/api/v2/things", "--data", "{}"]).client_of(&provider).end().good();
+    assert_eq!(provider.handle().ledger().effects.len(), 1);
+    limited(600);
+    let stderr = evergrant(["api", "GET", "/api/v2/users"]).client_of(&provider).end().failed(9);
+    assert!(stderr.contains("429") && stderr.contains("rate_limited"), "{stderr}");
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::ChildStderr;
 
+use evergrant_core::time::Span;
+use evergrant_sim::config::RateLimit;
+use evergrant_sim::{ProviderConfig, SimServer};
 use rustix::process::Signal;
 
 use crate::support::{Running, evergrant, get, provider};
@@ -59,6 +62,28 @@ fn a_gateway_starts_without_its_token_endpoint_and_tells_callers_why() {
     let answer = get(&gateway, "/api/v2/users");
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("invalid_client"), "{answer}");
     assert!(get(&admin, "/readyz").starts_with("HTTP/1.1 503"));
+}
+
+#[test]
+fn requests_beyond_the_rate_limit_are_answered_at_once_if_asked_for() {
+    let mut config = ProviderConfig::rfc();
+    config.rate_limit = Some(RateLimit { count: 10, window: Span::from_secs(3_600), is_told: true });
+    let provider = SimServer::start(config).unwrap();
+    let args = FREE_PORTS.into_iter().chain(["--rate-limited", "answer", "--caller-weights", "nightly=3"]);
+    let (mut running, _home) = evergrant(args).client_of(&provider).start();
+    let mut log = log_of(&mut running);
+    let (gateway, admin) = (address(&mut log, "gateway"), address(&mut log, "admin"));
+    for _ in 0..9 {
+        assert!(get(&gateway, "/api/v2/users").starts_with("HTTP/1.1 200"));
+    }
+    let refused = get(&gateway, "/api/v2/users");
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after: 3"), "{refused}");
+    assert!(refused.contains("evergrant-verdict: rate_limited; certain; "), "{refused}");
+    assert_eq!(provider.handle().ledger().api.rate_limited, 0, "one request is kept in reserve");
+    let metrics = get(&admin, "/metrics");
+    for sample in ["evergrant_gateway_rate_allowed{", "evergrant_gateway_rate_answered_429_total{"] {
+        assert!(metrics.contains(sample), "{sample} is not in {metrics}");
+    }
 }
 
 #[test]

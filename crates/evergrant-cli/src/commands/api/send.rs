@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use evergrant::core::keeper::AcquireError;
+use evergrant::core::time::{Boot, Span};
 use evergrant::core::verdict::Verdict;
 use evergrant::tls::Tls;
 use evergrant::{Answer, RequestTraits, Ruling, TokenSource, clock};
@@ -17,6 +18,8 @@ use crate::settings::values;
 
 /// What the exchange wants to see of a refusal's body.
 const PREFIX_BYTES: usize = 16 << 10;
+/// A `Retry-After: 0` is no invitation to spin.
+const SHORTEST_WAIT: Span = Span::from_millis(100);
 
 /// A request that can be sent again.
 pub(super) struct Outgoing {
@@ -64,18 +67,39 @@ impl Sender {
         Ok(Self { http })
     }
 
-    /// Sends the request until the exchange passes an answer on.
+    /// Sends the request until an answer is left that waiting does not change.
     pub(super) async fn send(
         &self,
         source: &TokenSource,
         outgoing: &Outgoing,
         settings: &Settings,
     ) -> Result<Incoming, Failure> {
+        let deadline = clock::boot() + settings.timing.timeout;
+        loop {
+            let incoming = self.send_until_passed(source, outgoing, settings, deadline).await?;
+            let is_429 = incoming.status() == StatusCode::TOO_MANY_REQUESTS;
+            let wait = if is_429 { evergrant::retry_after(incoming.headers()) } else { None };
+            let wait = wait.map(|wait| wait.max(SHORTEST_WAIT));
+            let Some(wait) = wait.filter(|wait| clock::boot() + *wait < deadline) else { return Ok(incoming) };
+            drop(incoming);
+            tracing::info!(%wait, "the API wants fewer requests, asking again later");
+            tokio::time::sleep(wait.to_duration()).await;
+        }
+    }
+
+    /// Sends the request until the exchange passes an answer on.
+    async fn send_until_passed(
+        &self,
+        source: &TokenSource,
+        outgoing: &Outgoing,
+        settings: &Settings,
+        deadline: Boot,
+    ) -> Result<Incoming, Failure> {
         let mut exchange = source.exchange(RequestTraits {
             method: outgoing.method.clone(),
             has_idempotency_key: outgoing.headers.contains_key("idempotency-key"),
             is_body_kept: true,
-            deadline: Some(clock::boot() + settings.timing.timeout),
+            deadline: Some(deadline),
         });
         let no_token = |error: &AcquireError| launch::acquire_failure(error, settings);
         let mut token = exchange.begin().await.map_err(|error| no_token(&error))?;

@@ -2,6 +2,7 @@ use super::*;
 use crate::settings::env_names::Environment;
 use crate::settings::flags::Flags;
 use evergrant::grant::{ClientAuth, Grant};
+use evergrant_core::pace::WhenLimited;
 use evergrant_core::profile::ProfileKind;
 
 const CLIENT: &[(&str, &str)] = &[("EVERGRANT_CLIENT_ID", "id"), ("EVERGRANT_CLIENT_SECRET", "s3cr3t")];
@@ -348,4 +349,33 @@ fn slips_about_callers_are_explained() {
         ("EVERGRANT_ALLOWED_HOST", "gateway.internal,[fd00::1]:7070"),
         ("EVERGRANT_VERDICT_HEADER", "off"),
     ]);
+}
+
+#[test]
+fn a_rate_limit_is_shared_out_as_the_settings_say() {
+    let set = |name, value| good(&[("EVERGRANT_REGION", "eu-central-1"), (name, value)]).pace;
+    assert_eq!(set("EVERGRANT_RATE_LIMITED", "wait"), PaceRules::default());
+    assert_eq!(set("EVERGRANT_RATE_LIMITED", "answer").when_limited, WhenLimited::Answer);
+    let fixed = set("EVERGRANT_RATE_LIMIT", "300/1m").fixed.unwrap();
+    assert_eq!((fixed.allowed, fixed.window), (300, Span::from_secs(60)));
+    let weights = set("EVERGRANT_CALLER_WEIGHTS", "nightly=3, ui = 1,").weights;
+    assert_eq!(weights, [("nightly".to_owned(), 3), ("ui".to_owned(), 1)].into());
+}
+
+#[test]
+fn slips_about_rate_limits_are_explained() {
+    for (name, value, words) in [
+        ("EVERGRANT_RATE_LIMITED", "refuse", "`refuse` is neither wait nor answer"),
+        ("EVERGRANT_RATE_LIMIT", "300", "it has no `/`"),
+        ("EVERGRANT_RATE_LIMIT", "0/60s", "a limit of 0"),
+        ("EVERGRANT_RATE_LIMIT", "many/60s", "no whole number"),
+        ("EVERGRANT_RATE_LIMIT", "300/60", "no unit"),
+        ("EVERGRANT_RATE_LIMIT", "300/1d", "not between 1s and 1h"),
+        ("EVERGRANT_CALLER_WEIGHTS", "nightly", "has no `=`"),
+        ("EVERGRANT_CALLER_WEIGHTS", "nightly=0", "no whole number from 1 to 1000"),
+        ("EVERGRANT_CALLER_WEIGHTS", "a=1,a=2", "a weight already"),
+    ] {
+        let text = bad(&[(name, value)]);
+        assert!(text.contains(words), "{name}={value}: {text}");
+    }
 }
