@@ -2,7 +2,7 @@
 //!
 //! Every number has its yardstick beside it, measured in the same run on the same machine: one atomic load for a token,
 //! nginx for a request, the direct call for a latency. Rounds alternate between the two, so that both see the same
-//! neighbours, and the round with the median ratio is shown. The goals are for a reader to compare with: a busy machine
+//! neighbours, and the round with the median ratio is shown. `--write FILE` puts the table into a page. The goals are for a reader to compare with: a busy machine
 //! may miss them, and nothing fails if it does.
 //!
 //! Linux only: the numbers about processes come from `/proc`. It needs `nginx` and `wrk`, which the task installs.
@@ -11,32 +11,45 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod cpu;
 mod gateway;
 mod idle;
 mod latency;
+mod pace;
+mod page;
 mod peers;
 mod process;
 mod table;
 mod token;
+mod waits;
 
 /// Why nothing could be measured; a bench has nobody to recover for.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The parts, in the order in which they are measured: from the quietest to the loudest.
-const PARTS: [&str; 4] = ["token", "idle", "latency", "gateway"];
+const PARTS: [&str; 3] = ["token", "latency", "gateway"];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let measured = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let page = match args.as_slice() {
+        [.., "--write", page] => Some(Path::new(*page)),
+        _ => None,
+    };
+    if page.is_some() {
+        args.truncate(args.len() - 2);
+    }
+    let measured = match args.as_slice() {
         [program] => measure(Path::new(program), &PARTS),
         [program, part] if PARTS.contains(part) => measure(Path::new(program), &[part]),
-        _ => Err(format!("usage: bench PATH-OF-EVERGRANT [{}]", PARTS.join("|")).into()),
+        _ => Err(format!("usage: bench PATH-OF-EVERGRANT [{}] [--write FILE]", PARTS.join("|")).into()),
     };
-    match measured {
-        Ok(rows) => {
-            print!("{}", table::render(&rows));
-            ExitCode::SUCCESS
-        }
+    let shown = measured.and_then(|rows| {
+        print!("{}", table::render(&rows));
+        page.map_or(Ok(()), |page| page::write(page, &rows))
+    });
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::FAILURE
@@ -50,7 +63,6 @@ fn measure(program: &Path, parts: &[&str]) -> Result<Vec<table::Row>, Failure> {
         eprintln!("measuring {part} ...");
         rows.extend(match *part {
             "token" => token::rows()?,
-            "idle" => idle::rows(program)?,
             "latency" => latency::rows(program)?,
             _ => gateway::rows(program)?,
         });

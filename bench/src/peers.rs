@@ -1,20 +1,22 @@
 //! The processes that take part: nginx as upstream and as peer, the gateway, and the load generator.
 //!
-//! One nginx plays the upstream and the token endpoint, with a page of 100 bytes for the right token and 401 for any
-//! other. A second one is the peer: a proxy that sets a fixed header. Each is one process with kept connections, its
-//! logs off, as one would tune it.
+//! One nginx plays the upstream and the token endpoint, with a page of 100 bytes and one of 64 KiB for a token of its own
+//! and 401 for any other. A second one is the peer: a proxy that sets a fixed header. Each is one process with kept
+//! connections, its logs off, as one would tune it; everything else is nginx's default, buffering included.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::Failure;
 use crate::process::Process;
 
-const TOKEN: &str = "bench-token-that-is-as-long-as-an-opaque-token-is-with-86-characters-in-it-0123456789ab";
+/// The token of the API; the short-lived ones begin with it.
+pub(crate) const TOKEN: &str =
+    "bench-token-that-is-as-long-as-an-opaque-token-is-with-86-characters-in-it-0123456789ab";
 const COMMON: &str = "daemon off; master_process off; pid nginx.pid; events { worker_connections 4096; }\n";
 const TEMP: &str = "access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; \
                     uwsgi_temp_path uwsgi; scgi_temp_path scgi; keepalive_requests 1000000000;";
@@ -28,17 +30,35 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// The API and the token endpoint.
+    /// The API and the token endpoint. Its second token endpoint gives tokens that live some seconds only, a new one
+    /// each time, and notes when.
     pub(crate) fn upstream() -> Result<Self, Failure> {
         let page = "x".repeat(100);
-        let json = format!(r#"{{"access_token":"{TOKEN}","token_type":"Bearer","expires_in":86400}}"#);
-        Self::start("upstream", |port| {
+        let json = |token: &str, secs: u64| {
+            format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{secs}}}"#)
+        };
+        let (lasting, short) = (json(TOKEN, 86400), json(&format!("{TOKEN}-$request_id"), SHORT_LIFE.as_secs()));
+        let started = Self::start("upstream", |port| {
             format!(
-                "{COMMON}http {{ {TEMP} server {{ listen 127.0.0.1:{port}; default_type application/json;
-  location /token {{ return 200 '{json}'; }}
-  location / {{ if ($http_authorization != \"Bearer {TOKEN}\") {{ return 401; }} return 200 '{page}'; }} }} }}"
+                "{COMMON}http {{ {TEMP} log_format at '$msec'; server {{ listen 127.0.0.1:{port};
+  default_type application/json; if ($http_authorization !~ \"^(Bearer {TOKEN}|Basic )\") {{ return 401; }}
+  location = /token {{ return 200 '{lasting}'; }}
+  location = /short-token {{ access_log {MINTS} at; return 200 '{short}'; }}
+  location = {LARGE} {{ root html; }}
+  location / {{ return 200 '{page}'; }} }} }}"
             )
-        })
+        })?;
+        let page = started.home.join("html").join(LARGE.trim_start_matches('/'));
+        page.parent().map(fs::create_dir_all).transpose()?;
+        fs::write(page, vec![b'x'; 64 << 10])?;
+        Ok(started)
+    }
+
+    /// When short-lived tokens were given out.
+    pub(crate) fn mints(&self) -> Result<Vec<SystemTime>, Failure> {
+        let log = fs::read_to_string(self.home.join(MINTS))?;
+        let at = |line: &str| Some(SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(line.parse().ok()?).ok()?);
+        Ok(log.lines().filter_map(at).collect())
     }
 
     /// The proxy with a fixed header.
@@ -46,7 +66,7 @@ impl Nginx {
         Self::start("peer", |port| {
             format!(
                 "{COMMON}http {{ {TEMP}
-  upstream api {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 1000000000; }}
+  upstream api {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}
   server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://api; proxy_http_version 1.1;
     proxy_set_header Connection \"\"; proxy_set_header Authorization \"Bearer {TOKEN}\"; }} }} }}"
             )
@@ -110,6 +130,12 @@ impl Gateway {
         let url = format!("http://127.0.0.1:{}", upstream.port);
         Self::start(program, &url, &format!("{url}/token"), ("bench", "bench-secret"))
     }
+
+    /// As [`Gateway::before`], with tokens that have to be renewed all the time.
+    pub(crate) fn refreshing(program: &Path, upstream: &Nginx) -> Result<Self, Failure> {
+        let url = format!("http://127.0.0.1:{}", upstream.port);
+        Self::start(program, &url, &format!("{url}/short-token"), ("bench", "bench-secret"))
+    }
 }
 
 fn listening(line: &str) -> Option<u16> {
@@ -134,10 +160,21 @@ fn answered(port: u16) -> Result<(), Failure> {
 pub(crate) fn connect(port: u16) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET /api/small HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n")?;
+    write!(stream, "GET {SMALL} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n")?;
     let mut head = [0; 12];
     stream.read_exact(&mut head)?;
     Ok(stream)
+}
+
+/// What the load generator sends.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// A GET of 100 bytes.
+    Small,
+    /// A POST of 4 KiB that is answered with 100 bytes.
+    Post,
+    /// A GET of 64 KiB.
+    Large,
 }
 
 /// What the load generator saw.
@@ -145,16 +182,18 @@ pub(crate) fn connect(port: u16) -> std::io::Result<TcpStream> {
 pub(crate) struct Load {
     pub(crate) requests: f64,
     pub(crate) per_second: f64,
-    pub(crate) p99_ms: f64,
 }
 
-/// Loads a server with as much as it can do on 16 connections. Only the upstream itself wants to be shown the token.
-pub(crate) fn load(port: u16, secs: u32, with_token: bool) -> Result<Load, Failure> {
-    let url = format!("http://127.0.0.1:{port}/api/small");
+/// Loads a server with as much as it can do on some connections.
+pub(crate) fn load(port: u16, kind: Kind, connections: u32, secs: u32) -> Result<Load, Failure> {
+    let path = if matches!(kind, Kind::Large) { LARGE } else { SMALL };
+    let url = format!("http://127.0.0.1:{port}{path}");
     let mut command = Command::new("wrk");
-    command.args(["-t1", "-c16", "--latency", "-d", &format!("{secs}s"), &url]);
-    if with_token {
-        command.args(["-H", &format!("Authorization: Bearer {TOKEN}")]);
+    command.args(["-t1", "-c", &connections.to_string(), "-d", &format!("{secs}s"), &url]);
+    let script = std::env::temp_dir().join(format!("evergrant-bench-{}-post.lua", std::process::id()));
+    if matches!(kind, Kind::Post) {
+        fs::write(&script, "wrk.method = 'POST'; wrk.body = string.rep('x', 4096)\n")?;
+        command.arg("-s").arg(&script);
     }
     let output = command.output()?;
     let said = String::from_utf8_lossy(&output.stdout);
@@ -169,17 +208,13 @@ fn parse(said: &str) -> Option<Load> {
     let requests =
         said.lines().find(|line| line.contains("requests in")).and_then(|line| word(line, 0))?.parse().ok()?;
     let per_second = said.lines().find(|line| line.starts_with("Requests/sec:")).and_then(|line| word(line, 1))?;
-    let p99 = said.lines().find(|line| line.trim_start().starts_with("99%")).and_then(|line| word(line, 1))?;
-    let unit = p99.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let scale = match unit {
-        "us" => 1e-3,
-        "ms" => 1.0,
-        "s" => 1e3,
-        _ => return None,
-    };
-    let p99_ms = p99.trim_end_matches(unit).parse::<f64>().ok()? * scale;
-    Some(Load { requests, per_second: per_second.parse().ok()?, p99_ms })
+    Some(Load { requests, per_second: per_second.parse().ok()? })
 }
+
+pub(crate) const SMALL: &str = "/api/small";
+const LARGE: &str = "/api/large";
+const MINTS: &str = "mints.log";
+const SHORT_LIFE: Duration = Duration::from_secs(6);
 
 #[cfg(test)]
 mod tests {
@@ -187,9 +222,8 @@ mod tests {
 
     #[test]
     fn the_load_generators_report_is_read() {
-        let said = "Running 8s test\n  Latency Distribution\n     50%  369.00us\n     99%    1.50ms\n  \
-                    188720 requests in 8.00s, 47.4MB read\nRequests/sec:  23582.11\n";
-        let expected = Load { requests: 188_720.0, per_second: 23_582.11, p99_ms: 1.5 };
+        let said = "Running 8s test\n  188720 requests in 8.00s, 47.4MB read\nRequests/sec:  23582.11\n";
+        let expected = Load { requests: 188_720.0, per_second: 23_582.11 };
         assert_eq!(parse(said), Some(expected));
     }
 

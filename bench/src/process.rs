@@ -19,13 +19,14 @@ impl Process {
         &mut self.0
     }
 
-    /// The CPU time that it has used: fields 14 and 15 of its `stat`, in hundredths of a second.
+    /// The CPU time that its threads have used, to the nanosecond.
     pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The program's name may hold spaces; fields are counted after its closing parenthesis.
-        let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
-        let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        Ok(Duration::from_millis(ticks * 10))
+        let mut sum = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.0.id()))?.flatten() {
+            let stat = fs::read_to_string(thread.path().join("schedstat"))?;
+            sum += stat.split_whitespace().next().and_then(|nanos| nanos.parse::<u64>().ok()).ok_or("no CPU time")?;
+        }
+        Ok(Duration::from_nanos(sum))
     }
 
     /// Memory that is in use now.
@@ -53,6 +54,27 @@ impl Drop for Process {
         self.0.wait().ok();
     }
 }
+
+/// The CPU time that the whole machine has used, whoever for, and time that its host took away.
+pub(crate) fn machine_cpu() -> Result<Duration, Failure> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().ok_or("no CPU time")?;
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal
+    let busy: u64 = [0, 1, 2, 5, 6, 7].iter().filter_map(|field| ticks.get(*field)).sum();
+    Ok(TICK * u32::try_from(busy).unwrap_or(u32::MAX))
+}
+
+/// The CPU time of this process and of its children that have ended: fields 14 to 17 of its `stat`.
+pub(crate) fn own_cpu() -> Result<Duration, Failure> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The program's name may hold spaces; fields are counted after its closing parenthesis.
+    let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u32>().ok()).sum();
+    Ok(TICK * ticks)
+}
+
+const TICK: Duration = Duration::from_millis(10);
 
 fn number(status: &str, name: &str) -> Option<f64> {
     status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())

@@ -86,10 +86,16 @@ impl Row {
     }
 }
 
+/// The rows as a table in Markdown.
+pub(crate) fn markdown(rows: &[Row]) -> String {
+    let line = |cells: [String; 6]| format!("| {} |\n", cells.join(" | "));
+    let rule = "|---|---:|---|---:|---|---|\n".to_owned();
+    std::iter::once(line(HEADS.map(str::to_owned)) + &rule).chain(rows.iter().map(|row| line(row.cells()))).collect()
+}
+
 /// The rows under their heads, in columns.
 pub(crate) fn render(rows: &[Row]) -> String {
-    let heads = ["what", "measured", "beside it", "ratio", "goal", ""].map(str::to_owned);
-    let lines: Vec<_> = std::iter::once(heads).chain(rows.iter().map(Row::cells)).collect();
+    let lines: Vec<_> = std::iter::once(HEADS.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect();
     let widths: Vec<usize> =
         (0..6).map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();
@@ -101,6 +107,8 @@ pub(crate) fn render(rows: &[Row]) -> String {
     }
     out
 }
+
+const HEADS: [&str; 6] = ["what", "measured", "beside it", "ratio", "goal", ""];
 
 fn number_text(number: f64, unit: &str) -> String {
     match unit {

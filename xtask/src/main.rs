@@ -22,7 +22,7 @@ Usage: cargo xtask TASK
 
   test [--only STEP] [--list]   everything a change must pass; --only may be repeated
   tidy                          the rules of the tree: imports, purity, sizes, licences
-  bench [PART]                  speed and memory, as a table: token, idle, latency, gateway
+  bench [PART] [--write FILE]   speed and memory, as a table: token, latency, gateway
   dist                          the optimised binary with man pages and completions, as an archive
 ";
 
@@ -32,8 +32,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test", options @ ..] => steps::test(options),
         ["tidy"] => tidy::print(),
-        ["bench"] => bench::run(None),
-        ["bench", name] => bench::run(Some(name)),
+        ["bench", options @ ..] => bench::run(options),
         ["dist"] => dist::run(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
