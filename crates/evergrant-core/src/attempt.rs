@@ -14,13 +14,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
 use crate::profile::{ErrorMeaning, Profile};
 use crate::time::{Boot, Span};
 use crate::token::Generation;
-use crate::wire::{ApiError, Challenge, bearer_error};
+use crate::wire::{ApiError, Challenge, Complaint, bearer_error, is_web_page, parse_api_error};
 
 /// What is known before sending about sending again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +100,7 @@ fn is_identifier(segment: &str) -> bool {
 const MAX_TEMPLATE: usize = 200;
 
 /// What an answer refuses: the token, or something that no other token would change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// The token may be the reason.
@@ -121,6 +121,12 @@ pub enum Subject {
     Claims,
     /// The server wants fewer requests.
     Rate,
+    /// The server could not read the credentials: there are two, or they are broken (RFC 6750 `invalid_request`).
+    Unreadable,
+    /// The server could not check the token in time. The token may be good.
+    NotChecked,
+    /// A token request: the answer is the token endpoint's own.
+    TokenRequest,
     /// Nothing: the request was never sent, because there was no token to send it with.
     NeverSent,
     /// Another reason that is not the token.
@@ -141,13 +147,19 @@ impl Subject {
     /// `None` for answers that refuse nothing that has to do with credentials.
     #[must_use]
     pub fn of(profile: &Profile, status: u16, challenges: &[Challenge], error: Option<&ApiError>) -> Option<Self> {
-        let by_status = match status {
-            401 => Self::Token,
-            403 => Self::Permission,
-            407 => return Some(Self::Proxy),
-            429 => return Some(Self::Rate),
-            _ => return None,
-        };
+        match status {
+            407 => Some(Self::Proxy),
+            429 => Some(Self::Rate),
+            401 => Some(Self::named(profile, status, challenges, error).unwrap_or(Self::Token)),
+            403 => Some(Self::named(profile, status, challenges, error).unwrap_or(Self::Permission)),
+            400 => (bearer_error(challenges) == Some("invalid_request")).then_some(Self::Unreadable),
+            504 => Self::named(profile, status, &[], error).filter(|subject| *subject == Self::NotChecked),
+            _ => None,
+        }
+    }
+
+    /// What the answer names by itself, in a challenge or in its body.
+    fn named(profile: &Profile, status: u16, challenges: &[Challenge], error: Option<&ApiError>) -> Option<Self> {
         let by_challenge = match bearer_error(challenges).or_else(|| challenges.iter().find_map(Challenge::error)) {
             Some("insufficient_scope") => Some(Self::Scope),
             Some("use_dpop_nonce" | "invalid_dpop_proof") => Some(Self::DpopNonce),
@@ -162,30 +174,40 @@ impl Subject {
                 Some(ErrorMeaning::IpNotAllowed) => Some(Self::Address),
                 Some(ErrorMeaning::MissingPermission) => Some(Self::Permission),
                 Some(ErrorMeaning::RateLimited) => Some(Self::Rate),
-                Some(ErrorMeaning::AuthTimeout) => Some(Self::Other),
+                Some(ErrorMeaning::AuthTimeout) => Some(Self::NotChecked),
                 Some(ErrorMeaning::BadToken | ErrorMeaning::ExpiredToken) => Some(Self::Token),
                 None => (error.code.as_deref() == Some("insufficient_scope")).then_some(Self::Scope),
             }
         };
-        Some(by_challenge.or_else(by_body).unwrap_or(by_status))
+        by_challenge.or_else(by_body)
     }
 }
 
 /// One refusing answer, reduced to what decisions and verdicts need.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
-    /// The status: 401, 403, 407 or 429.
+    /// The status: mostly 401, 403, 407 or 429.
     pub status: u16,
     /// When its head arrived.
     pub received: Boot,
     /// What it refuses.
     pub subject: Subject,
+    /// Does the answer name what it refuses, in a challenge or in its body? Else only its status tells.
+    pub is_named: bool,
     /// Does it carry a Bearer challenge (RFC 6750 section 3)?
     pub has_bearer_challenge: bool,
     /// Is its body exactly what this provider answers before it executes anything?
     pub is_exact_auth_error: bool,
     /// The error code of the challenge or the body.
     pub error_code: Option<String>,
+    /// The server's words: one short line without secrets.
+    pub words: Option<String>,
+    /// What the code or the words state to be wrong with the token.
+    pub complaint: Option<Complaint>,
+    /// The scope that the challenge asks for.
+    pub scope_wanted: Option<String>,
+    /// Is the body a page for people, which an API does not send, but what stands in front of one may?
+    pub is_web_page: bool,
     /// The provider's name for this exchange, for its support.
     pub correlation_id: Option<String>,
     /// Where the request went.
@@ -195,10 +217,72 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Reads a refusal from the head and the beginning of the body of an answer; `None` if the answer refuses nothing.
+    ///
+    /// What the caller knows beside, it sets: `correlation_id` if a header has one, and `can_send_again`.
+    #[must_use]
+    pub fn read(
+        profile: &Profile,
+        status: u16,
+        challenges: &[Challenge],
+        body: &[u8],
+        route: Route,
+        received: Boot,
+    ) -> Option<Self> {
+        let error = parse_api_error(body);
+        let subject = Subject::of(profile, status, challenges, error.as_ref())?;
+        let challenge = challenges.iter().find(|challenge| challenge.is_bearer() && challenge.error().is_some());
+        let said = challenge.and_then(Challenge::error_description).map(str::to_owned);
+        let words = said.or_else(|| error.as_ref()?.message.clone());
+        let by_code = error.as_ref().and_then(|error| complaint_of(profile, error));
+        Some(Self {
+            is_named: Subject::named(profile, status, challenges, error.as_ref()).is_some(),
+            has_bearer_challenge: challenges.iter().any(Challenge::is_bearer),
+            is_exact_auth_error: error.as_ref().is_some_and(|error| profile.is_exact_auth_error(error)),
+            complaint: by_code.or_else(|| Complaint::of_token(words.as_deref()?)),
+            words,
+            scope_wanted: challenge.and_then(|challenge| challenge.param("scope")).map(str::to_owned),
+            is_web_page: is_web_page(body),
+            correlation_id: error.as_ref().and_then(|error| error.correlation_id.clone()),
+            error_code: bearer_error(challenges).map(str::to_owned).or_else(|| error.and_then(|error| error.code)),
+            ..Self::of_status(status, subject, route, received)
+        })
+    }
+
+    /// A refusal of which nothing else is known.
+    #[must_use]
+    pub fn of_status(status: u16, subject: Subject, route: Route, received: Boot) -> Self {
+        Self {
+            status,
+            received,
+            subject,
+            is_named: false,
+            has_bearer_challenge: false,
+            is_exact_auth_error: false,
+            error_code: None,
+            words: None,
+            complaint: None,
+            scope_wanted: None,
+            is_web_page: false,
+            correlation_id: None,
+            route,
+            can_send_again: false,
+        }
+    }
+
     /// Does the answer itself show that the request was not executed?
     #[must_use]
     pub fn was_before_execution(&self) -> bool {
         self.status == 401 && (self.has_bearer_challenge || self.is_exact_auth_error)
+    }
+}
+
+/// What an error code states about the token, whatever the words say.
+fn complaint_of(profile: &Profile, error: &ApiError) -> Option<Complaint> {
+    match (profile.meaning(error), error.code.as_deref()) {
+        (Some(ErrorMeaning::ExpiredToken), _) => Some(Complaint::Expired),
+        (_, Some("invalid_audience")) => Some(Complaint::Audience),
+        _ => None,
     }
 }
 
@@ -302,16 +386,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn refusal(bearer: bool, exact: bool, kept: bool) -> Refusal {
+        let route = Route::new("api.example.org", "GET", "/");
         Refusal {
-            status: 401,
-            received: Boot::from_secs(1),
-            subject: Subject::Token,
             has_bearer_challenge: bearer,
             is_exact_auth_error: exact,
-            error_code: None,
-            correlation_id: None,
-            route: Route::new("api.example.org", "GET", "/"),
             can_send_again: kept,
+            ..Refusal::of_status(401, Subject::Token, route, Boot::from_secs(1))
         }
     }
 

@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::attempt::Subject;
 use crate::evidence::{Carried, Evidence};
 use crate::time::Span;
-use crate::wire::TokenFailureKind;
+use crate::wire::{Complaint, TokenFailureKind};
 
 mod remedy;
 #[cfg(test)]
@@ -237,17 +237,24 @@ fn said_by_the_answer(evidence: &Evidence) -> Option<(Cause, Confidence)> {
         Subject::Scope | Subject::Claims => return Some((Cause::InsufficientScope, Certain)),
         Subject::Permission => return Some((Cause::MissingPermission, Certain)),
         Subject::Address => return Some((Cause::IpNotAllowed, Certain)),
-        Subject::Token | Subject::NoTokenSeen | Subject::DpopNonce | Subject::NeverSent | Subject::Other => {}
+        Subject::Unreadable => return Some((Cause::MalformedToken, Likely)),
+        Subject::Token
+        | Subject::NoTokenSeen
+        | Subject::DpopNonce
+        | Subject::NotChecked
+        | Subject::TokenRequest
+        | Subject::NeverSent
+        | Subject::Other => {}
     }
     match (evidence.carried, evidence.subject) {
         (Carried::Callers | Carried::UnknownHandle, _) => Some((Cause::CallerToken, Certain)),
         (Carried::Nothing, _) => Some((Cause::MissingToken, Certain)),
-        (Carried::Ours, Subject::NoTokenSeen) => Some((Cause::TokenLostInTransit, Likely)),
+        (_, Subject::NoTokenSeen) => Some((Cause::TokenLostInTransit, Likely)),
         // The server wants another kind of proof. Nothing is known about the token, so no cause below may be guessed.
-        (Carried::Ours, Subject::DpopNonce) => Some((Cause::Unknown, Confidence::Possible)),
-        (Carried::Ours, _) => match evidence.error_code.as_deref() {
-            Some("credentials.expired") => Some((Cause::Expired, Certain)),
-            Some("invalid_audience") => Some((Cause::WrongAudience, Certain)),
+        (_, Subject::DpopNonce) => Some((Cause::Unknown, Confidence::Possible)),
+        _ => match evidence.complaint {
+            Some(Complaint::Expired) => Some((Cause::Expired, Certain)),
+            Some(Complaint::Audience) => Some((Cause::WrongAudience, Certain)),
             _ => None,
         },
     }

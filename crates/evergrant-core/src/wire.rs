@@ -16,10 +16,13 @@
 //! - [`ApiError`]: bodies of API errors in the shapes of Genesys Cloud, RFC 6749 and RFC 9457;
 //! - [`parse_http_date`], [`parse_age`], [`RetryAfter`]: RFC 9110 sections 5.6.7 and 10.2.3, RFC 9111 section 5.1;
 //! - [`RateSample`]: the `inin-ratelimit-*` fields of Genesys Cloud;
-//! - [`JwtClaims`]: RFC 7519 section 4.1, unverified and therefore only hints.
+//! - [`JwtClaims`]: RFC 7519 section 4.1, unverified and therefore only hints;
+//! - [`TokenShape`]: what a token's text looks like, without the text;
+//! - [`Complaint`]: what a server's free words state.
 
 mod api_error;
 mod challenge;
+mod complaint;
 mod date;
 mod jwt;
 mod rate_limit;
@@ -27,12 +30,15 @@ mod retry_after;
 mod text;
 mod token_answer;
 mod token_failure;
+mod token_shape;
 
-pub use api_error::{ApiError, parse_api_error};
+pub use api_error::{ApiError, is_web_page, parse_api_error};
 pub use challenge::{Challenge, bearer_error, parse_challenges};
+pub use complaint::Complaint;
 pub use date::{parse_age, parse_http_date};
 pub use jwt::{JwtClaims, read_claims};
 pub use rate_limit::{RateSample, parse_rate_sample};
 pub use retry_after::{RetryAfter, parse_retry_after};
 pub use token_answer::{ExpiresInNote, TokenAnswer, parse_token_answer};
 pub use token_failure::{Defect, TokenFailure, TokenFailureKind};
+pub use token_shape::{TokenDefect, TokenForm, TokenShape};

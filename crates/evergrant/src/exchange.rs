@@ -10,13 +10,13 @@
 
 use std::sync::Arc;
 
-use evergrant_core::attempt::{Attempt, Refusal, Replay, Route, Subject};
+use evergrant_core::attempt::{Attempt, Refusal, Replay, Route};
 use evergrant_core::evidence::Carried;
 use evergrant_core::keeper::{AcquireError, Need, Step, is_proof};
 use evergrant_core::time::{Boot, Server};
 use evergrant_core::token::{Generation, Token};
 use evergrant_core::verdict::Verdict;
-use evergrant_core::wire::{bearer_error, parse_api_error, parse_challenges, parse_http_date};
+use evergrant_core::wire::{parse_challenges, parse_http_date};
 use http::header::{AGE, CACHE_CONTROL, DATE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -218,22 +218,15 @@ impl Exchange {
         if !matches!(status, 401 | 403 | 407 | 429) {
             return None;
         }
-        let profile = &self.shared.profile;
         let challenges = parse_challenges(answer.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes));
-        let error = parse_api_error(answer.body_prefix);
-        let subject = Subject::of(profile, status, &challenges, error.as_ref())?;
         let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let in_body = error.as_ref().and_then(|error| error.correlation_id.clone());
+        let route = Route::new(answer.host, self.method.as_str(), answer.path);
+        let refusal =
+            Refusal::read(&self.shared.profile, status, &challenges, answer.body_prefix, route, answer.received)?;
         Some(Refusal {
-            status,
-            received: answer.received,
-            subject,
-            has_bearer_challenge: challenges.iter().any(evergrant_core::wire::Challenge::is_bearer),
-            is_exact_auth_error: error.as_ref().is_some_and(|error| profile.is_exact_auth_error(error)),
-            error_code: bearer_error(&challenges).map(str::to_owned).or_else(|| error.and_then(|error| error.code)),
-            correlation_id: header("inin-correlation-id").or_else(|| header("x-request-id")).or(in_body),
-            route: Route::new(answer.host, self.method.as_str(), answer.path),
+            correlation_id: header("inin-correlation-id").or_else(|| header("x-request-id")).or(refusal.correlation_id),
             can_send_again: answer.can_send_again,
+            ..refusal
         })
     }
 

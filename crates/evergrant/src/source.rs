@@ -187,17 +187,7 @@ impl TokenSource {
     }
 
     fn verdict_on_unsent(&self, status: u16, subject: Subject, carried: Carried, route: Route) -> Verdict {
-        let refusal = Refusal {
-            status,
-            received: clock::boot(),
-            subject,
-            has_bearer_challenge: false,
-            is_exact_auth_error: false,
-            error_code: None,
-            correlation_id: None,
-            route,
-            can_send_again: false,
-        };
+        let refusal = Refusal::of_status(status, subject, route, clock::boot());
         self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, carried, now))
     }
 

@@ -16,7 +16,7 @@ use super::acquire::{AcquireError, AcquireErrorKind};
 use super::slots::Held;
 use crate::attempt::{Attempt, Refusal, Subject};
 use crate::event::Event;
-use crate::evidence::{Carried, ClaimTimes, Evidence};
+use crate::evidence::{Carried, ClaimTimes, Evidence, Regions};
 use crate::offset::Source;
 use crate::policy::Policy;
 use crate::time::{Boot, Now, Span};
@@ -199,12 +199,7 @@ impl Keeper {
 
     /// The verdict on a refusal of credentials that were not this keeper's.
     pub fn verdict_on_foreign(&mut self, refusal: &Refusal, carried: Carried, now: Now) -> Verdict {
-        let mut verdict = diagnose(&Evidence {
-            error_code: refusal.error_code.clone(),
-            correlation_id: refusal.correlation_id.clone(),
-            route: refusal.route.to_string(),
-            ..Evidence::of_answer(refusal.status, refusal.subject, carried)
-        });
+        let mut verdict = diagnose(&Evidence::of_refusal(refusal, carried));
         self.name_verdict(&mut verdict, refusal.status, &refusal.route.to_string(), now.boot);
         verdict
     }
@@ -253,14 +248,12 @@ impl Keeper {
         let skew = theta.map(|theta| now.skew(theta));
         let token = held.map(|held| &*held.token);
         Evidence {
-            error_code: refusal.error_code.clone(),
-            correlation_id: refusal.correlation_id.clone(),
-            route: refusal.route.to_string(),
             generation: Some(attempt.generation),
             newest: newest.map(Held::generation).max(Some(attempt.generation)),
             newest_age: newest.map(|held| held.token.age(answered)),
             age: token.map(|token| token.age(answered)),
             to_dead: token.and_then(|token| token.remaining(answered)),
+            to_gone: token.filter(|token| token.instants.is_end_known()).map(|token| token.instants.gone - answered),
             claims: token.and_then(|token| self.claim_times(token, answered)),
             is_opaque: token.is_none_or(|token| token.claims.is_none()),
             worked_before: held.is_some_and(|held| held.last_success.is_some()),
@@ -272,12 +265,14 @@ impl Keeper {
             recent_mints,
             idle: held.and_then(|held| held.last_success).map(|used| attempt.sent - used),
             idle_limit: self.idle_limit(),
+            is_idle_limit_exact: self.policy.idle_limit.is_some(),
+            regions: Regions::of(self.profile.token_url.as_deref(), self.profile.api_url.as_deref()),
             server_jump: self.jump_during(token, answered),
             local_minus_server: skew.map(|skew| (skew.lo, skew.hi)),
             is_known_route: self.routes.is_known(&refusal.route, now.boot),
             token_failure: self.failures.last().map(|failure| failure.kind),
             replay_unsafe: refusal.status == 401 && refusal.subject.is_token() && !attempt.may_send_again(),
-            ..Evidence::of_answer(refusal.status, refusal.subject, Carried::Ours)
+            ..Evidence::of_refusal(refusal, Carried::Ours)
         }
     }
 
@@ -290,8 +285,7 @@ impl Keeper {
     fn claim_times(&self, token: &Token, at: Boot) -> Option<ClaimTimes> {
         let claims = token.claims.as_ref()?;
         let theta = self.estimator.reading(Source::ApiDate, at).interval?;
-        let until = |date: crate::time::Server| (date - (at + theta.hi), date - (at + theta.lo));
-        Some(ClaimTimes { to_exp: claims.exp.map(until), to_nbf: claims.nbf.or(claims.iat).map(until) })
+        Some(ClaimTimes::at(claims, (at + theta.lo, at + theta.hi)))
     }
 }
 

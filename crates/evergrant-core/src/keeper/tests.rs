@@ -108,15 +108,9 @@ impl Stage {
 
     fn refuse(&mut self, attempt: &mut Attempt, is_shown: bool, can_send_again: bool) -> Step {
         let refusal = Refusal {
-            status: 401,
-            received: self.at,
-            subject: Subject::Token,
             has_bearer_challenge: is_shown,
-            is_exact_auth_error: false,
-            error_code: None,
-            correlation_id: None,
-            route: Route::new("api.example", "GET", "/things"),
             can_send_again,
+            ..Refusal::of_status(401, Subject::Token, Route::new("api.example", "GET", "/things"), self.at)
         };
         let now = self.now();
         let step = self.keeper.handle_refusal(attempt, refusal, now);

@@ -9,8 +9,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A public region of Genesys Cloud.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 #[expect(missing_docs, reason = "each variant is the region's AWS name, listed in `Region::facts`")]
 pub enum Region {
     UsEast1,
@@ -135,6 +138,19 @@ impl FromStr for Region {
     type Err = UnknownRegion;
     fn from_str(text: &str) -> Result<Self, UnknownRegion> {
         Self::parse(text)
+    }
+}
+
+impl From<Region> for &'static str {
+    fn from(region: Region) -> Self {
+        region.aws_name()
+    }
+}
+
+impl TryFrom<String> for Region {
+    type Error = UnknownRegion;
+    fn try_from(text: String) -> Result<Self, UnknownRegion> {
+        Self::parse(&text)
     }
 }
 

@@ -45,7 +45,7 @@ fn each_row_of_the_table_has_its_cause() {
         (Evidence { subject: Subject::DpopNonce, ..young() }, Cause::Unknown, Possible),
         (Evidence::of_answer(401, Subject::Token, Carried::Callers), Cause::CallerToken, Certain),
         (Evidence::of_answer(401, Subject::NoTokenSeen, Carried::Nothing), Cause::MissingToken, Certain),
-        (Evidence { error_code: Some("credentials.expired".into()), ..ours() }, Cause::Expired, Certain),
+        (Evidence { complaint: Some(Complaint::Expired), ..ours() }, Cause::Expired, Certain),
         // Expired or superseded: the end of the life decides, not the successor.
         (Evidence { to_dead: Some(Span::ZERO), newest: Some(Generation(4)), ..worked() }, Cause::Expired, Certain),
         (Evidence { newest: Some(Generation(4)), newer_works: true, ..worked() }, Cause::Superseded, Likely),

@@ -41,6 +41,15 @@ pub fn parse_api_error(body: &[u8]) -> Option<ApiError> {
     (error.code.is_some() || error.message.is_some()).then_some(error)
 }
 
+/// Is the body a page for people? An API sends none, but a firewall or a login page in front of it does.
+#[must_use]
+pub fn is_web_page(body: &[u8]) -> bool {
+    let start = body.trim_ascii_start();
+    [b"<!doctype html".as_slice(), b"<html"]
+        .iter()
+        .any(|tag| start.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag)))
+}
+
 /// The members seen so far, each in the order of preference that its names have below.
 #[derive(Default)]
 struct Found {
@@ -174,6 +183,16 @@ mod tests {
             "\"error\"",
         ] {
             assert_eq!(parsed(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_page_for_people_is_no_error_of_an_api() {
+        for body in ["<!DOCTYPE html><p>no</p>", " \r\n<HTML>", "<html lang=\"en\">"] {
+            assert!(is_web_page(body.as_bytes()), "{body}");
+        }
+        for body in ["", "<", "<Error><Code>AccessDenied</Code></Error>", "{\"html\":1}", "html"] {
+            assert!(!is_web_page(body.as_bytes()), "{body}");
         }
     }
 

@@ -10,6 +10,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::RetryAfter;
 use super::text::{clean_name, clean_text};
 use crate::secret::Secret;
@@ -93,7 +95,8 @@ impl fmt::Display for TokenFailure {
 impl std::error::Error for TokenFailure {}
 
 /// The kinds of failure, by what can be done about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TokenFailureKind {
     /// The refresh token, code or assertion is expired, revoked or was used before.
     InvalidGrant,
@@ -110,8 +113,10 @@ pub enum TokenFailureKind {
     /// A 5xx status.
     ServerError,
     /// A successful status, but no token that can be used: torn, empty, not JSON, no `access_token`.
+    #[serde(rename = "malformed_answer")]
     Malformed,
     /// The request was sent and the connection ended before the whole answer came.
+    #[serde(rename = "answer_lost")]
     Lost,
     /// The request was never sent: connection refused, unknown host, TLS failure.
     Unreachable,

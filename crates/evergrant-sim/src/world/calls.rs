@@ -2,12 +2,12 @@
 //!
 //! These are the lines that the library's exchange has around the keeper, with events instead of waiting.
 
-use evergrant_core::attempt::{Attempt, Refusal, Replay, Route, Subject};
+use evergrant_core::attempt::{Attempt, Refusal, Replay, Route};
 use evergrant_core::keeper::{Acquire, Need, Step, is_proof};
 use evergrant_core::offset::Source;
 use evergrant_core::policy::Policy;
 use evergrant_core::time::Boot;
-use evergrant_core::wire::{bearer_error, parse_api_error, parse_challenges};
+use evergrant_core::wire::parse_challenges;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method};
 
@@ -156,19 +156,9 @@ impl World {
         let status = exchange.status?;
         let fields = exchange.headers.get_all(WWW_AUTHENTICATE);
         let challenges = parse_challenges(fields.iter().map(HeaderValue::as_bytes));
-        let error = parse_api_error(&exchange.body);
-        let subject = Subject::of(&self.profile, status, &challenges, error.as_ref())?;
         let request = &self.callers[caller].request;
-        Some(Refusal {
-            status,
-            received: self.now,
-            subject,
-            has_bearer_challenge: challenges.iter().any(evergrant_core::wire::Challenge::is_bearer),
-            is_exact_auth_error: error.as_ref().is_some_and(|error| self.profile.is_exact_auth_error(error)),
-            error_code: bearer_error(&challenges).map(str::to_owned).or_else(|| error.and_then(|error| error.code)),
-            correlation_id: None,
-            route: Route::new("api.sim", request.method.as_str(), &request.path),
-            can_send_again: true,
-        })
+        let route = Route::new("api.sim", request.method.as_str(), &request.path);
+        let refusal = Refusal::read(&self.profile, status, &challenges, &exchange.body, route, self.now)?;
+        Some(Refusal { can_send_again: true, ..refusal })
     }
 }
