@@ -1,8 +1,8 @@
 //! What a pacer is told: who counts for how much, what may wait, and what happens to those who may not.
 
+use core::net::SocketAddr;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 
 use serde::Serialize;
 
