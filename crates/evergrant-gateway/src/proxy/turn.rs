@@ -11,7 +11,8 @@ use evergrant_core::pace::{Aftermath, Refused};
 use evergrant_core::time::{Boot, Span};
 use http::{Response, StatusCode};
 
-use super::{Call, header_value, whole_seconds};
+use super::Call;
+use super::reply::{header_value, whole_seconds};
 use crate::pace::Pass;
 use crate::problem::Problem;
 
