@@ -37,3 +37,22 @@ fn set_core(limit: Rlimit) {
         tracing::debug!(%error, "cannot set the core size limit");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::dumpable_behavior;
+
+    use super::*;
+
+    #[test]
+    fn this_process_leaves_no_core_and_a_child_finds_its_limit_again() {
+        let wanted = Rlimit { current: Some(4_096), maximum: getrlimit(Resource::Core).maximum };
+        set_core(wanted);
+        let before = process();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        assert_eq!(getrlimit(Resource::Core).current, Some(0));
+        assert_eq!(before.restored_for(|| getrlimit(Resource::Core).current), Some(4_096));
+        assert_eq!(getrlimit(Resource::Core).current, Some(0));
+        set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
+    }
+}

@@ -70,6 +70,14 @@ mod tests {
     }
 
     #[test]
+    fn the_text_of_a_secret_is_wiped_when_it_is_dropped() {
+        // What the compiler can see: the one field of a secret wipes itself.
+        fn wipes_itself<T: secrecy::zeroize::ZeroizeOnDrop>(_: &T) {}
+        let Secret(text) = Secret::from("s3cr3t");
+        wipes_itself(&text);
+    }
+
+    #[test]
     fn secrets_compare_by_text() {
         assert_eq!(Secret::from("a"), Secret::from("a"));
         assert_ne!(Secret::from("a"), Secret::from("b"));

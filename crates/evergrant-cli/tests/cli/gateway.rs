@@ -41,6 +41,16 @@ fn a_gateway_says_where_it_listens_serves_and_ends_on_sigterm() {
 }
 
 #[test]
+fn a_gateway_leaves_no_core_dump() {
+    let provider = provider();
+    let (mut running, _home) = evergrant(FREE_PORTS).client_of(&provider).start();
+    address(&mut log_of(&mut running), "gateway");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.child().id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_ascii_whitespace().nth(4), Some("0"), "{core}");
+}
+
+#[test]
 fn json_tells_the_addresses_on_standard_output() {
     let provider = provider();
     let args = FREE_PORTS.into_iter().chain(["--json"]);

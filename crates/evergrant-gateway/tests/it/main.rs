@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod attacks;
+mod attacks_h2;
 #[cfg(test)]
 mod broker;
 #[cfg(test)]

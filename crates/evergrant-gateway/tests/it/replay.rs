@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use evergrant::core::profile::{Probe, ProbeMethod, Profile};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -81,6 +82,35 @@ async fn a_body_over_the_limit_is_not_replayed() {
         assert_eq!(log.count(), before + 1);
         assert_eq!(log.all()[before].body.len(), 1_001);
     }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_sent_on_a_token_that_a_probe_has_proven() {
+    let log = Log::default();
+    let noted = log.clone();
+    let upstream = TestUpstream::start(move |request| {
+        let log = noted.clone();
+        async move {
+            match log.note(request).await {
+                1 => unauthorized(""),
+                _ => answer(200, "done"),
+            }
+        }
+    })
+    .await;
+    let mut profile = Profile::oauth2();
+    profile.probe = Some(Probe { method: ProbeMethod::Head, path: "/probe".to_owned() });
+    profile.api_url = Some(format!("http://{}", upstream.addr));
+    let source = probing_source_of(profile, "client-s3cr3t").await;
+    let gateway =
+        TestGateway::with_source(upstream.addr, source, |config| config.limits.replay_body_bytes = 1_000).await;
+    for _ in 0..2 {
+        let request = Request::post(gateway.url("/x")).body(full(vec![b'x'; 1_001])).unwrap();
+        assert_eq!(fetch(&caller(), request).await.0.status(), StatusCode::OK);
+    }
+    let heads: Vec<_> = log.all().into_iter().map(|seen| seen.head).collect();
+    // The API does not know the young token at first; the upload waits until it does, and the next needs no proof.
+    assert_eq!(heads, ["HEAD /probe", "HEAD /probe", "POST /x", "POST /x"]);
 }
 
 #[tokio::test]

@@ -279,6 +279,13 @@ pub(crate) async fn source() -> TokenSource {
 
 /// The same with what is known about a provider, and with another secret.
 pub(crate) async fn source_of(mut profile: Profile, secret: &str) -> TokenSource {
+    // Probes go nowhere.
+    profile.api_url = None;
+    probing_source_of(profile, secret).await
+}
+
+/// The same, whose probes go where the profile says.
+pub(crate) async fn probing_source_of(mut profile: Profile, secret: &str) -> TokenSource {
     let minted = Arc::new(AtomicU32::new(0));
     let provider = TestUpstream::start(move |_| {
         let count = minted.fetch_add(1, Ordering::Relaxed) + 1;
@@ -291,8 +298,6 @@ pub(crate) async fn source_of(mut profile: Profile, secret: &str) -> TokenSource
     })
     .await;
     profile.token_url = Some(format!("http://{}/token", provider.addr));
-    // Probes go nowhere.
-    profile.api_url = None;
     // The provider lives as long as the runtime of its test.
     std::mem::forget(provider);
     let credential = Credential::client_credentials("id", secret.into());

@@ -139,3 +139,21 @@ fn a_probe_that_shows_nothing_is_not_repeated_for_the_request_that_waits_for_it(
     assert!(matches!(stage.acquire(Need::ProvenRecently, asked, asked + Span::from_secs(30)), Acquire::Wait(_)));
     assert_eq!(stage.keeper.report(stage.now()).counters.probes, 2);
 }
+
+#[test]
+fn a_request_that_cannot_be_repeated_asks_for_a_proof_that_is_younger_than_ten_seconds() {
+    let mut stage = Stage::with_token(HOUR);
+    stage.keeper.handle_proving_path("/things");
+    stage.pass(Span::from_secs(60));
+    let generation = stage.keeper.newest_generation();
+    stage.succeed(generation, stage.at);
+    stage.pass(Span::from_secs(10) - Span::from_millis(1));
+    let deadline = stage.at + Span::from_secs(30);
+    assert!(matches!(stage.acquire(Need::ProvenRecently, stage.at, deadline), Acquire::Ready(_)));
+    assert_eq!(stage.keeper.report(stage.now()).counters.probes, 0);
+    stage.pass(Span::from_millis(2));
+    assert!(matches!(stage.acquire(Need::ProvenRecently, stage.at, deadline), Acquire::Wait(_)));
+    assert_eq!(stage.keeper.report(stage.now()).counters.probes, 1);
+    stage.succeed(generation, stage.at);
+    assert!(matches!(stage.acquire(Need::ProvenRecently, stage.at, deadline), Acquire::Ready(_)));
+}
