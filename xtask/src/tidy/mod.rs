@@ -4,8 +4,8 @@
 //! names file and line, the rule, and what to do about it. The rules: which crate may import which ([`imports`]),
 //! what the core must not touch and in which order its files may know each other ([`purity`], [`order`]), how long a
 //! file may grow and what it begins with ([`shape`]), files that no module names ([`reach`]), words that do not
-//! belong into the repository ([`words`]), paths that our pages name ([`places`]), and the licences of everything we
-//! ship ([`licences`]).
+//! belong into the repository ([`words`]), paths that our pages name ([`places`]), tests that they name ([`proofs`]), and
+//! the licences of everything we ship ([`licences`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +18,7 @@ mod imports;
 mod licences;
 mod order;
 mod places;
+mod proofs;
 mod purity;
 mod reach;
 mod shape;
@@ -87,10 +88,19 @@ pub(crate) fn print() -> Result<(), Failure> {
 }
 
 fn rules(tree: &Tree) -> Vec<Finding> {
-    [imports::check, purity::check, order::check, shape::check, reach::check, words::check, places::check]
-        .iter()
-        .flat_map(|rule| rule(tree))
-        .collect()
+    [
+        imports::check,
+        purity::check,
+        order::check,
+        shape::check,
+        reach::check,
+        words::check,
+        places::check,
+        proofs::check,
+    ]
+    .iter()
+    .flat_map(|rule| rule(tree))
+    .collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
 mod attacks_h2;
 #[cfg(test)]
 mod broker;
