@@ -27,10 +27,12 @@
 //! Source: Marzullo and Owicki, "Maintaining the time in a distributed system" (1983), for intervals; RFC 5905
 //! section 4 for the words; RFC 9110 section 6.6.1 for `Date`.
 
+mod apparent;
 mod edge;
 mod estimator;
 mod evidence;
 mod history;
+mod plan;
 mod reading;
 mod sample;
 mod track;
@@ -38,6 +40,7 @@ mod track;
 pub use edge::aim_at_edge;
 pub use estimator::Estimator;
 pub use history::{SkewHistory, SkewPoint};
+pub use plan::{ProbeGoal, ProbePlan};
 pub use reading::{ClockEvent, OffsetState, Reading};
 pub use sample::{Assumptions, Sample, Source};
 pub use track::Track;

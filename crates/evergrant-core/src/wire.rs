@@ -18,16 +18,20 @@
 //! - [`RateSample`]: the `inin-ratelimit-*` fields of Genesys Cloud;
 //! - [`JwtClaims`]: RFC 7519 section 4.1, unverified and therefore only hints;
 //! - [`TokenShape`]: what a token's text looks like, without the text;
-//! - [`Complaint`]: what a server's free words state.
+//! - [`Complaint`]: what a server's free words state;
+//! - [`parse_server_date`]: the body of an endpoint that tells the time, RFC 3339;
+//! - [`NtpAnswer`]: RFC 5905 section 7.3.
 
 mod api_error;
 mod challenge;
 mod complaint;
 mod date;
 mod jwt;
+mod ntp;
 mod rate_limit;
 mod retry_after;
 mod text;
+mod timestamp;
 mod token_answer;
 mod token_failure;
 mod token_shape;
@@ -37,8 +41,10 @@ pub use challenge::{Challenge, bearer_error, parse_challenges};
 pub use complaint::Complaint;
 pub use date::{parse_age, parse_http_date};
 pub use jwt::{JwtClaims, read_claims};
+pub use ntp::{NTP_PACKET, NtpAnswer, NtpFault, ntp_request, parse_ntp_answer};
 pub use rate_limit::{RateSample, parse_rate_sample};
 pub use retry_after::{RetryAfter, parse_retry_after};
+pub use timestamp::{ServerDate, parse_server_date, parse_timestamp};
 pub use token_answer::{ExpiresInNote, TokenAnswer, parse_token_answer};
 pub use token_failure::{Defect, TokenFailure, TokenFailureKind};
 pub use token_shape::{TokenDefect, TokenForm, TokenShape};

@@ -37,7 +37,8 @@ pub fn boot() -> Boot {
 /// return of this call.
 #[must_use]
 pub fn now() -> Now {
-    bracketed(boot, wall)
+    let (boot, wall) = bracketed(boot, wall);
+    Now { boot, wall }
 }
 
 /// What the kernel's clock discipline has added to the monotonic clock since boot, where that can be read.
@@ -89,25 +90,25 @@ fn wall() -> Wall {
     })
 }
 
-/// Reads `wall` between two readings of `boot`, again while the bracket is wide, and keeps the narrowest.
-fn bracketed(mut boot: impl FnMut() -> Boot, mut wall: impl FnMut() -> Wall) -> Now {
+/// Reads `inner` between two readings of `outer`, again while the bracket is wide, and keeps the narrowest.
+fn bracketed<T>(mut outer: impl FnMut() -> Boot, mut inner: impl FnMut() -> T) -> (Boot, T) {
     let mut read = || {
-        let before = boot();
-        let wall = wall();
-        let width = boot() - before;
-        (width, Now { boot: before + width.scaled(1, 2), wall })
+        let before = outer();
+        let inner = inner();
+        let width = outer() - before;
+        (width, (before + width.scaled(1, 2), inner))
     };
-    let (mut narrowest, mut now) = read();
+    let (mut narrowest, mut found) = read();
     for _ in 1..BRACKET_TRIES {
         if narrowest <= BRACKET_LIMIT {
             break;
         }
         let (width, candidate) = read();
         if width < narrowest {
-            (narrowest, now) = (width, candidate);
+            (narrowest, found) = (width, candidate);
         }
     }
-    now
+    found
 }
 
 const BRACKET_LIMIT: Span = Span::from_millis(1);
@@ -137,14 +138,20 @@ mod platform {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn slewed() -> Option<Span> {
-        let monotonic = nanos(clock_gettime(ClockId::Monotonic));
-        Some(Span::from_nanos(monotonic.saturating_sub(nanos(clock_gettime(ClockId::MonotonicRaw)))))
+        Some(difference(ClockId::Monotonic, ClockId::MonotonicRaw))
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn suspended() -> Option<Span> {
-        let monotonic = nanos(clock_gettime(ClockId::Monotonic));
-        Some(Span::from_nanos(nanos(clock_gettime(BOOT_CLOCK)).saturating_sub(monotonic)))
+        Some(difference(BOOT_CLOCK, ClockId::Monotonic))
+    }
+
+    /// One clock minus another, read so that a thread that was descheduled in between does not look like a difference.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn difference(left: ClockId, right: ClockId) -> Span {
+        let read = || Boot::from_nanos(nanos(clock_gettime(left)));
+        let (left, right) = super::bracketed(read, || Boot::from_nanos(nanos(clock_gettime(right))));
+        left - right
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -216,24 +223,24 @@ mod tests {
     fn a_narrow_bracket_is_read_once_and_halved() {
         let mut boots = [100, 110, 0, 0].into_iter().map(Boot::from_nanos);
         let mut walls = [7, 8].into_iter().map(Wall::from_nanos);
-        let now = bracketed(|| boots.next().unwrap(), || walls.next().unwrap());
-        assert_eq!(now, Now { boot: Boot::from_nanos(105), wall: Wall::from_nanos(7) });
+        let (boot, wall) = bracketed(|| boots.next().unwrap(), || walls.next().unwrap());
+        assert_eq!((boot, wall), (Boot::from_nanos(105), Wall::from_nanos(7)));
     }
 
     #[test]
     fn an_interrupted_reading_is_repeated_until_the_bracket_is_narrow() {
         let mut boots = [0, 9_000, 9_001, 9_001].into_iter().map(Boot::from_millis);
         let mut walls = [1, 2].into_iter().map(Wall::from_secs);
-        let now = bracketed(|| boots.next().unwrap(), || walls.next().unwrap());
-        assert_eq!(now, Now { boot: Boot::from_millis(9_001), wall: Wall::from_secs(2) });
+        let (boot, wall) = bracketed(|| boots.next().unwrap(), || walls.next().unwrap());
+        assert_eq!((boot, wall), (Boot::from_millis(9_001), Wall::from_secs(2)));
     }
 
     #[test]
     fn when_every_bracket_is_wide_the_narrowest_wins() {
         let mut boots = [0, 90, 100, 104, 200, 250].into_iter().map(Boot::from_millis);
         let mut walls = [1, 2, 3].into_iter().map(Wall::from_secs);
-        let now = bracketed(|| boots.next().unwrap(), || walls.next().unwrap());
-        assert_eq!(now, Now { boot: Boot::from_millis(102), wall: Wall::from_secs(2) });
+        let (boot, wall) = bracketed(|| boots.next().unwrap(), || walls.next().unwrap());
+        assert_eq!((boot, wall), (Boot::from_millis(102), Wall::from_secs(2)));
     }
 
     #[cfg(target_os = "linux")]

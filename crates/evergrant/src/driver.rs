@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::clock;
+use crate::disturbance::Disturbances;
 use crate::flight::{self, Flights};
 use crate::grant::Credential;
 use crate::source::{BuildError, bearer};
@@ -305,7 +306,7 @@ async fn run(weak: Weak<Shared>) {
     }
     let mut disturbances = Disturbances::default();
     while let Some(shared) = weak.upgrade() {
-        disturbances.report(&shared);
+        report_disturbances(&mut disturbances, &shared);
         shared.act(Keeper::handle_timeout);
         // An event between the look and the store finds no timer and wakes this task at once.
         shared.timer_at.store(i64::MAX, Ordering::Relaxed);
@@ -317,29 +318,15 @@ async fn run(weak: Weak<Shared>) {
     }
 }
 
-/// What the kernel did to the clock that offsets are counted on: slewed it, or stopped the machine.
-#[derive(Default)]
-struct Disturbances {
-    slewed: Option<Span>,
-    suspended: Option<Span>,
-}
-
-impl Disturbances {
-    fn report(&mut self, shared: &Shared) {
-        let slewed = clock::slewed();
-        if let (Some(before), Some(after)) = (self.slewed, slewed)
-            && (after - before).abs() > SLEW_WORTH_REPORTING
-        {
-            shared.act(|keeper, _| keeper.handle_slew(after - before));
-        }
-        let suspended = clock::suspended();
-        if let (Some(before), Some(after)) = (self.suspended, suspended)
-            && after - before > SUSPEND_WORTH_REPORTING
-        {
-            tracing::info!(for_s = (after - before).as_secs_f64(), "this machine was suspended");
-            shared.act(|keeper, now| keeper.handle_suspend(now));
-        }
-        (self.slewed, self.suspended) = (slewed, suspended);
+/// Tells the keeper what the kernel did to the clock that offsets are counted on.
+fn report_disturbances(disturbances: &mut Disturbances, shared: &Shared) {
+    let found = disturbances.look();
+    if let Some(by) = found.slewed {
+        shared.act(|keeper, _| keeper.handle_slew(by));
+    }
+    if let Some(by) = found.suspended {
+        tracing::info!(for_s = by.as_secs_f64(), "this machine was suspended");
+        shared.act(|keeper, now| keeper.handle_suspend(now));
     }
 }
 
@@ -399,8 +386,6 @@ fn seed() -> u64 {
     getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
 }
 
-const SLEW_WORTH_REPORTING: Span = Span::from_millis(1);
-const SUSPEND_WORTH_REPORTING: Span = Span::from_millis(100);
 const REPORT_EVERY: Span = Span::from_millis(500);
 const LOOK_EVERY: Span = Span::from_millis(500);
 const SAMPLE_EVERY: Span = Span::from_millis(200);

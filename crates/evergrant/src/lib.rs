@@ -8,11 +8,13 @@
 
 pub mod client;
 pub mod clock;
+mod disturbance;
 mod driver;
 mod exchange;
 mod flight;
 pub mod grant;
 pub mod layer;
+pub mod offset;
 mod origin;
 mod peeked;
 mod redeem;

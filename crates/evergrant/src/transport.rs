@@ -32,6 +32,7 @@ use reqwest::{Client, ClientBuilder, Response};
 
 pub use discovery::{DiscoverError, discover};
 pub use failure::{ConnectionFailure, ConnectionFailureKind};
+pub(crate) use probe::bearer;
 pub use probe::{ApiProbe, ProbeAnswer, ProbeExchange};
 pub use target::{Target, TargetError};
 pub use token_endpoint::{TokenEndpoint, TokenExchange};
@@ -87,7 +88,7 @@ pub struct AnswerHead {
 }
 
 impl AnswerHead {
-    fn of(response: &Response) -> Self {
+    pub(crate) fn of(response: &Response) -> Self {
         let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
         Self {
             status: response.status().as_u16(),
@@ -110,7 +111,12 @@ impl fmt::Debug for AnswerHead {
 }
 
 /// A client for one target, with everything off that would act on its own, and at most `idle` connections kept.
-fn client(target: &Target, tls: &Tls, options: TransportOptions, idle: usize) -> Result<Client, TransportError> {
+pub(crate) fn client(
+    target: &Target,
+    tls: &Tls,
+    options: TransportOptions,
+    idle: usize,
+) -> Result<Client, TransportError> {
     client_builder(target, tls, options, idle)?.build().map_err(|error| TransportError::client(&error))
 }
 
@@ -145,7 +151,7 @@ pub(crate) fn client_builder(
 /// Reads a body up to `limit` bytes and one more, which tells that there was more.
 ///
 /// On failure what was read so far is returned beside the error.
-async fn read_body(mut response: Response, limit: usize) -> (Vec<u8>, Option<reqwest::Error>) {
+pub(crate) async fn read_body(mut response: Response, limit: usize) -> (Vec<u8>, Option<reqwest::Error>) {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::evidence::Bounds;
 use crate::time::{Boot, Server, Span};
+use crate::wire::NtpAnswer;
 
 /// Where a date came from. Different sources may be different clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +66,9 @@ impl Assumptions {
     #[must_use]
     pub fn for_source(self, source: Source) -> Self {
         match source {
-            Source::MsEndpoint | Source::Ntp => Self { date_lag: Span::ZERO, ..self },
+            Source::MsEndpoint => Self { date_lag: Span::ZERO, ..self },
+            // One address is one machine.
+            Source::Ntp => Self { date_lag: Span::ZERO, node_spread: Span::ZERO, ..self },
             Source::AuthDate | Source::ApiDate | Source::JwtMint | Source::Reference => self,
         }
     }
@@ -120,6 +123,18 @@ impl Sample {
         let present = exp.zip(expires_in).map(|(exp, expires_in)| exp - expires_in);
         let bounds_above = present.is_some_and(|present| (present - iat).abs() <= resolution);
         Self { sent, received, server: iat, resolution, bounds_above }
+    }
+
+    /// The sample that an NTP server's answer gives.
+    ///
+    /// The server says how long it kept the request, so that time is taken off: what is left was spent on the way. A
+    /// server that kept it longer than the whole exchange took has a clock that cannot be believed, and gives none.
+    #[must_use]
+    pub fn of_ntp(answer: &NtpAnswer, sent: Boot, received: Boot) -> Option<Self> {
+        let sent = sent + (answer.transmitted - answer.received);
+        let sample =
+            Self { sent, received, server: answer.transmitted, resolution: answer.precision, bounds_above: true };
+        (sent <= received).then_some(sample)
     }
 
     /// Is the exchange possible and short enough to be worth anything?
@@ -193,6 +208,24 @@ mod tests {
         assert!(!bounds_above(940, Some(4_600), Some(3_600)), "backdated by a minute");
         assert!(!bounds_above(1_000, Some(4_600), Some(1_200)), "minted earlier");
         assert!(!bounds_above(1_000, None, Some(3_600)) && !bounds_above(1_000, Some(4_600), None));
+    }
+
+    #[test]
+    fn an_ntp_servers_own_time_is_taken_off_the_delay() {
+        let answer = NtpAnswer {
+            received: Server::from_millis(50_000),
+            transmitted: Server::from_millis(50_030),
+            precision: Span::from_nanos(1),
+            stratum: 2,
+            root_distance: Span::ZERO,
+        };
+        let (sent, received) = (Boot::from_millis(1_000), Boot::from_millis(1_040));
+        let sample = Sample::of_ntp(&answer, sent, received).unwrap();
+        let none = Assumptions { drift_ppm: 0, ..Assumptions::default().for_source(Source::Ntp) };
+        let bounds = sample.bounds(&none);
+        assert_eq!(bounds.lo, answer.transmitted - received);
+        assert_eq!(bounds.hi, Some((answer.received - sent) + answer.precision));
+        assert_eq!(Sample::of_ntp(&answer, sent, Boot::from_millis(1_029)), None, "a negative delay");
     }
 
     #[test]

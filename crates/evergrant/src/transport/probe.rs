@@ -40,8 +40,7 @@ impl ApiProbe {
     /// Sends one request for `path` below the API's URL, with the token if one is given. `method` is HEAD or GET.
     pub async fn send(&self, method: Method, path: &str, token: Option<&Secret>) -> ProbeExchange {
         let mut builder = self.client.request(method, self.url(path)).timeout(self.timeout);
-        if let Some(mut value) = token.and_then(bearer) {
-            value.set_sensitive(true);
+        if let Some(value) = token.and_then(bearer) {
             builder = builder.header(AUTHORIZATION, value);
         }
         let sent = clock::boot();
@@ -97,8 +96,11 @@ impl fmt::Debug for ProbeAnswer {
     }
 }
 
-fn bearer(token: &Secret) -> Option<HeaderValue> {
-    HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()
+/// The header field's value for a token, marked so that nobody prints it.
+pub(crate) fn bearer(token: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 const BODY_LIMIT: usize = 64 * 1024;

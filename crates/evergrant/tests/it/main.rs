@@ -5,6 +5,7 @@
 mod client;
 mod durability;
 mod layer;
+mod offset;
 mod source;
 mod stores;
 mod support;
