@@ -22,9 +22,10 @@ use evergrant_core::token::{Generation, Issued};
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind, read_claims};
 use sha2::{Digest as _, Sha256};
 
+use crate::assertion::{self, Occasion, ServerTime};
 use crate::clock;
 use crate::driver::{Parts, Shared};
-use crate::grant::{ClientAuth, Credential, Grant};
+use crate::grant::{ClientAuth, Credential, Grant, GrantError, TokenRequest};
 use crate::redeem::RedeemAs;
 use crate::source::BuildError;
 use crate::store::{self, CredentialKey, Intent, Lease, Record, Stamp, Store, StoreError};
@@ -275,27 +276,45 @@ async fn request(
     let flights = &shared.flights;
     let credential = flights.credential();
     let refused = |text: String| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&text);
-    let form = credential.token_request(record.refresh_token.as_ref()).map_err(|error| refused(error.to_string()))?;
-    let endpoint = flights.endpoint().await?;
+    let refresh_token = record.refresh_token.clone();
+    if flights.rotates() && refresh_token.is_none() {
+        return Err(refused(GrantError::NoRefreshToken.to_string()));
+    }
     let now = clock::now();
     record.note_mint(Stamp::of(now));
     if let Some(lease) = lease.as_mut().filter(|_| flights.rotates()) {
         record.intent = Some(Intent::new(record.refresh_token.as_ref(), now));
         lease.write(record).await.map_err(|error| refused(error.to_string()))?;
     }
-    let exchange = endpoint.request(&form, None).await;
-    tracing::trace!(
-        token_url = endpoint.target().place(),
-        took_ms = (exchange.received - exchange.sent).as_millis(),
-        ok = exchange.result.is_ok(),
-        "token request answered"
-    );
-    sample(shared, &exchange);
+    let make = |occasion: &Occasion<'_>| credential.token_request(refresh_token.as_ref(), occasion);
+    let exchange = ask(shared, &credential, make).await?;
     let secrets = credential.client_secret.iter().chain(&record.refresh_token);
     exchange
         .result
         .map(|answer| (answer, Issued { sent: exchange.sent, received: exchange.received }))
         .map_err(|failure| secrets.fold(failure, TokenFailure::without_secret))
+}
+
+/// Sends a token request. If the answer shows that an assertion signed here was out of time by the server's clock, it
+/// is signed anew and sent once more: it was refused for its dates, so nothing was done.
+pub(crate) async fn ask(
+    shared: &Shared,
+    credential: &Credential,
+    make: impl Fn(&Occasion<'_>) -> Result<TokenRequest, GrantError>,
+) -> Result<TokenExchange, TokenFailure> {
+    let endpoint = shared.flights.endpoint().await?;
+    let known = shared.look(|keeper, now| keeper.clocks().reading(Source::AuthDate, now.boot).interval);
+    let known = known.map(|theta| ServerTime::by_offset(theta, clock::boot()));
+    assertion::ask(endpoint, credential, known, make, |exchange| {
+        tracing::trace!(
+            token_url = endpoint.target().place(),
+            took_ms = (exchange.received - exchange.sent).as_millis(),
+            ok = exchange.result.is_ok(),
+            "token request answered"
+        );
+        sample(shared, exchange);
+    })
+    .await
 }
 
 /// Every answer of the token endpoint, errors too, tells its time; none of them comes from a cache.

@@ -6,6 +6,7 @@
 //!
 //! The rules live in [`core`], which is pure; this crate adds the clock, the network, the stores and the waiting.
 
+pub mod assertion;
 pub mod client;
 pub mod clock;
 mod disturbance;

@@ -73,9 +73,7 @@ impl TokenSource {
         let shared = self.shared();
         let credential = shared.flights.credential_of_grant(client);
         let unsent = |text: String| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&text);
-        let request = credential.redeem_request(brought).map_err(|error| unsent(error.to_string()))?;
-        let exchange = shared.flights.endpoint().await?.request(&request, None).await;
-        flight::sample(shared, &exchange);
+        let exchange = flight::ask(shared, &credential, |occasion| credential.redeem_request(brought, occasion)).await?;
         let answer = exchange.result.map_err(|failure| {
             let mut failure =
                 brought.secrets().chain(&credential.client_secret).fold(failure, TokenFailure::without_secret);
@@ -157,8 +155,11 @@ impl RedeemAs {
     pub(crate) fn credential(self, own: &Credential) -> Credential {
         let mut credential =
             Credential { grant: Grant::RefreshToken, scope: None, audience: None, resource: None, ..own.clone() };
+        credential.grant_assertion = None;
+        credential.more_fields.clear();
         if self == Self::Public {
             (credential.client_auth, credential.client_secret) = (ClientAuth::None, None);
+            credential.client_assertion = None;
         }
         credential
     }

@@ -23,15 +23,17 @@ impl CredentialKey {
         let mut scopes: Vec<_> = credential.scope.as_deref().unwrap_or_default().split_ascii_whitespace().collect();
         scopes.sort_unstable();
         scopes.dedup();
-        let parts = [
+        let scopes = scopes.join(" ");
+        let mut parts = vec![
             token_endpoint,
             credential.client_id.as_str(),
             credential.grant.as_str(),
             label,
-            &scopes.join(" "),
+            &scopes,
             credential.audience.as_deref().unwrap_or_default(),
             credential.resource.as_deref().unwrap_or_default(),
         ];
+        parts.extend(credential.more_fields.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]));
         Self(hashed("evergrant credential", &parts))
     }
 
@@ -99,6 +101,8 @@ mod tests {
         other_audience.audience = Some("x".to_owned());
         let mut other_resource = credential();
         other_resource.resource = Some("x".to_owned());
+        let mut other_field = credential();
+        other_field.more_fields = vec![("orgName".to_owned(), "x".to_owned())];
         let mut keys = vec![
             base.clone(),
             CredentialKey::new("https://b/token", &credential(), ""),
@@ -106,10 +110,11 @@ mod tests {
             CredentialKey::new("https://a/token", &scoped, ""),
             CredentialKey::new("https://a/token", &other_audience, ""),
             CredentialKey::new("https://a/token", &other_resource, ""),
+            CredentialKey::new("https://a/token", &other_field, ""),
         ];
         keys.sort();
         keys.dedup();
-        assert_eq!(keys.len(), 6);
+        assert_eq!(keys.len(), 7);
         assert_eq!(base.as_str().len(), 64);
     }
 

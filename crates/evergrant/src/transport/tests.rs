@@ -10,6 +10,7 @@ use reqwest::Method;
 
 use super::*;
 use crate::clock;
+use crate::assertion::{Occasion, ServerTime};
 use crate::grant::{Credential, TokenRequest};
 
 /// Accepts one connection, reads one request head and body, and lets `act` do the rest. Returns what was read.
@@ -62,7 +63,9 @@ fn endpoint(address: SocketAddr) -> TokenEndpoint {
 }
 
 fn token_request() -> TokenRequest {
-    Credential::client_credentials("id", Secret::from("s3cr3t")).token_request(None).unwrap()
+    let time = ServerTime::by_wall(clock::now());
+    let occasion = Occasion { token_url: "https://id.example/token", time };
+    Credential::client_credentials("id", Secret::from("s3cr3t")).token_request(None, &occasion).unwrap()
 }
 
 /// The failure of one token request to a server that does `act`.

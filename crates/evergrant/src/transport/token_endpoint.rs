@@ -70,6 +70,14 @@ impl TokenEndpoint {
         }
     }
 
+    /// Asks for nothing but the head of an answer, for its `Date`: when it was sent, what came, and when.
+    pub(crate) async fn ask_head(&self) -> Option<(Boot, AnswerHead, Boot)> {
+        let sent = clock::boot();
+        let answer = self.client.head(self.target.url().clone()).timeout(self.timeout).send().await;
+        let received = clock::boot();
+        Some((sent, AnswerHead::of(&answer.ok()?), received))
+    }
+
     async fn read(
         &self,
         response: Response,
