@@ -28,8 +28,8 @@ use evergrant_core::Secret;
 
 pub(crate) use ask::ask;
 pub use signer::{Claims, SignError, Signer};
-pub use time::ServerTime;
 pub(crate) use time::Occasion;
+pub use time::ServerTime;
 
 /// A signed statement, or where to get one.
 #[derive(Clone, Debug)]
@@ -57,7 +57,9 @@ impl Assertion {
         match self {
             Self::Signed(signer, claims) => Ok(signer.sign(claims, occasion)?),
             Self::File(path) => read(path).map(encoded),
-            Self::Text(text) if text.expose().trim().is_empty() => Err(AssertionError::Empty("the assertion".to_owned())),
+            Self::Text(text) if text.expose().trim().is_empty() => {
+                Err(AssertionError::Empty("the assertion".to_owned()))
+            }
             Self::Text(text) => Ok(encoded(text.clone())),
         }
     }

@@ -80,9 +80,10 @@ impl Credential {
             _ if self.grant.spends_an_assertion() && self.grant_assertion.is_none() => {
                 Err(GrantError::NoAssertion(self.grant))
             }
-            (ClientAuth::Basic | ClientAuth::Post | ClientAuth::None | ClientAuth::PrivateKeyJwt | ClientAuth::Tls, _) => {
-                Ok(())
-            }
+            (
+                ClientAuth::Basic | ClientAuth::Post | ClientAuth::None | ClientAuth::PrivateKeyJwt | ClientAuth::Tls,
+                _,
+            ) => Ok(()),
         }
     }
 
@@ -134,11 +135,7 @@ impl Credential {
     }
 
     /// A request with these fields, what is asked for, and who asks.
-    pub(crate) fn request(
-        &self,
-        fields: &[(&str, &str)],
-        occasion: &Occasion<'_>,
-    ) -> Result<TokenRequest, GrantError> {
+    pub(crate) fn request(&self, fields: &[(&str, &str)], occasion: &Occasion<'_>) -> Result<TokenRequest, GrantError> {
         self.check()?;
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(fields);
@@ -391,14 +388,18 @@ mod tests {
         assert_eq!(public.check(), Err(GrantError::NoClientId));
         let refresh = credential(ClientAuth::Basic, Grant::RefreshToken);
         assert_eq!(refresh.token_request(None, &occasion()).unwrap_err(), GrantError::NoRefreshToken);
-        assert_eq!(refresh.token_request(Some(&Secret::from("")), &occasion()).unwrap_err(), GrantError::NoRefreshToken);
+        assert_eq!(
+            refresh.token_request(Some(&Secret::from("")), &occasion()).unwrap_err(),
+            GrantError::NoRefreshToken
+        );
     }
 
     #[test]
     fn nothing_secret_is_printed() {
         let credential = credential(ClientAuth::Post, Grant::RefreshToken);
         let request = credential.token_request(Some(&Secret::from("refresh-me")), &occasion()).unwrap();
-        let basic = self::credential(ClientAuth::Basic, Grant::ClientCredentials).token_request(None, &occasion()).unwrap();
+        let basic =
+            self::credential(ClientAuth::Basic, Grant::ClientCredentials).token_request(None, &occasion()).unwrap();
         let printed = format!("{credential:?} {request:?} {basic:?}");
         assert!(!printed.contains("s3cr3t") && !printed.contains("refresh-me"), "{printed}");
         assert!(!printed.contains(&STANDARD.encode("id:s3cr3t")), "{printed}");

@@ -73,7 +73,8 @@ impl TokenSource {
         let shared = self.shared();
         let credential = shared.flights.credential_of_grant(client);
         let unsent = |text: String| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&text);
-        let exchange = flight::ask(shared, &credential, |occasion| credential.redeem_request(brought, occasion)).await?;
+        let exchange =
+            flight::ask(shared, &credential, |occasion| credential.redeem_request(brought, occasion)).await?;
         let answer = exchange.result.map_err(|failure| {
             let mut failure =
                 brought.secrets().chain(&credential.client_secret).fold(failure, TokenFailure::without_secret);

@@ -25,7 +25,8 @@ pub(crate) async fn ask(
 ) -> Result<TokenExchange, TokenFailure> {
     let token_url = endpoint.target().url().as_str();
     let request = |time| {
-        let unsent = |error: GrantError| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&error.to_string());
+        let unsent =
+            |error: GrantError| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&error.to_string());
         make(&Occasion { token_url, time }).map_err(unsent)
     };
     let time = match known {

@@ -79,7 +79,10 @@ impl Signer {
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("algorithm", &self.algorithm).field("key_id", &self.key_id).finish_non_exhaustive()
+        f.debug_struct("Signer")
+            .field("algorithm", &self.algorithm)
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,13 +110,17 @@ pub enum SignError {
     #[error("the private key is protected by a passphrase")]
     Encrypted,
     /// A key of a kind that signs nothing here.
-    #[error("the private key cannot sign: it is neither RSA (2048 bits or more), nor P-256, P-384 or Ed25519, or not in PKCS#8")]
+    #[error(
+        "the private key cannot sign: it is neither RSA (2048 bits or more), nor P-256, P-384 or Ed25519, or not in PKCS#8"
+    )]
     Unusable,
     /// The key is of another kind than the algorithm needs.
     #[error("the private key cannot sign with {0}")]
     WrongAlgorithm(String),
     /// The configuration names an algorithm that is not offered.
-    #[error("`{0}` is no signing algorithm: expected one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA")]
+    #[error(
+        "`{0}` is no signing algorithm: expected one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA"
+    )]
     UnknownAlgorithm(String),
 }
 
@@ -123,8 +130,12 @@ impl SignError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::NotPem | Self::NotAKey(_) => "name the file of the private key itself, in PEM form",
-            Self::Encrypted => "take the passphrase off: `openssl pkcs8 -topk8 -nocrypt -in KEY -out KEY.pem`, with mode 0600",
-            Self::Unusable => "write the key as PKCS#8: `openssl pkcs8 -topk8 -nocrypt -in KEY -out KEY.pem`, with mode 0600",
+            Self::Encrypted => {
+                "take the passphrase off: `openssl pkcs8 -topk8 -nocrypt -in KEY -out KEY.pem`, with mode 0600"
+            }
+            Self::Unusable => {
+                "write the key as PKCS#8: `openssl pkcs8 -topk8 -nocrypt -in KEY -out KEY.pem`, with mode 0600"
+            }
             Self::WrongAlgorithm(_) | Self::UnknownAlgorithm(_) => {
                 "leave the algorithm out to take the one that fits the key"
             }

@@ -9,8 +9,8 @@ use evergrant_core::wire::{RetryAfter, TokenFailure, TokenFailureKind};
 use reqwest::Method;
 
 use super::*;
-use crate::clock;
 use crate::assertion::{Occasion, ServerTime};
+use crate::clock;
 use crate::grant::{Credential, TokenRequest};
 
 /// Accepts one connection, reads one request head and body, and lets `act` do the rest. Returns what was read.

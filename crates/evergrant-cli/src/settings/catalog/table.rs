@@ -1,0 +1,282 @@
+//! The table itself, one row for each setting.
+//!
+//! The order is that in which a person meets the settings: who, from where, kept where; the gateway; how long; the rest.
+
+use super::{Kind, Setting, Spec};
+
+/// The table, in the order in which a person meets the settings.
+pub(crate) const SPECS: &[Spec] = &[
+    Spec {
+        example: "genesys",
+        ..text(
+            Setting::Provider,
+            "provider",
+            "PROVIDER",
+            "genesys, oauth2 or oidc; without it a region means genesys, a token URL oauth2, an issuer oidc",
+        )
+    },
+    Spec {
+        example: "eu-central-1",
+        also: &["GENESYSCLOUD_REGION", "GENESYS_CLOUD_REGION", "GENESYS_REGION", "GENESYS_ENV"],
+        ..text(
+            Setting::Region,
+            "region",
+            "REGION",
+            "Genesys Cloud region: an AWS name or a domain; needed only for a URL that is not given",
+        )
+    },
+    Spec {
+        example: "https://id.example.com",
+        ..text(
+            Setting::Issuer,
+            "issuer",
+            "URL",
+            "Issuer of an oidc provider; its discovery document names the token endpoint",
+        )
+    },
+    Spec {
+        example: "https://id.example.com/oauth/token",
+        ..text(Setting::TokenUrl, "token-url", "URL", "Token endpoint")
+    },
+    Spec {
+        example: "https://api.example.com",
+        ..text(
+            Setting::Upstream,
+            "upstream",
+            "URL",
+            "API that the tokens are for; the gateway and `api` send requests to it",
+        )
+    },
+    Spec {
+        example: "my-client",
+        also: &["GENESYSCLOUD_OAUTHCLIENT_ID", "GENESYS_CLOUD_CLIENT_ID", "GENESYS_CLIENT_ID"],
+        ..text(Setting::ClientId, "client-id", "ID", "OAuth client id")
+    },
+    Spec {
+        also: &["GENESYSCLOUD_OAUTHCLIENT_SECRET", "GENESYS_CLOUD_CLIENT_SECRET", "GENESYS_CLIENT_SECRET"],
+        ..secret(Setting::ClientSecret, "client-secret", "the OAuth client secret")
+    },
+    secret(Setting::RefreshToken, "refresh-token", "the first refresh token; the store keeps its successors"),
+    Spec {
+        kind: Kind::ForeignSecret,
+        also: &["GENESYSCLOUD_ACCESS_TOKEN"],
+        ..text(Setting::AccessToken, "access-token", "", "Ready access token, used only without a client id")
+    },
+    Spec {
+        example: "client_credentials",
+        ..text(
+            Setting::Grant,
+            "grant",
+            "GRANT",
+            "client_credentials or refresh_token; without it a client that has only a refresh token uses that",
+        )
+    },
+    Spec {
+        example: "post",
+        default: Some("basic"),
+        ..text(Setting::ClientAuth, "client-auth", "METHOD", "Client authentication: basic, post or none")
+    },
+    Spec { example: "read write", ..text(Setting::Scope, "scope", "SCOPES", "Scopes to ask for, separated by spaces") },
+    Spec {
+        example: "https://api.example.com",
+        ..text(Setting::Audience, "audience", "AUDIENCE", "Audience to ask for")
+    },
+    Spec {
+        example: "https://api.example.com",
+        ..text(Setting::Resource, "resource", "URI", "Resource to ask for (RFC 8707)")
+    },
+    Spec {
+        example: "file:/var/lib/evergrant/tokens",
+        default: Some("memory"),
+        ..text(
+            Setting::Store,
+            "store",
+            "STORE",
+            "Where tokens are kept between runs: memory, file:PATH or file+plain:PATH",
+        )
+    },
+    secret(Setting::StoreKey, "store-key", "the key of an encrypted store: 32 bytes in base64"),
+    Spec {
+        example: "6s",
+        default: Some("6s"),
+        ..text(Setting::LeaseTtl, "lease-ttl", "DURATION", "Lease on a shared store; shorter than the provider's grace")
+    },
+    switch(Setting::AllowVolatile, "allow-volatile", "Let a rotating refresh token live in memory only"),
+    Spec {
+        example: "127.0.0.1:7070",
+        default: Some("127.0.0.1:7070"),
+        ..list(
+            Setting::Listen,
+            "listen",
+            "ADDRESS",
+            "Address of the gateway, or several with commas; port 0 takes a free one, unix:/PATH is a Unix socket",
+        )
+    },
+    Spec {
+        example: "127.0.0.1:7071",
+        default: Some("127.0.0.1:7071"),
+        ..list(
+            Setting::AdminListen,
+            "admin-listen",
+            "ADDRESS",
+            "Address of the gateway's status pages, or several with commas",
+        )
+    },
+    Spec {
+        example: "same-user",
+        default: Some("same-user"),
+        ..text(
+            Setting::Callers,
+            "callers",
+            "WHO",
+            "Who may call the gateway: same-user (callers whose user is not known show the caller secret), secret or any",
+        )
+    },
+    Spec {
+        example: "same-user",
+        default: Some("same-user"),
+        ..text(Setting::AdminCallers, "admin-callers", "WHO", "Who may read the gateway's status pages: as for callers")
+    },
+    secret(Setting::CallerSecret, "caller-secret", "the caller secret, at least 16 characters"),
+    Spec {
+        example: "gateway.internal",
+        ..list(
+            Setting::AllowedHost,
+            "allowed-host",
+            "HOST",
+            "Host name besides the gateway's own that requests may name; may be repeated",
+        )
+    },
+    Spec {
+        example: "https://app.example.com",
+        ..list(
+            Setting::AllowOrigin,
+            "allow-origin",
+            "ORIGIN",
+            "Origin whose web pages may call the gateway; may be repeated",
+        )
+    },
+    Spec {
+        example: "on",
+        default: Some("on"),
+        ..text(Setting::VerdictHeader, "verdict-header", "on|off", "Say in `evergrant-verdict` why a refusal is one")
+    },
+    Spec {
+        example: "on",
+        ..text(
+            Setting::Broker,
+            "broker",
+            "on|off",
+            "Answer callers' logins with handles that work here alone; on for genesys, else off",
+        )
+    },
+    Spec {
+        example: "wait",
+        default: Some("wait"),
+        ..text(
+            Setting::RateLimited,
+            "rate-limited",
+            "wait|answer",
+            "What the gateway does with requests beyond the provider's rate limit: wait, or answer with 429 at once",
+        )
+    },
+    Spec {
+        example: "300/60s",
+        ..text(
+            Setting::RateLimit,
+            "rate-limit",
+            "N/60s",
+            "Rate limit of a provider whose answers name none; without it only a 429 holds requests",
+        )
+    },
+    Spec {
+        example: "nightly=3, ui=1",
+        ..list(
+            Setting::CallerWeights,
+            "caller-weights",
+            "NAME=N",
+            "Part of a caller in the rate limit, by the name in its `evergrant-caller` field; 1 if not given",
+        )
+    },
+    Spec {
+        example: "5m",
+        ..text(
+            Setting::Slack,
+            "slack",
+            "DURATION",
+            "How long before its end a token is refreshed; a fifth of its life if not given",
+        )
+    },
+    Spec {
+        example: "10s",
+        ..text(
+            Setting::Settle,
+            "settle",
+            "DURATION",
+            "How long a new token rests while the old one serves; learned if not given",
+        )
+    },
+    Spec {
+        example: "10s",
+        default: Some("10s"),
+        ..text(Setting::SkewWarn, "skew-warn", "DURATION", "Clock offset from which on a warning is due")
+    },
+    Spec {
+        example: "/api/v2/tokens/me",
+        ..text(Setting::ProbePath, "probe-path", "PATH", "Route of the upstream that shows whether a token works")
+    },
+    Spec {
+        example: "30s",
+        default: Some("30s"),
+        ..text(
+            Setting::Timeout,
+            "timeout",
+            "DURATION",
+            "Bound of `token`, of the start of `exec` and of one `api` request",
+        )
+    },
+    Spec {
+        example: "10s",
+        default: Some("10s"),
+        ..text(Setting::TokenTimeout, "token-timeout", "DURATION", "Bound of one try at the token endpoint")
+    },
+    Spec {
+        example: "5m",
+        default: Some("5m"),
+        ..text(
+            Setting::UpstreamTimeout,
+            "upstream-timeout",
+            "DURATION",
+            "How long the gateway waits for the head of an answer once the request was sent whole",
+        )
+    },
+    Spec {
+        example: "10/10m",
+        ..text(Setting::MintBudget, "mint-budget", "N/10m", "How many tokens may be requested in 10 minutes")
+    },
+    Spec {
+        example: "/etc/ssl/company.pem",
+        ..text(Setting::CaFile, "ca-file", "FILE", "Root certificates (PEM) to trust besides the system's")
+    },
+    switch(Setting::AllowInsecureHttp, "allow-insecure-http", "Let http:// URLs point beyond this machine"),
+    Spec {
+        example: "info",
+        ..text(Setting::Log, "log", "LEVEL", "Log level or filter on standard error: error, warn, info, debug or trace")
+    },
+];
+
+const fn text(key: Setting, name: &'static str, placeholder: &'static str, help: &'static str) -> Spec {
+    Spec { key, name, kind: Kind::Text, placeholder, example: "", default: None, also: &[], help }
+}
+
+const fn list(key: Setting, name: &'static str, placeholder: &'static str, help: &'static str) -> Spec {
+    Spec { kind: Kind::List, ..text(key, name, placeholder, help) }
+}
+
+const fn switch(key: Setting, name: &'static str, help: &'static str) -> Spec {
+    Spec { kind: Kind::Switch, default: Some("false"), example: "true", ..text(key, name, "BOOL", help) }
+}
+
+const fn secret(key: Setting, name: &'static str, help: &'static str) -> Spec {
+    Spec { kind: Kind::Secret, ..text(key, name, "FILE", help) }
+}
