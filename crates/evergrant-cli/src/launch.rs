@@ -52,15 +52,19 @@ pub(crate) enum Started {
 pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
     let (credential, seed) = match &settings.identity {
         Identity::ReadyToken(token) => return Ok(Started::ReadyToken(token.clone())),
-        Identity::Client { credential, seed } => (credential.clone(), seed.clone()),
+        Identity::Client(client) => (client.credential.clone(), client.seed.clone()),
     };
     let profile = settings.profile.clone();
     let store = Store::open(&settings.store, settings.store_key.clone()).map_err(|error| store_failure(&error))?;
     let place = profile.token_url.as_deref().or(profile.issuer.as_deref()).unwrap_or_default();
     // Read once to find out whether it can be; the source reads it again under its lease.
-    store.load(&CredentialKey::new(place, &credential, "")).await.map_err(|error| store_failure(&error))?;
-    let mut builder =
-        TokenSource::builder(profile, credential).store(store).policy(policy(settings)).http(http(settings));
+    let label = settings.label();
+    store.load(&CredentialKey::new(place, &credential, label)).await.map_err(|error| store_failure(&error))?;
+    let mut builder = TokenSource::builder(profile, credential)
+        .label(label)
+        .store(store)
+        .policy(policy(settings))
+        .http(http(settings));
     if let Some(seed) = seed {
         builder = builder.refresh_token(seed);
     }
@@ -140,6 +144,7 @@ fn policy(settings: &Settings) -> Policy {
 pub(crate) fn http(settings: &Settings) -> HttpOptions {
     HttpOptions {
         ca_file: settings.network.ca_file.clone(),
+        identity: settings.network.identity.clone(),
         allow_insecure_http: settings.network.allow_insecure_http,
         token_timeout: settings.timing.token_timeout.to_duration(),
     }
@@ -219,7 +224,7 @@ fn acquire_hint(error: &AcquireError) -> &'static str {
     let said = error.failure.as_ref().map(|failure| failure.kind);
     match (error.kind, said) {
         (AcquireErrorKind::LoginRequired, _) | (_, Some(TokenFailureKind::InvalidGrant)) => {
-            "log in again and set EVERGRANT_REFRESH_TOKEN to the new refresh token"
+            "log in again: `evergrant login`, or set EVERGRANT_REFRESH_TOKEN to a new refresh token"
         }
         (_, Some(TokenFailureKind::UnauthorizedClient | TokenFailureKind::UnsupportedGrantType)) => {
             "allow this grant for the client in the provider's settings, or choose another with --grant"

@@ -43,7 +43,7 @@ use crate::exchange::{Exchange, RequestTraits};
 use crate::grant::{Credential, GrantError};
 use crate::status::{EventStatus, SkewMoment, SkewStatus, SourceStatus};
 use crate::store::{CredentialKey, Store, StoreUrl};
-use crate::tls::Tls;
+use crate::tls::{ClientIdentity, Tls};
 use crate::transport::{TransportError, TransportOptions};
 
 /// Gives out one credential's token and keeps it working.
@@ -325,6 +325,8 @@ pub(crate) fn bearer(token: &Secret) -> HeaderValue {
 pub struct HttpOptions {
     /// More certificate authorities, as a PEM file.
     pub ca_file: Option<PathBuf>,
+    /// The client's certificate, for servers that ask for one.
+    pub identity: Option<ClientIdentity>,
     /// May secrets travel over `http://` beyond loopback?
     pub allow_insecure_http: bool,
     /// The longest that one token request may take.
@@ -333,11 +335,17 @@ pub struct HttpOptions {
 
 impl Default for HttpOptions {
     fn default() -> Self {
-        Self { ca_file: None, allow_insecure_http: false, token_timeout: Duration::from_secs(10) }
+        Self { ca_file: None, identity: None, allow_insecure_http: false, token_timeout: Duration::from_secs(10) }
     }
 }
 
 impl HttpOptions {
+    /// Whom to trust, and what to show.
+    #[must_use]
+    pub fn tls(&self) -> Tls {
+        Tls::new(self.ca_file.clone()).with_identity(self.identity.clone())
+    }
+
     pub(crate) fn transport(&self) -> TransportOptions {
         TransportOptions { timeout: self.token_timeout, allow_insecure_http: self.allow_insecure_http }
     }
@@ -400,7 +408,7 @@ impl Builder {
     /// Outside a tokio runtime.
     pub fn build(self) -> Result<TokenSource, BuildError> {
         self.credential.check()?;
-        let tls = Arc::new(Tls::new(self.http.ca_file.clone()));
+        let tls = Arc::new(self.http.tls());
         let store = match self.store {
             Some(store) => store,
             None => Store::open(&StoreUrl::Memory, None).map_err(BuildError::Store)?,

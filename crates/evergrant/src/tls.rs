@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
@@ -28,14 +28,31 @@ pub(crate) use self_signed::is_marked_as_authority;
 #[derive(Debug, Default)]
 pub struct Tls {
     ca_file: Option<PathBuf>,
+    identity: Option<ClientIdentity>,
     config: Mutex<Option<Arc<ClientConfig>>>,
+}
+
+/// What a client shows of itself to servers that ask for a certificate (RFC 8705).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientIdentity {
+    /// The certificate and those between it and its authority, as a PEM file.
+    pub cert_file: PathBuf,
+    /// Its private key, as a PEM file.
+    pub key_file: PathBuf,
 }
 
 impl Tls {
     /// Trusts the platform's roots and, if named, the PEM certificates in `ca_file`. Reads nothing yet.
     #[must_use]
     pub fn new(ca_file: Option<PathBuf>) -> Self {
-        Self { ca_file, config: Mutex::default() }
+        Self { ca_file, ..Self::default() }
+    }
+
+    /// Shows this identity to servers that ask for one: the token endpoint, and an API that wants the same certificate
+    /// beside a token that is bound to it.
+    #[must_use]
+    pub fn with_identity(self, identity: Option<ClientIdentity>) -> Self {
+        Self { identity, ..self }
     }
 
     /// The configuration, without ALPN protocols: each HTTP stack names its own.
@@ -47,7 +64,7 @@ impl Tls {
         if let Some(config) = config.as_ref() {
             return Ok(Arc::clone(config));
         }
-        let built = Arc::new(build(self.ca_file.as_deref())?);
+        let built = Arc::new(build(self.ca_file.as_deref(), self.identity.as_ref())?);
         *config = Some(Arc::clone(&built));
         Ok(built)
     }
@@ -72,6 +89,14 @@ pub enum TlsError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The client's certificate or key could not be read, or they do not belong together.
+    #[error("client certificate: {}: {cause}", path.display())]
+    Identity {
+        /// The file that is wrong.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The TLS library refused its set-up.
     #[error("TLS set-up: {0}")]
     Setup(#[from] rustls::Error),
@@ -83,15 +108,28 @@ impl TlsError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::CaFile { .. } => "name a readable file that holds PEM certificates, or leave the CA file out",
+            Self::Identity { .. } => {
+                "name PEM files: the certificate with those that signed it, and its own key without a passphrase"
+            }
             Self::Setup(_) => "name a file of PEM certificates as the CA file",
         }
     }
 }
 
-fn build(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+fn build(ca_file: Option<&Path>, identity: Option<&ClientIdentity>) -> Result<ClientConfig, TlsError> {
     let extra = ca_file.map(read_ca_file).transpose()?.unwrap_or_default();
     let verifier = build_verifier(extra, provider())?;
-    Ok(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
+    let Some(ClientIdentity { cert_file, key_file }) = identity else { return Ok(builder.with_no_client_auth()) };
+    let failed = |path: &Path, cause: String| TlsError::Identity { path: path.to_owned(), cause };
+    let certificates = std::fs::read(cert_file)
+        .map_err(|error| failed(cert_file, error.to_string()))
+        .and_then(|pem| certificates(&pem).map_err(|cause| failed(cert_file, cause)))?;
+    let key = PrivateKeyDer::from_pem_file(key_file)
+        .map_err(|error| failed(key_file, format!("no private key can be read from it: {error}")))?;
+    builder
+        .with_client_auth_cert(certificates, key)
+        .map_err(|error| failed(key_file, format!("it does not fit the certificate: {error}")))
 }
 
 fn build_verifier(
@@ -132,15 +170,17 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
     Ok(ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?)
 }
 
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|cause| format!("not valid PEM: {cause}"))?;
+    if certificates.is_empty() { Err("it holds no PEM certificate".to_owned()) } else { Ok(certificates) }
+}
+
 fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let error = |cause: String| TlsError::CaFile { path: path.to_owned(), cause };
     let pem = std::fs::read(path).map_err(|cause| error(cause.to_string()))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|cause| error(format!("not valid PEM: {cause}")))?;
-    if certificates.is_empty() {
-        return Err(error("it holds no PEM certificate".to_owned()));
-    }
+    let certificates = certificates(&pem).map_err(error)?;
     let mut probe = RootCertStore::empty();
     for certificate in &certificates {
         probe.add(certificate.clone()).map_err(|cause| error(format!("not a usable certificate: {cause}")))?;

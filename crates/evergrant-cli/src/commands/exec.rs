@@ -13,7 +13,6 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use evergrant::TokenSource;
-use evergrant::tls::Tls;
 use evergrant_gateway::{BrokerConfig, Callers, Gateway, GatewayConfig};
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
 use tokio::process::{Child, Command};
@@ -81,7 +80,7 @@ async fn bind(settings: &Settings, source: TokenSource) -> Result<Gateway, Failu
     config.broker = launch::broker(settings).map(|_| BrokerConfig::default());
     config.pace = settings.pace.clone();
     config.timeouts.drain = std::time::Duration::from_secs(1);
-    let tls = Arc::new(Tls::new(settings.network.ca_file.clone()));
+    let tls = Arc::new(launch::http(settings).tls());
     Gateway::bind(config, source, tls).await.map_err(|error| gateway::bind_failure(&error))
 }
 

@@ -6,7 +6,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use evergrant::tls::Tls;
 use evergrant_gateway::{BindError, Gateway, GatewayConfig, Upstream};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,7 +43,7 @@ async fn serve(args: &GatewayArgs, settings: &Settings, upstream: Upstream) -> R
     config.pace = settings.pace.clone();
     config.timeouts.token_wait = settings.timing.timeout.to_duration();
     config.timeouts.upstream = settings.timing.upstream_timeout.to_duration();
-    let tls = Arc::new(Tls::new(settings.network.ca_file.clone()));
+    let tls = Arc::new(launch::http(settings).tls());
     let gateway = Gateway::bind(config, source.clone(), tls).await.map_err(|error| bind_failure(&error))?;
     announce(&gateway, args.json)?;
 

@@ -46,6 +46,26 @@ pub(crate) enum Setting {
     Audience,
     /// Requested resource.
     Resource,
+    /// The key that signs assertions.
+    PrivateKey,
+    /// The name by which the provider knows that key.
+    KeyId,
+    /// The algorithm that it signs with.
+    SigningAlg,
+    /// Whom a signed assertion is about.
+    Subject,
+    /// For whom a signed assertion is.
+    AssertionAudience,
+    /// An assertion made elsewhere, spent for a token.
+    Assertion,
+    /// An assertion made elsewhere, shown instead of a client secret.
+    ClientAssertion,
+    /// The client's certificate.
+    ClientCert,
+    /// The key of the client's certificate.
+    ClientKey,
+    /// Further fields of token requests.
+    TokenField,
     /// Where tokens are kept between runs.
     Store,
     /// The key of an encrypted store.

@@ -5,6 +5,7 @@
 //! warnings. `config check` shows gaps without failing: a settings file without its secrets is complete in its way.
 
 mod access;
+mod assertion;
 mod identity;
 mod pace;
 mod provider;
@@ -12,6 +13,7 @@ mod provider;
 use std::path::PathBuf;
 
 use evergrant::store::{SealKey, StoreUrl};
+use evergrant::tls::ClientIdentity;
 use evergrant_core::pace::PaceRules;
 use evergrant_core::profile::Profile;
 use evergrant_core::time::Span;
@@ -59,6 +61,8 @@ pub(crate) struct Settings {
 pub(crate) struct Network {
     /// Additional root certificates.
     pub(crate) ca_file: Option<PathBuf>,
+    /// The client's certificate.
+    pub(crate) identity: Option<ClientIdentity>,
     /// May `http://` leave this machine?
     pub(crate) allow_insecure_http: bool,
 }
@@ -131,6 +135,14 @@ impl Settings {
         }
     }
 
+    /// What tells this credential apart from others of the same client: whom its assertions are about.
+    pub(crate) fn label(&self) -> &str {
+        match &self.identity {
+            Identity::Client(client) => client.label.as_deref().unwrap_or_default(),
+            Identity::ReadyToken(_) => "",
+        }
+    }
+
     /// The API, for commands that talk to it.
     pub(crate) fn upstream(&self) -> Result<&Url, Failure> {
         self.upstream.as_ref().ok_or_else(|| {
@@ -168,7 +180,25 @@ impl Settings {
 fn network(layers: &Layers, findings: &mut Findings) -> Network {
     let allow_insecure_http = switch(layers, Setting::AllowInsecureHttp, findings);
     let ca_file = layers.plain(Setting::CaFile).map(|found| PathBuf::from(found.value));
-    Network { ca_file, allow_insecure_http }
+    let path = |key| layers.plain(key).map(|found| PathBuf::from(found.value));
+    let identity = match (path(Setting::ClientCert), path(Setting::ClientKey)) {
+        (Some(cert_file), Some(key_file)) => Some(ClientIdentity { cert_file, key_file }),
+        (None, None) => None,
+        (cert, _) => {
+            let (there, missing) = match cert {
+                Some(_) => (Setting::ClientCert, Setting::ClientKey),
+                None => (Setting::ClientKey, Setting::ClientCert),
+            };
+            findings.errors.push(
+                Failure::new(exit::CONFIG, format!("there is no {}", missing.spec().words()))
+                    .at(layers.origin(there).unwrap_or(Origin::Default))
+                    .because(format!("a {} is used together with one", there.spec().words()))
+                    .hint(format!("set {} or {}", missing.spec().env(), missing.spec().flag())),
+            );
+            None
+        }
+    };
+    Network { ca_file, identity, allow_insecure_http }
 }
 
 fn store(layers: &Layers, findings: &mut Findings) -> Option<StoreUrl> {

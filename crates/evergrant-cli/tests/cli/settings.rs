@@ -22,9 +22,11 @@ fn check_shows_where_each_setting_comes_from_and_no_secret() {
     callers              same-user       default
     admin_callers        same-user       default
     verdict_header       on              default
+    rate_limited         wait            default
     skew_warn            10s             default
     timeout              30s             default
     token_timeout        10s             default
+    upstream_timeout     5m              default
     allow_insecure_http  false           default
     ok: complete
     ");

@@ -125,6 +125,12 @@ pub enum SignError {
 }
 
 impl SignError {
+    /// Is the configured algorithm at fault, rather than the key?
+    #[must_use]
+    pub const fn is_about_algorithm(&self) -> bool {
+        matches!(self, Self::WrongAlgorithm(_) | Self::UnknownAlgorithm(_))
+    }
+
     /// What to do about it.
     #[must_use]
     pub const fn hint(&self) -> &'static str {

@@ -44,7 +44,7 @@ pub(super) struct Sender {
 impl Sender {
     /// A client with everything off that would act on its own.
     pub(super) fn new(settings: &Settings) -> Result<Self, Failure> {
-        let tls = Tls::new(settings.network.ca_file.clone());
+        let tls = launch::http(settings).tls();
         let upstream = settings.upstream()?;
         let is_plain = upstream.scheme() == "http" && values::is_loopback(upstream);
         let config =

@@ -68,13 +68,19 @@ pub(crate) const SPECS: &[Spec] = &[
             Setting::Grant,
             "grant",
             "GRANT",
-            "client_credentials or refresh_token; without it a client that has only a refresh token uses that",
+            "client_credentials, refresh_token, jwt_bearer or saml2_bearer; without \
+             it a client that has only a refresh token uses that",
         )
     },
     Spec {
         example: "post",
         default: Some("basic"),
-        ..text(Setting::ClientAuth, "client-auth", "METHOD", "Client authentication: basic, post or none")
+        ..text(
+            Setting::ClientAuth,
+            "client-auth",
+            "METHOD",
+            "Client authentication: basic, post, none, private_key_jwt or tls_client_auth",
+        )
     },
     Spec { example: "read write", ..text(Setting::Scope, "scope", "SCOPES", "Scopes to ask for, separated by spaces") },
     Spec {
@@ -84,6 +90,55 @@ pub(crate) const SPECS: &[Spec] = &[
     Spec {
         example: "https://api.example.com",
         ..text(Setting::Resource, "resource", "URI", "Resource to ask for (RFC 8707)")
+    },
+    secret(Setting::PrivateKey, "private-key", "the private key (PEM) that signs assertions"),
+    Spec {
+        example: "key-1",
+        ..text(Setting::KeyId, "key-id", "ID", "Name by which the provider knows the private key (`kid`)")
+    },
+    Spec {
+        example: "ES256",
+        ..text(Setting::SigningAlg, "signing-alg", "ALG", "Algorithm to sign with; what fits the key if not given")
+    },
+    Spec {
+        example: "ada@example.com",
+        ..text(Setting::Subject, "subject", "NAME", "Whom a jwt_bearer assertion is about; the client if not given")
+    },
+    Spec {
+        example: "https://id.example.com",
+        ..text(
+            Setting::AssertionAudience,
+            "assertion-audience",
+            "AUDIENCE",
+            "For whom signed assertions are; the token URL if not given",
+        )
+    },
+    secret(
+        Setting::Assertion,
+        "assertion",
+        "an assertion made elsewhere, for jwt_bearer or saml2_bearer; read for each token request",
+    ),
+    secret(
+        Setting::ClientAssertion,
+        "client-assertion",
+        "a JWT made elsewhere that stands for the client, for private_key_jwt; read for each token request",
+    ),
+    Spec {
+        example: "/etc/evergrant/client.pem",
+        ..text(Setting::ClientCert, "client-cert", "FILE", "Client certificate (PEM), for tls_client_auth")
+    },
+    Spec {
+        example: "/etc/evergrant/client.key",
+        ..text(Setting::ClientKey, "client-key", "FILE", "Private key (PEM) of the client certificate")
+    },
+    Spec {
+        example: "orgName=acme",
+        ..list(
+            Setting::TokenField,
+            "token-field",
+            "NAME=VALUE",
+            "Further field of token requests, as `orgName` for SAML at Genesys Cloud; may be repeated",
+        )
     },
     Spec {
         example: "file:/var/lib/evergrant/tokens",

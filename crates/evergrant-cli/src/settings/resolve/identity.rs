@@ -8,7 +8,7 @@ use evergrant::grant::{ClientAuth, Credential, Grant};
 use evergrant::store::StoreUrl;
 use evergrant_core::Secret;
 
-use super::{Findings, switch};
+use super::{Findings, assertion, switch};
 use crate::exit;
 use crate::failure::{Failure, nearest};
 use crate::settings::catalog::Setting;
@@ -17,23 +17,27 @@ use crate::settings::layers::Layers;
 use crate::settings::origin::{Found, Origin};
 use crate::settings::values::bad_value;
 
-const GRANTS: [Grant; 2] = [Grant::ClientCredentials, Grant::RefreshToken];
-const AUTHS: [ClientAuth; 3] = [ClientAuth::Basic, ClientAuth::Post, ClientAuth::None];
-/// Words of the design that a later version will know.
-const LATER: [&str; 5] = ["authorization_code", "saml2_bearer", "jwt_bearer", "private_key_jwt", "client_secret_jwt"];
+/// What a login leaves behind is a refresh token, so the grant of a login is this one from then on.
+const AFTER_LOGIN: &str = "authorization_code";
 
 /// Who asks for tokens.
 #[derive(Debug)]
 pub(crate) enum Identity {
-    /// A client, and the first refresh token if its grant needs one.
-    Client {
-        /// The client and what it asks for.
-        credential: Credential,
-        /// The refresh token that the store has not seen yet.
-        seed: Option<Secret>,
-    },
+    /// A client.
+    Client(Box<Client>),
     /// A token that somebody else keeps.
     ReadyToken(Secret),
+}
+
+/// A client, and the first refresh token if its grant needs one.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// The client and what it asks for.
+    pub(crate) credential: Credential,
+    /// The refresh token that the store has not seen yet.
+    pub(crate) seed: Option<Secret>,
+    /// Whom its assertions are about.
+    pub(crate) label: Option<String>,
 }
 
 /// The identity, if everything it needs is there.
@@ -65,36 +69,90 @@ pub(super) fn resolve(layers: &Layers, store: Option<&StoreUrl>, findings: &mut 
                 findings.gap(no_refresh_token());
             }
         }
-        // A durable store may hold one from an earlier run.
-        Grant::RefreshToken => {}
+        // A durable store may hold one from an earlier run, or from a login.
+        Grant::RefreshToken | Grant::JwtBearer | Grant::Saml2Bearer => {}
     }
-    if client_auth != ClientAuth::None
+    if matches!(client_auth, ClientAuth::Basic | ClientAuth::Post)
         && client_secret.is_none()
         && layers.secret_origin(Setting::ClientSecret).is_none()
     {
         findings.gap(no_client_secret(client_auth));
     }
+    if client_auth == ClientAuth::Tls && layers.plain(Setting::ClientCert).is_none() {
+        findings.gap(no_client_cert());
+    }
     let text = |key| layers.plain(key).map(|found| found.value.trim().to_owned());
+    let client_name = client_id.value.trim().to_owned();
+    let assertions = assertion::resolve(layers, &client_name, client_auth, grant, findings)?;
     let credential = Credential {
-        client_id: client_id.value.trim().to_owned(),
+        client_id: client_name,
         client_secret: client_secret.map(|found| found.value),
         client_auth,
         grant,
         scope: text(Setting::Scope),
         audience: text(Setting::Audience),
         resource: text(Setting::Resource),
+        client_assertion: assertions.client,
+        grant_assertion: assertions.grant,
+        more_fields: findings.keep(more_fields(layers))?,
     };
     let seed = refresh_token.filter(|_| grant == Grant::RefreshToken).map(|found| found.value);
     if client_auth == ClientAuth::None && grant == Grant::ClientCredentials {
         findings.errors.push(public_client_credentials(layers));
     }
-    Some(Identity::Client { credential, seed })
+    let label = text(Setting::Subject).filter(|_| grant.spends_an_assertion());
+    Some(Identity::Client(Box::new(Client { credential, seed, label })))
+}
+
+/// `NAME=VALUE`, none of which may take the place of a field that has a setting of its own.
+fn more_fields(layers: &Layers) -> Result<Vec<(String, String)>, Failure> {
+    let Some(found) = layers.plain(Setting::TokenField) else { return Ok(Vec::new()) };
+    let parts = found.value.split(',').filter(|part| !part.trim().is_empty());
+    let bad = |cause: String| bad_value(Setting::TokenField, &found.origin, cause);
+    parts
+        .map(|part| {
+            let (name, value) = part
+                .split_once('=')
+                .map(|(name, value)| (name.trim(), value.trim()))
+                .filter(|(name, _)| !name.is_empty())
+                .ok_or_else(|| bad(format!("`{}` is not NAME=VALUE", part.trim())).hint("write orgName=acme"))?;
+            if OWN_FIELDS.contains(&name) {
+                return Err(bad(format!("the field `{name}` has a setting of its own"))
+                    .hint("`evergrant token --help` lists the settings"));
+            }
+            Ok((name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// Fields of a token request that other settings fill in.
+const OWN_FIELDS: [&str; 14] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "assertion",
+    "refresh_token",
+    "code",
+    "code_verifier",
+    "redirect_uri",
+    "device_code",
+    "scope",
+    "audience",
+    "resource",
+];
+
+fn no_client_cert() -> Failure {
+    Failure::new(exit::CONFIG, "there is no client certificate")
+        .because("client authentication tls_client_auth shows one")
+        .hint("set EVERGRANT_CLIENT_CERT and EVERGRANT_CLIENT_KEY to PEM files")
 }
 
 fn client_auth(layers: &Layers) -> Result<ClientAuth, Failure> {
     let Some(found) = layers.plain(Setting::ClientAuth) else { return Ok(ClientAuth::Basic) };
-    let known = AUTHS.into_iter().find(|auth| auth.as_str() == found.value.trim());
-    known.ok_or_else(|| unknown_word(Setting::ClientAuth, &found, &AUTHS.map(ClientAuth::as_str)))
+    let known = ClientAuth::ALL.into_iter().find(|auth| auth.as_str() == found.value.trim());
+    known.ok_or_else(|| unknown_word(Setting::ClientAuth, &found, &ClientAuth::ALL.map(ClientAuth::as_str)))
 }
 
 fn grant(layers: &Layers, has_secret: bool, has_refresh_token: bool) -> Result<Grant, Failure> {
@@ -102,18 +160,16 @@ fn grant(layers: &Layers, has_secret: bool, has_refresh_token: bool) -> Result<G
         let only_refresh_token = has_refresh_token && !has_secret;
         return Ok(if only_refresh_token { Grant::RefreshToken } else { Grant::ClientCredentials });
     };
-    let known = GRANTS.into_iter().find(|grant| grant.as_str() == found.value.trim());
-    known.ok_or_else(|| unknown_word(Setting::Grant, &found, &GRANTS.map(Grant::as_str)))
+    if found.value.trim() == AFTER_LOGIN {
+        return Ok(Grant::RefreshToken);
+    }
+    let known = Grant::ALL.into_iter().find(|grant| grant.as_str() == found.value.trim());
+    known.ok_or_else(|| unknown_word(Setting::Grant, &found, &Grant::ALL.map(Grant::as_str)))
 }
 
 fn unknown_word(key: Setting, found: &Found<String>, known: &[&'static str]) -> Failure {
     let word = found.value.trim();
-    let cause = if LATER.contains(&word) {
-        format!("`{word}` is not in this version")
-    } else {
-        format!("`{word}` is none of {}", known.join(", "))
-    };
-    let failure = bad_value(key, &found.origin, cause);
+    let failure = bad_value(key, &found.origin, format!("`{word}` is none of {}", known.join(", ")));
     match nearest(word, known.iter().copied()) {
         Some(name) => failure.hint(format!("did you mean {name}?")),
         None => failure.hint(format!("write {}", known.join(" or "))),

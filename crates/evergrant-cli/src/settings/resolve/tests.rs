@@ -1,7 +1,9 @@
 use super::*;
 use crate::settings::env_names::Environment;
 use crate::settings::flags::Flags;
-use evergrant::grant::{ClientAuth, Grant};
+use evergrant::assertion::Assertion;
+use evergrant::grant::{ClientAuth, Credential, Grant};
+use evergrant_core::Secret;
 use evergrant_core::pace::WhenLimited;
 use evergrant_core::profile::ProfileKind;
 
@@ -22,6 +24,12 @@ fn good(pairs: &[(&str, &str)]) -> Settings {
     let (settings, findings) = resolve(&all);
     assert!(findings.errors.is_empty() && findings.gaps.is_empty(), "{findings:?}");
     settings.unwrap()
+}
+
+/// The client that these variables describe, and its first refresh token.
+fn client(pairs: &[(&str, &str)]) -> (Credential, Option<Secret>) {
+    let Identity::Client(client) = good(pairs).identity else { panic!("not a client") };
+    (client.credential, client.seed)
 }
 
 /// The error, or else the gap, that these variables lead to.
@@ -102,7 +110,7 @@ fn flags_beat_variables_and_variables_beat_defaults() {
 #[test]
 fn a_client_uses_client_credentials_unless_it_says_otherwise() {
     const URL: (&str, &str) = ("EVERGRANT_TOKEN_URL", "https://id.example.com/t");
-    let Identity::Client { credential, seed } = good(&[URL]).identity else { panic!("not a client") };
+    let (credential, seed) = client(&[URL]);
     assert_eq!((credential.grant, credential.client_auth), (Grant::ClientCredentials, ClientAuth::Basic));
     assert!(seed.is_none());
 
@@ -112,7 +120,7 @@ fn a_client_uses_client_credentials_unless_it_says_otherwise() {
         ("EVERGRANT_REFRESH_TOKEN", "r"),
         ("EVERGRANT_STORE", "file+plain:/tmp/x"),
     ];
-    let Identity::Client { credential, seed } = good(&pairs).identity else { panic!("not a client") };
+    let (credential, seed) = client(&pairs);
     assert_eq!(credential.grant, Grant::RefreshToken);
     assert_eq!(seed, Some("r".into()));
 }
@@ -120,7 +128,7 @@ fn a_client_uses_client_credentials_unless_it_says_otherwise() {
 #[test]
 fn a_ready_token_is_used_only_without_a_client_id() {
     const READY: &[(&str, &str)] = &[("GENESYSCLOUD_ACCESS_TOKEN", "tok"), ("EVERGRANT_REGION", "us-east-1")];
-    assert!(matches!(good(READY).identity, Identity::Client { .. }));
+    assert!(matches!(good(READY).identity, Identity::Client(_)));
     assert!(matches!(resolve(READY).0.unwrap().identity, Identity::ReadyToken(token) if token == "tok".into()));
 }
 
@@ -226,11 +234,11 @@ fn named_slips_are_explained() {
       cause: the `keyring` store is not in this version: expected `memory`, `file:PATH` or `file+plain:PATH`
     hint: write memory, file:PATH or file+plain:PATH
     ");
-    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_GRANT", "authorization_code")]), @r"
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_GRANT", "password")]), @r"
     error: cannot use the value of `grant`
       in: EVERGRANT_GRANT
-      cause: `authorization_code` is not in this version
-    hint: write client_credentials or refresh_token
+      cause: `password` is none of client_credentials, refresh_token, jwt_bearer, saml2_bearer
+    hint: write client_credentials or refresh_token or jwt_bearer or saml2_bearer
     ");
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_CLIENT_AUTH", "none")]), @r"
     error: cannot use the value of `client_auth`
@@ -377,5 +385,48 @@ fn slips_about_rate_limits_are_explained() {
     ] {
         let text = bad(&[(name, value)]);
         assert!(text.contains(words), "{name}={value}: {text}");
+    }
+}
+
+const URL: (&str, &str) = ("EVERGRANT_TOKEN_URL", "https://id.example.com/t");
+
+#[test]
+fn a_grant_of_a_login_is_a_refresh_token_from_then_on() {
+    let pairs = [URL, ("EVERGRANT_GRANT", "authorization_code"), ("EVERGRANT_STORE", "file+plain:/tmp/x")];
+    assert_eq!(client(&pairs).0.grant, Grant::RefreshToken);
+}
+
+#[test]
+fn an_assertion_of_a_file_is_kept_as_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("assertion");
+    std::fs::write(&path, "a.b.c").unwrap();
+    let file = ("EVERGRANT_ASSERTION_FILE", path.to_str().unwrap());
+    let pairs = [URL, ("EVERGRANT_GRANT", "saml2_bearer"), file, ("EVERGRANT_TOKEN_FIELD", "orgName=acme, x=y=z")];
+    let (credential, _) = client(&pairs);
+    assert!(matches!(&credential.grant_assertion, Some(Assertion::File(found)) if *found == path), "{credential:?}");
+    let fields = [("orgName".to_owned(), "acme".to_owned()), ("x".to_owned(), "y=z".to_owned())];
+    assert_eq!(credential.more_fields, fields);
+    std::fs::remove_file(&path).unwrap();
+    assert!(bad(&pairs).contains("cannot read the assertion"));
+}
+
+#[test]
+fn what_an_assertion_lacks_is_named() {
+    for (pairs, words) in [
+        (&[URL, ("EVERGRANT_GRANT", "jwt_bearer")][..], "EVERGRANT_PRIVATE_KEY"),
+        (&[URL, ("EVERGRANT_GRANT", "saml2_bearer")], "the grant saml2_bearer needs one"),
+        (&[URL, ("EVERGRANT_CLIENT_AUTH", "private_key_jwt")], "client authentication private_key_jwt needs one"),
+        (
+            &[URL, ("EVERGRANT_CLIENT_AUTH", "private_key_jwt"), ("EVERGRANT_PRIVATE_KEY", "hunter2")],
+            "the private key is not PEM",
+        ),
+        (&[URL, ("EVERGRANT_CLIENT_AUTH", "tls_client_auth")], "EVERGRANT_CLIENT_CERT"),
+        (&[URL, ("EVERGRANT_CLIENT_CERT", "/x.pem")], "there is no client key"),
+        (&[URL, ("EVERGRANT_TOKEN_FIELD", "client_secret=x")], "has a setting of its own"),
+        (&[URL, ("EVERGRANT_TOKEN_FIELD", "orgName")], "is not NAME=VALUE"),
+    ] {
+        let text = bad(pairs);
+        assert!(text.contains(words) && !text.contains("hunter2"), "{pairs:?}: {text}");
     }
 }
