@@ -65,7 +65,7 @@ impl Provider {
 
     fn decide(&mut self, request: &Request, now: Boot) -> Result<Granted, Refused> {
         let form = read_form(request)?;
-        let client = self.authenticate(request, &form)?;
+        let client = self.authenticate(request, &form, now)?;
         let scope = self.allowed_scope(client, form.get("scope").map(String::as_str))?;
         match form.get("grant_type").map(String::as_str) {
             Some("client_credentials") => {
@@ -92,12 +92,29 @@ impl Provider {
                 let refresh_token = shows_secret.then(|| self.refresh.begin(client, generation, &mut self.seed));
                 Ok(Granted { generation, refresh_token, outcome: TokenOutcome::Issued })
             }
+            Some(JWT_BEARER) => {
+                if !self.accepts_assertion(&form, now) {
+                    return Err(refused(TokenError::InvalidGrant));
+                }
+                self.take_mint(client, now)?;
+                let generation = self.mint(client, scope, now);
+                Ok(Granted { generation, refresh_token: None, outcome: TokenOutcome::Issued })
+            }
             Some(_) => Err(refused(TokenError::UnsupportedGrantType)),
             None => Err(refused(TokenError::InvalidRequest("grant_type is missing"))),
         }
     }
 
-    fn authenticate(&self, request: &Request, form: &BTreeMap<String, String>) -> Result<usize, Refused> {
+    fn authenticate(
+        &mut self,
+        request: &Request,
+        form: &BTreeMap<String, String>,
+        now: Boot,
+    ) -> Result<usize, Refused> {
+        if form.contains_key("client_assertion") {
+            let wrong = || refused(TokenError::InvalidClient { known: true, basic: false });
+            return self.client_of_assertion(form, now).ok_or_else(wrong);
+        }
         let basic = basic_credentials(request);
         let posted = form.get("client_id").cloned().zip(form.get("client_secret").cloned());
         if basic.is_some() && posted.is_some() {
@@ -207,6 +224,9 @@ impl Provider {
         shape::json_response(StatusCode::OK, &body)
     }
 }
+
+/// RFC 7523 section 2.1.
+pub(crate) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 fn read_form(request: &Request) -> Result<BTreeMap<String, String>, Refused> {
     let bad = |why| refused(TokenError::InvalidRequest(why));

@@ -12,6 +12,7 @@
 //! | [`faults`] | what goes wrong, as data: rules and timed events |
 //! | [`tokens`] | access tokens: issue, expiry, propagation, revocation, eviction |
 //! | [`grants`] | the token endpoint: client authentication, grants |
+//! | `assertions` | JWT assertions, by their dates |
 //! | `codes` | authorization codes, with and without PKCE |
 //! | [`rotation`] | refresh tokens: families, grace, reuse detection |
 //! | [`api`] | the resource server's routes and side effects |
@@ -22,6 +23,7 @@
 //! | [`http`] | the same provider on a real loopback socket; the one module with a runtime |
 
 pub mod api;
+mod assertions;
 pub mod clock;
 mod codes;
 pub mod config;

@@ -7,7 +7,7 @@
 //!
 //! The decisions are in [`grants`](crate::grants) for the token endpoint and [`api`](crate::api) for everything else.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,6 +22,7 @@ use crate::clock::{SimClock, http_date};
 use crate::codes::Code;
 use crate::config::{DateHeader, ProviderConfig};
 use crate::faults::{At, Event};
+use crate::grants::JWT_BEARER;
 use crate::ledger::Ledger;
 use crate::rate::RateBook;
 use crate::rotation::RefreshBook;
@@ -176,6 +177,7 @@ pub struct Provider {
     pub(crate) tokens: TokenBook,
     pub(crate) refresh: RefreshBook,
     pub(crate) codes: BTreeMap<String, Code>,
+    pub(crate) jtis: BTreeSet<String>,
     pub(crate) mints: Vec<VecDeque<Boot>>,
     pub(crate) rates: RateBook,
     pub(crate) ledger: Ledger,
@@ -198,6 +200,7 @@ impl Provider {
             tokens: TokenBook::default(),
             refresh: RefreshBook::new(&config.clients),
             codes: BTreeMap::new(),
+            jtis: BTreeSet::new(),
             mints: vec![VecDeque::new(); config.clients.len()],
             rates: RateBook::default(),
             ledger: Ledger::default(),
@@ -345,8 +348,8 @@ impl Provider {
         let body = json!({
             "issuer": format!("http://{host}"),
             "token_endpoint": format!("http://{host}{}", self.config.token_path),
-            "grant_types_supported": ["client_credentials", "refresh_token", "authorization_code"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "grant_types_supported": ["client_credentials", "refresh_token", "authorization_code", JWT_BEARER],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
         });
         Reply { delay: Span::ZERO, answer: Answer::Response(shape::json_response(StatusCode::OK, &body)) }
     }

@@ -170,13 +170,13 @@ fn parse_algorithm(name: &str) -> Result<Algorithm, SignError> {
 }
 
 fn read(text: &str, algorithm: Algorithm) -> Option<EncodingKey> {
-    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    use Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, PS384, PS512, RS256, RS384, RS512};
     let pem = text.as_bytes();
     match algorithm {
         RS256 | RS384 | RS512 | PS256 | PS384 | PS512 => EncodingKey::from_rsa_pem(pem),
         ES256 | ES384 => EncodingKey::from_ec_pem(pem),
         EdDSA => EncodingKey::from_ed_pem(pem),
-        _ => return None,
+        HS256 | HS384 | HS512 | _ => return None,
     }
     .ok()
 }
