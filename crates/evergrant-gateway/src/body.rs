@@ -13,9 +13,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
+use crate::activity::Open;
 use crate::expect::Withdrawn;
 use crate::upstream::Arriving;
-use crate::watched::Open;
 
 /// A body for the caller.
 pub(crate) struct CallerBody {

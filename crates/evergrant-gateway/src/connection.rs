@@ -19,13 +19,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::sleep;
 
+use crate::activity::Activity;
 use crate::config::Limits;
 use crate::peer::Peer;
 use crate::phase::Phases;
 use crate::proxy;
 use crate::site::Current;
 use crate::stream::Stream;
-use crate::watched::{Activity, Protocol, Watched, sniff};
+use crate::watched::{Protocol, Watched, sniff};
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(mut stream: Stream, peer: Peer, current: &Current, mut phases: Phases) {

@@ -12,6 +12,7 @@
 //! What it never does: follow a redirect, send a request without a token, send one anywhere but to the configured
 //! upstream, or log a path's query, an `Authorization` or a `Cookie`.
 
+mod activity;
 mod address;
 mod admin;
 mod admin_entrance;

@@ -33,6 +33,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
+use crate::activity::Open;
 use crate::body::CallerBody;
 use crate::broker::{Admitted, Caller};
 use crate::cors::{self, Visitor};
@@ -50,7 +51,6 @@ use crate::site::Site;
 use crate::tee::{Outbound, Tee};
 use crate::upgrade::Upgrade;
 use crate::upstream::{Arriving, Fault};
-use crate::watched::Open;
 
 use reply::{Failed, Refusal, is_refusal, whole_seconds};
 

@@ -20,17 +20,15 @@ use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
+use crate::activity::Activity;
 use crate::config::Timeouts;
-use crate::fault::FaultKind;
-use crate::framing::{Framing, HeadScan};
-use crate::metrics::Metrics;
+use crate::framing::HeadScan;
 use crate::stream::Stream;
 
 /// Which protocol a caller speaks.
@@ -38,97 +36,6 @@ use crate::stream::Stream;
 pub(crate) enum Protocol {
     Http1,
     Http2,
-}
-
-/// What the service and the stream tell each other.
-#[derive(Debug)]
-pub(crate) struct Activity {
-    heads: AtomicU32,
-    open: AtomicU32,
-    /// Is the next answer the last one?
-    is_ending: AtomicBool,
-    /// Has the connection left HTTP?
-    is_tunnel: AtomicBool,
-    /// The last head that the stream saw whole: its number, and whether its framing is in conflict.
-    scanned: AtomicU64,
-    metrics: Arc<Metrics>,
-}
-
-impl Activity {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
-        let (heads, open, scanned) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU64::new(u64::MAX));
-        let flag = || AtomicBool::new(false);
-        Arc::new(Self { heads, open, is_ending: flag(), is_tunnel: flag(), scanned, metrics })
-    }
-
-    /// A request head was read.
-    pub(crate) fn begin(self: &Arc<Self>) -> Open {
-        let head = self.heads.fetch_add(1, Ordering::Relaxed);
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.metrics.request_opened();
-        Open { activity: Arc::clone(self), head }
-    }
-
-    /// How many request heads were read.
-    pub(crate) fn heads(&self) -> u32 {
-        self.heads.load(Ordering::Relaxed)
-    }
-
-    /// From now on answers say that the connection ends with them.
-    pub(crate) fn announce_end(&self) {
-        self.is_ending.store(true, Ordering::Relaxed);
-    }
-
-    /// Is every request answered to its end?
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.open.load(Ordering::Relaxed) == 0
-    }
-
-    fn note_framing(&self, head: u32, framing: Framing) {
-        let conflict = u64::from(framing == Framing::Conflicting);
-        self.scanned.store(u64::from(head) << 1 | conflict, Ordering::Relaxed);
-    }
-}
-
-/// A request in progress: held until it was answered to the end, or broken off.
-#[derive(Debug)]
-pub(crate) struct Open {
-    activity: Arc<Activity>,
-    head: u32,
-}
-
-impl Open {
-    /// Must the answer say that the connection ends with it?
-    pub(crate) fn is_last(&self) -> bool {
-        self.activity.is_ending.load(Ordering::Relaxed)
-    }
-
-    /// The answer changes the protocol: from here on the connection carries bytes that are no requests.
-    pub(crate) fn begin_tunnel(&self) {
-        self.activity.is_tunnel.store(true, Ordering::Relaxed);
-    }
-
-    /// The answer broke off in its body.
-    pub(crate) fn note_cut(&self) {
-        self.activity.metrics.upstream_fault(FaultKind::CutShort);
-    }
-
-    /// What the stream saw of the fields that frame this request.
-    pub(crate) fn framing(&self) -> Framing {
-        let scanned = self.activity.scanned.load(Ordering::Relaxed);
-        match (scanned >> 1 == u64::from(self.head), scanned & 1) {
-            (false, _) => Framing::Unseen,
-            (true, 0) => Framing::Clear,
-            (true, _) => Framing::Conflicting,
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.activity.open.fetch_sub(1, Ordering::Relaxed);
-        self.activity.metrics.request_closed();
-    }
 }
 
 /// The first bytes of a connection, read to tell the protocol.
@@ -221,9 +128,9 @@ impl Watched {
 
 impl Watch {
     fn saw_bytes(&mut self, bytes: &[u8]) {
-        let heads = self.activity.heads.load(Ordering::Relaxed);
+        let heads = self.activity.heads();
         self.heads_at_bytes = Some(heads);
-        if self.activity.open.load(Ordering::Relaxed) > 0 {
+        if !self.activity.is_at_rest() {
             self.unseen_head = Some(heads);
         }
         if self.unseen_head == Some(heads) {
@@ -239,11 +146,11 @@ impl Watch {
 
     /// Looks at the timer while a read has to wait.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
-        if self.activity.is_tunnel.load(Ordering::Relaxed) {
+        if self.activity.is_tunnel() {
             return Poll::Pending;
         }
-        let heads = self.activity.heads.load(Ordering::Relaxed);
-        let busy = self.activity.open.load(Ordering::Relaxed) > 0;
+        let heads = self.activity.heads();
+        let busy = !self.activity.is_at_rest();
         let awaits_head = !busy && self.heads_at_bytes == Some(heads);
         if awaits_head != self.awaits_head {
             self.awaits_head = awaits_head;
