@@ -75,7 +75,7 @@ pub(crate) async fn answer(
     };
     let mut response = match admitted {
         Ok(visitor) => {
-            let mut response = answer_visitor(&site, &peer, &visitor, request).await;
+            let mut response = answer_visitor(&site, &peer, &visitor, &open, request).await;
             visitor.finish_response(response.headers_mut());
             response
         }
@@ -108,6 +108,7 @@ async fn answer_visitor(
     site: &Arc<Site>,
     peer: &Peer,
     visitor: &Visitor,
+    open: &Open,
     mut request: Request<Incoming>,
 ) -> Response<CallerBody> {
     if cors::is_preflight(&request) {
@@ -121,7 +122,7 @@ async fn answer_visitor(
             return Box::pin(broker.answer(errand, &site.source, peer, request)).await.map(CallerBody::whole);
         }
     };
-    let mut call = match Call::accept(site, visitor, peer, caller, request) {
+    let mut call = match Call::accept(site, visitor, peer, open, caller, request) {
         Ok(call) => call,
         Err(problem) => {
             site.metrics.refused.add();
@@ -167,6 +168,7 @@ impl Call {
         site: &Arc<Site>,
         visitor: &Visitor,
         peer: &Peer,
+        open: &Open,
         caller: Caller,
         mut request: Request<Incoming>,
     ) -> Result<Self, Problem> {
@@ -190,7 +192,7 @@ impl Call {
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut headers);
         }
-        let (mut first, copy) = outbound(site, body, own_authorization);
+        let (mut first, copy) = outbound(site, open, body, own_authorization);
         let asking = asks_first.then(|| {
             headers.insert(EXPECT, headers::CONTINUE);
             Asking::new(std::mem::replace(&mut first, Outbound::Empty))
@@ -459,15 +461,15 @@ enum AtHand {
 }
 
 /// The body to send first, and what will be left of it.
-fn outbound(site: &Site, body: Incoming, own_authorization: bool) -> (Outbound, BodyCopy) {
+fn outbound(site: &Site, open: &Open, body: Incoming, own_authorization: bool) -> (Outbound, BodyCopy) {
     if body.is_end_stream() {
         return (Outbound::Empty, BodyCopy::Empty);
     }
     let limit = site.config.limits.replay_body_bytes;
     if own_authorization || body.size_hint().lower() > limit as u64 {
-        return (Outbound::plain(body), BodyCopy::Unkept);
+        return (Outbound::plain(body, open.receive()), BodyCopy::Unkept);
     }
-    let (tee, teed) = Tee::new(body, limit, Arc::clone(&site.hub.budget));
+    let (tee, teed) = Tee::new(body, open.receive(), limit, Arc::clone(&site.hub.budget));
     (Outbound::Teed(teed), BodyCopy::Tee(tee))
 }
 

@@ -27,6 +27,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::activity::Receiving;
 use crate::expect::Asked;
 use crate::patience::{Sent, Unsent};
 
@@ -57,8 +58,8 @@ pub(crate) enum SendError {
 
 impl Outbound {
     /// The caller's body as it arrives, not kept.
-    pub(crate) fn plain(source: Incoming) -> Self {
-        Self::Plain(Plain { source: Source::new(source), unsent: None })
+    pub(crate) fn plain(source: Incoming, receiving: Receiving) -> Self {
+        Self::Plain(Plain { source: Source::new(source, receiving), unsent: None })
     }
 
     /// Tells when the body was sent to its end.
@@ -132,32 +133,36 @@ impl Body for Outbound {
 /// One that nobody wants to its end is read on for a while: an answer that is complete would otherwise be followed by
 /// a reset, because bytes that nobody reads make the system close a connection that way, and a reset may overtake the
 /// answer (RFC 9112 section 9.6).
-struct Source(Option<Incoming>);
+struct Source(Option<(Incoming, Receiving)>);
 
 impl Source {
-    fn new(body: Incoming) -> Self {
-        Self(Some(body))
+    fn new(body: Incoming, receiving: Receiving) -> Self {
+        Self(Some((body, receiving)))
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.0.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(cx))
+        self.0.as_mut().map_or(Poll::Ready(None), |(body, _)| Pin::new(body).poll_frame(cx))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Body::is_end_stream)
+        self.0.as_ref().is_none_or(|(body, _)| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+        self.0.as_ref().map_or_else(SizeHint::default, |(body, _)| body.size_hint())
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
+        let Some((mut body, receiving)) = self.0.take().filter(|(body, _)| !body.is_end_stream()) else { return };
         // Without a runtime there is no connection either.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
+            let read_on = async move {
+                while let Some(Ok(_)) = body.frame().await {}
+                drop((body, receiving));
+            };
+            runtime.spawn(timeout(LINGER, read_on));
         }
     }
 }
@@ -177,15 +182,16 @@ pub(crate) struct Tee {
 
 impl Tee {
     /// Splits a caller's body into the half that is sent and the half that remembers.
-    pub(crate) fn new(source: Incoming, limit: usize, budget: Arc<Budget>) -> (Self, Teed) {
+    pub(crate) fn new(source: Incoming, receiving: Receiving, limit: usize, budget: Arc<Budget>) -> (Self, Teed) {
         let exact = source.size_hint().exact().is_some();
+        let source = Source::new(source, receiving);
         let shared = Arc::new(Shared {
             kept: Mutex::new(Kept { state: State::Reading, bytes: Vec::new(), trailers: None, charge: 0, rest: None }),
             changed: Notify::new(),
             limit,
             budget,
         });
-        (Self { shared: Arc::clone(&shared), exact }, Teed { source: Some(Source::new(source)), shared, unsent: None })
+        (Self { shared: Arc::clone(&shared), exact }, Teed { source: Some(source), shared, unsent: None })
     }
 
     /// Waits until the whole body is in the copy; `false` if it is too long, was broken off, or takes too long.

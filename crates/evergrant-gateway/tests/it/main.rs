@@ -23,6 +23,8 @@ mod pages;
 #[cfg(test)]
 mod pattern;
 #[cfg(test)]
+mod pause;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod revoked_uploads;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use evergrant::core::pace::WhenLimited;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming};
@@ -148,7 +149,8 @@ async fn a_refused_token_costs_no_upload_however_long_the_body_is() {
 #[tokio::test]
 async fn a_refusal_of_the_body_arrives_before_the_body_is_sent() {
     for status in ["413 Too Large", "417 Failed", "400 Bad", "503 Busy", "403 Forbidden", "429 Slow"] {
-        let world = ByHandUpstream::start().await;
+        // Otherwise a 429 is waited out.
+        let world = ByHandUpstream::with(|config| config.pace.when_limited = WhenLimited::Answer).await;
         let mut caller = world.ask(ASKING).await;
         let mut upstream = world.accept().await;
         upstream.head().await;
