@@ -92,7 +92,7 @@ impl Regions {
     /// Of a token endpoint's and an API's URL or host.
     #[must_use]
     pub fn of(token_url: Option<&str>, api_url: Option<&str>) -> Self {
-        let region = |url: Option<&str>| Region::parse(url?).ok();
+        let region = |url: Option<&str>| Region::of_url(url?);
         Self { token: region(token_url), api: region(api_url), accepted: None }
     }
 }
@@ -106,6 +106,41 @@ pub struct SpentRefreshToken {
     pub sent_by: Option<String>,
     /// Did a successor come of that earlier request?
     pub has_successor: bool,
+}
+
+/// A token request that brought no token, reduced to what verdicts need.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FailedTokenRequest {
+    /// What went wrong.
+    pub kind: TokenFailureKind,
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// The `error` of the answer.
+    pub code: Option<String>,
+    /// What was said: one short line without secrets.
+    pub words: Option<String>,
+    /// What the words state to be wrong.
+    pub complaint: Option<Complaint>,
+}
+
+impl FailedTokenRequest {
+    /// A failure of which nothing else is known.
+    #[must_use]
+    pub fn of(kind: TokenFailureKind) -> Self {
+        Self { kind, status: None, code: None, words: None, complaint: None }
+    }
+}
+
+impl From<&TokenFailure> for FailedTokenRequest {
+    fn from(failure: &TokenFailure) -> Self {
+        Self {
+            kind: failure.kind,
+            status: failure.status,
+            code: failure.code.clone(),
+            words: failure.description.clone(),
+            complaint: failure.description.as_deref().and_then(Complaint::of_grant),
+        }
+    }
 }
 
 /// When a signed assertion is valid, against the server's clock: positive while still ahead.
@@ -133,7 +168,7 @@ pub struct Evidence {
     pub error_code: Option<String>,
     /// The server's words: one short line without secrets.
     pub words: Option<String>,
-    /// What the code or the words state to be wrong.
+    /// What the code or the words state to be wrong with the token.
     pub complaint: Option<Complaint>,
     /// The scope that the challenge asks for.
     pub scope_wanted: Option<String>,
@@ -167,14 +202,16 @@ pub struct Evidence {
     pub claims: Option<ClaimTimes>,
     /// For whom a JWT is meant.
     pub audience: Option<Audience>,
-    /// Can the token not be read, so that no clock of ours can have ended it?
-    pub is_opaque: bool,
+    /// What kind of token it is; no clock of ours can have ended an opaque one.
+    pub form: Option<TokenForm>,
     /// Where token and request were at home.
     pub regions: Regions,
     /// Did the token work before?
     pub worked_before: bool,
     /// Did a request with the same token succeed that was sent after this answer had arrived?
     pub works_since: bool,
+    /// Did one of those go to the same route?
+    pub works_here_since: bool,
     /// Did a newer token work where this one was refused?
     pub newer_works: bool,
     /// How often the token was refused since it last worked.
@@ -198,7 +235,7 @@ pub struct Evidence {
     /// Is a route known to refuse tokens that work elsewhere?
     pub is_known_route: bool,
     /// Why the token endpoint gives no new token, if it does not.
-    pub token_failure: Option<TokenFailureKind>,
+    pub token_failure: Option<FailedTokenRequest>,
     /// Is there nothing left to renew the token with?
     pub has_no_grant: bool,
     /// What is known of the refresh token that was spent last.
@@ -236,10 +273,11 @@ impl Evidence {
             to_gone: None,
             claims: None,
             audience: None,
-            is_opaque: true,
+            form: None,
             regions: Regions::default(),
             worked_before: false,
             works_since: false,
+            works_here_since: false,
             newer_works: false,
             refusals: 0,
             settle: Span::ZERO,
@@ -279,38 +317,25 @@ impl Evidence {
     #[must_use]
     pub fn of_token_request(failure: &TokenFailure) -> Self {
         let status = failure.status.unwrap_or(0);
+        let subject = if status == 407 { Subject::Proxy } else { Subject::TokenRequest };
         Self {
             is_named: failure.code.is_some(),
-            ..Self::of_answer(status, Subject::TokenRequest, Carried::Nothing).with_token_failure(failure)
+            token_failure: Some(failure.into()),
+            ..Self::of_answer(status, subject, Carried::Nothing)
         }
     }
 
     /// Evidence of a request that was never sent, with what the token endpoint said last.
     #[must_use]
     pub fn of_no_token(failure: Option<&TokenFailure>) -> Self {
-        let nothing = Self::of_answer(503, Subject::NeverSent, Carried::Nothing);
-        match failure {
-            Some(failure) => nothing.with_token_failure(failure),
-            None => nothing,
-        }
-    }
-
-    /// The same evidence with the reason why the token endpoint gives no token.
-    #[must_use]
-    pub fn with_token_failure(self, failure: &TokenFailure) -> Self {
-        Self {
-            token_failure: Some(failure.kind),
-            error_code: self.error_code.or_else(|| failure.code.clone()),
-            complaint: self.complaint.or_else(|| Complaint::of_grant(failure.description.as_deref()?)),
-            words: self.words.or_else(|| failure.description.clone()),
-            ..self
-        }
+        let token_failure = failure.map(FailedTokenRequest::from);
+        Self { token_failure, ..Self::of_answer(503, Subject::NeverSent, Carried::Nothing) }
     }
 
     /// The same evidence with the shape of the token that was sent.
     #[must_use]
     pub fn with_shape(self, shape: TokenShape) -> Self {
-        Self { is_opaque: shape.form != TokenForm::Jwt, shape: Some(shape), ..self }
+        Self { form: Some(shape.form), shape: Some(shape), ..self }
     }
 
     /// The same evidence with the claims of the JWT that was sent to `host` and answered when the server's clock stood
@@ -319,7 +344,7 @@ impl Evidence {
     pub fn with_claims(self, claims: &JwtClaims, host: Option<&str>, server: Option<(Server, Server)>) -> Self {
         let audience = Audience { names: claims.aud.clone(), wanted: None, host: host.map(str::to_owned) };
         Self {
-            is_opaque: false,
+            form: Some(TokenForm::Jwt),
             claims: server.map(|server| ClaimTimes::at(claims, server)),
             audience: (!audience.names.is_empty()).then_some(audience),
             ..self

@@ -14,15 +14,15 @@ use std::sync::Arc;
 use super::Keeper;
 use super::acquire::{AcquireError, AcquireErrorKind};
 use super::slots::Held;
-use crate::attempt::{Attempt, Refusal, Subject};
+use crate::attempt::{Attempt, Refusal};
 use crate::event::Event;
-use crate::evidence::{Carried, ClaimTimes, Evidence, Regions};
+use crate::evidence::{Carried, ClaimTimes, Evidence, FailedTokenRequest, Regions};
 use crate::offset::Source;
 use crate::policy::Policy;
 use crate::time::{Boot, Now, Span};
 use crate::token::{Generation, Token};
 use crate::verdict::{Verdict, diagnose};
-use crate::wire::TokenFailureKind;
+use crate::wire::{TokenFailure, TokenFailureKind, TokenForm};
 
 /// What to do with a request that was refused.
 #[derive(Clone, Debug)]
@@ -206,16 +206,13 @@ impl Keeper {
 
     /// The verdict on a request that was never sent because there was no token.
     pub fn verdict_on_no_token(&mut self, error: &AcquireError, now: Now) -> Verdict {
-        let said = error.failure.as_ref().map(|failure| failure.kind);
-        let token_failure = match error.kind {
-            AcquireErrorKind::BudgetExhausted => Some(TokenFailureKind::RateLimited),
-            AcquireErrorKind::LoginRequired => Some(TokenFailureKind::InvalidGrant),
-            AcquireErrorKind::Rejected
-            | AcquireErrorKind::Unreachable
-            | AcquireErrorKind::Unavailable
-            | AcquireErrorKind::TimedOut => said,
+        let is_budget = error.kind == AcquireErrorKind::BudgetExhausted;
+        let budget = is_budget.then(|| TokenFailure::of(TokenFailureKind::RateLimited).with_description(BUDGET));
+        let evidence = Evidence {
+            has_no_grant: error.kind == AcquireErrorKind::LoginRequired,
+            regions: self.regions(),
+            ..Evidence::of_no_token(budget.as_ref().or(error.failure.as_ref()))
         };
-        let evidence = Evidence { token_failure, ..Evidence::of_answer(503, Subject::NeverSent, Carried::Nothing) };
         let mut verdict = diagnose(&evidence);
         self.name_verdict(&mut verdict, 503, "", now.boot);
         verdict
@@ -255,7 +252,7 @@ impl Keeper {
             to_dead: token.and_then(|token| token.remaining(answered)),
             to_gone: token.filter(|token| token.instants.is_end_known()).map(|token| token.instants.gone - answered),
             claims: token.and_then(|token| self.claim_times(token, answered)),
-            is_opaque: token.is_none_or(|token| token.claims.is_none()),
+            form: token.map(|token| if token.claims.is_some() { TokenForm::Jwt } else { TokenForm::Opaque }),
             worked_before: held.is_some_and(|held| held.last_success.is_some()),
             works_since: held.and_then(|held| held.last_success).is_some_and(|sent| sent >= answered),
             newer_works: newest.is_some_and(|held| held.generation() > attempt.generation && held.is_proven()),
@@ -266,14 +263,19 @@ impl Keeper {
             idle: held.and_then(|held| held.last_success).map(|used| attempt.sent - used),
             idle_limit: self.idle_limit(),
             is_idle_limit_exact: self.policy.idle_limit.is_some(),
-            regions: Regions::of(self.profile.token_url.as_deref(), self.profile.api_url.as_deref()),
+            regions: self.regions(),
             server_jump: self.jump_during(token, answered),
             local_minus_server: skew.map(|skew| (skew.lo, skew.hi)),
             is_known_route: self.routes.is_known(&refusal.route, now.boot),
-            token_failure: self.failures.last().map(|failure| failure.kind),
+            token_failure: self.failures.last().map(FailedTokenRequest::from),
+            has_no_grant: !self.is_renewable,
             replay_unsafe: refusal.status == 401 && refusal.subject.is_token() && !attempt.may_send_again(),
             ..Evidence::of_refusal(refusal, Carried::Ours)
         }
+    }
+
+    fn regions(&self) -> Regions {
+        Regions::of(self.profile.token_url.as_deref(), self.profile.api_url.as_deref())
     }
 
     fn jump_during(&self, token: Option<&Token>, answered: Boot) -> Option<Span> {
@@ -293,5 +295,7 @@ impl Keeper {
 const SHORTEST_WAIT: Span = Span::from_millis(5);
 /// A step of the server's clock is noticed a few answers after it happened.
 const JUMP_SEEN_WITHIN: Span = Span::from_secs(30);
+/// What is said in the token endpoint's place if it was not asked.
+const BUDGET: &str = "as many tokens were minted as the mint budget allows";
 /// Verdicts kept to be looked up by their `id`.
 const VERDICTS_KEPT: usize = 16;

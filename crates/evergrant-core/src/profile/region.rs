@@ -123,6 +123,12 @@ impl Region {
         Self::of_name(host).or_else(|| Self::of_host(host)).ok_or_else(|| UnknownRegion::new(text, host))
     }
 
+    /// The region of a host or URL; `None`, at little cost, if it is none of this provider's.
+    #[must_use]
+    pub fn of_url(url: &str) -> Option<Self> {
+        Self::of_host(host_of(&url.to_ascii_lowercase()))
+    }
+
     fn of_name(name: &str) -> Option<Self> {
         let name = name.replace('_', "-");
         Self::ALL.into_iter().find(|region| region.aws_name() == name)
@@ -294,6 +300,15 @@ mod tests {
             ] {
                 assert_eq!(Region::parse(&text), Ok(region), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_host_tells_its_region_and_others_tell_none() {
+        assert_eq!(Region::of_url("https://LOGIN.mypurecloud.de/oauth/token"), Some(Region::EuCentral1));
+        assert_eq!(Region::of_url("api.mypurecloud.de:443"), Some(Region::EuCentral1));
+        for url in ["https://idp.example/token", "http://127.0.0.1:8080", "eu-central-1", ""] {
+            assert_eq!(Region::of_url(url), None, "{url}");
         }
     }
 

@@ -1,0 +1,1 @@
+//! The page of all causes says what the code says.
