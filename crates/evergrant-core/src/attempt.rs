@@ -176,7 +176,12 @@ impl Subject {
                 Some(ErrorMeaning::RateLimited) => Some(Self::Rate),
                 Some(ErrorMeaning::AuthTimeout) => Some(Self::NotChecked),
                 Some(ErrorMeaning::BadToken | ErrorMeaning::ExpiredToken) => Some(Self::Token),
-                None => (error.code.as_deref() == Some("insufficient_scope")).then_some(Self::Scope),
+                None => match error.code.as_deref()? {
+                    "insufficient_scope" => Some(Self::Scope),
+                    // No provider names a permission that it does not miss.
+                    code if status == 403 && code.to_ascii_lowercase().contains("permission") => Some(Self::Permission),
+                    _ => None,
+                },
             }
         };
         by_challenge.or_else(by_body)
