@@ -64,6 +64,21 @@ const commands = {
     }
     throw new Error(`the focus never reached ${text}`);
   },
+  // Goes to a page without looking at what it is, and says what it shows in the end.
+  async visit({ url }) {
+    await page.goto(url);
+    return { url: page.url(), text: await page.textContent('body') };
+  },
+  async fill({ name, text }) {
+    await page.locator(`[name="${name}"]`).fill(text);
+    return {};
+  },
+  // Presses a button and waits until the page that it leads to is there.
+  async submit({ text }) {
+    await page.getByRole('button', { name: text }).first().click();
+    await page.waitForLoadState('load');
+    return { url: page.url(), text: await page.textContent('body') };
+  },
   async press({ key }) {
     await page.keyboard.press(key);
     return {};

@@ -4,6 +4,9 @@
 // tokens are JWTs with a short life. The API checks them as strict APIs do: signature, issuer, audience, `exp`, and an
 // `iat` in the future is refused. Its 401s carry the challenge of RFC 6750 section 3.
 //
+// A person may log in as well, in a browser or with a code of another device: as `ada` with any password, on the server's
+// own pages. The client `keyed` shows a JWT signed by its key instead of a secret.
+//
 // Settings come from the environment: NODE_PARTS (the folder with node_modules) and TOKEN_SECS. The first line on
 // standard output is a JSON object with the addresses and a refresh token that nobody has used yet. `GET /stats` of the
 // API counts what it answered and what the token endpoint issued. The process ends when its standard input does.
@@ -36,6 +39,9 @@ const issuer = await listen(authServer);
 const { privateKey, publicKey } = await jose.generateKeyPair('RS256', { extractable: true });
 const key = { ...await jose.exportJWK(privateKey), kid: 'one', use: 'sig', alg: 'RS256' };
 
+const clientPair = await jose.generateKeyPair('ES256', { extractable: true });
+const clientKey = { ...await jose.exportJWK(clientPair.publicKey), kid: 'client-key', use: 'sig', alg: 'ES256' };
+
 const provider = new Provider(issuer, {
   jwks: { keys: [key] },
   clients: [
@@ -45,8 +51,14 @@ const provider = new Provider(issuer, {
     },
     {
       client_id: 'person', client_secret: 'person-secret', token_endpoint_auth_method: 'client_secret_basic',
-      grant_types: ['authorization_code', 'refresh_token'], redirect_uris: ['http://127.0.0.1/callback'],
+      grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+      redirect_uris: ['http://127.0.0.1/callback'], application_type: 'native',
       scope: `openid offline_access ${SCOPE}`,
+    },
+    {
+      client_id: 'keyed', token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256',
+      jwks: { keys: [clientKey] }, grant_types: ['client_credentials'], redirect_uris: [], response_types: [],
+      scope: SCOPE,
     },
   ],
   findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
@@ -54,7 +66,8 @@ const provider = new Provider(issuer, {
   rotateRefreshToken: true,
   ttl: { AccessToken: TOKEN_SECS, ClientCredentials: TOKEN_SECS, RefreshToken: 86_400, Grant: 86_400, IdToken: 60 },
   features: {
-    devInteractions: { enabled: false },
+    devInteractions: { enabled: true },
+    deviceFlow: { enabled: true },
     clientCredentials: { enabled: true },
     resourceIndicators: {
       enabled: true,
@@ -119,6 +132,6 @@ const api = createServer(async (request, response) => {
 
 console.log(JSON.stringify({
   issuer, token_url: `${issuer}/token`, api: await listen(api), resource: RESOURCE,
-  refresh_token: await firstRefreshToken(),
+  refresh_token: await firstRefreshToken(), client_key: await jose.exportPKCS8(clientPair.privateKey),
 }));
 process.stdin.resume().on('end', () => process.exit(0));

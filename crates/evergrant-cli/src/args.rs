@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     /// Send one API request with a token that works
     Api(ApiArgs),
+    /// Log in as a person, in a browser or on another device
+    Login(LoginArgs),
     /// Run a local gateway that gives every request a token that works
     Gateway(GatewayArgs),
     /// Explain the last refusals of a running gateway
@@ -151,6 +153,26 @@ pub(crate) struct ApiArgs {
     pub(crate) flags: Flags,
 }
 
+/// `evergrant login`.
+#[derive(Args, Debug)]
+pub(crate) struct LoginArgs {
+    /// Enter a code on another device instead, for machines without a browser
+    #[arg(long, conflicts_with = "no_browser")]
+    pub(crate) device: bool,
+    /// Only print the address to open
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+    /// How long to wait for the person, as 5m
+    #[arg(long, value_name = "DURATION", value_parser = span, default_value = "5m")]
+    pub(crate) wait: Span,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
 /// `evergrant gateway`.
 #[derive(Args, Debug)]
 pub(crate) struct GatewayArgs {
@@ -226,6 +248,7 @@ impl Command {
             Self::Token(TokenArgs { flags, .. })
             | Self::Exec(ExecArgs { flags, .. })
             | Self::Api(ApiArgs { flags, .. })
+            | Self::Login(LoginArgs { flags, .. })
             | Self::Gateway(GatewayArgs { flags, .. })
             | Self::Explain(ExplainArgs { flags, .. })
             | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
@@ -246,9 +269,12 @@ pub(crate) enum Stop {
 /// The whole command line, for help, completions and manual.
 pub(crate) fn command() -> clap::Command {
     let hide = |arg: clap::Arg| if arg.get_help_heading().is_some() { arg.hide(true) } else { arg };
-    let only_gateway = |command: clap::Command| {
-        command.mut_args(|arg| if ONLY_GATEWAY.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg })
+    let without = |command: clap::Command, hidden: &[&str]| {
+        command.mut_args(|arg| if hidden.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg })
     };
+    let only_tokens = |command: clap::Command| without(without(command, &ONLY_GATEWAY), &ONLY_LOGIN);
+    let only_login = |command: clap::Command| without(command, &ONLY_GATEWAY);
+    let only_gateway = |command: clap::Command| without(command, &ONLY_LOGIN);
     let only_asking = |command: clap::Command| {
         command.mut_args(|arg| {
             let is_shown = arg.get_help_heading().is_none() || FOR_ASKING.contains(&arg.get_id().as_str());
@@ -259,9 +285,11 @@ pub(crate) fn command() -> clap::Command {
     Cli::command()
         .after_long_help(format!("{AFTER_HELP}\n\nExit codes:{exit_codes}"))
         .mut_args(hide)
-        .mut_subcommand("token", only_gateway)
-        .mut_subcommand("exec", only_gateway)
-        .mut_subcommand("api", only_gateway)
+        .mut_subcommand("token", only_tokens)
+        .mut_subcommand("exec", only_tokens)
+        .mut_subcommand("api", only_tokens)
+        .mut_subcommand("login", only_login)
+        .mut_subcommand("gateway", only_gateway)
         .mut_subcommand("explain", only_asking)
 }
 
@@ -281,6 +309,9 @@ const ONLY_GATEWAY: [&str; 13] = [
     "rate-limit",
     "caller-weights",
 ];
+
+/// Settings that only a login needs.
+const ONLY_LOGIN: [&str; 3] = ["authorize-url", "device-url", "redirect-uri"];
 
 /// Settings of a command that asks a running gateway.
 const FOR_ASKING: [&str; 6] = ["config", "profile", "env-file", "admin-listen", "caller-secret-file", "log"];

@@ -7,5 +7,6 @@ pub(crate) mod demo;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod gateway;
+pub(crate) mod login;
 pub(crate) mod man;
 pub(crate) mod token;

@@ -164,7 +164,8 @@ pub(crate) fn broker(settings: &Settings) -> Option<BrokerConfig> {
     settings.broker.unwrap_or(by_default).then_some(BrokerConfig { handles_file })
 }
 
-fn store_failure(error: &StoreError) -> Failure {
+/// Why the store cannot be used, for a person.
+pub(crate) fn store_failure(error: &StoreError) -> Failure {
     Failure::new(exit::STORE, "cannot use the token store").because(error).hint(error.hint())
 }
 

@@ -41,6 +41,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
         Command::Token(args) => commands::token::run(&args, &prepare(&args.flags, "error")?),
         Command::Exec(args) => commands::exec::run(&args, &prepare(&args.flags, "error")?, before),
         Command::Api(args) => commands::api::run(&args, &prepare(&args.flags, "error")?),
+        Command::Login(args) => commands::login::run(&args, &prepare(&args.flags, "warn")?),
         Command::Gateway(args) => commands::gateway::run(&args, &prepare(&args.flags, "info")?),
         Command::Explain(args) => commands::explain::run(&args, &prepare(&args.flags, "error")?),
         Command::Config(command) => commands::config::run(command),

@@ -28,6 +28,8 @@ pub struct Profile {
     pub kind: ProfileKind,
     /// The token endpoint. Unknown for `oidc` until the discovery document was read.
     pub token_url: Option<String>,
+    /// Where a person logs in. Unknown for `oidc` until the discovery document was read.
+    pub authorize_url: Option<String>,
     /// The API's origin, without a trailing slash.
     pub api_url: Option<String>,
     /// The issuer identifier, exactly as configured.
@@ -54,6 +56,7 @@ impl Profile {
     pub fn genesys(region: Region) -> Self {
         Self {
             token_url: Some(region.token_url()),
+            authorize_url: Some(region.authorize_url()),
             api_url: Some(region.api_url()),
             probe: Some(Probe { method: ProbeMethod::Head, path: genesys::PROBE_PATH.to_owned() }),
             date_path: Some(genesys::DATE_PATH),
@@ -109,6 +112,7 @@ impl Profile {
         Self {
             kind,
             token_url: None,
+            authorize_url: None,
             api_url: None,
             issuer: None,
             probe: None,

@@ -26,7 +26,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use evergrant_core::Secret;
 
-pub(crate) use ask::ask;
+pub(crate) use ask::{ask, time as time_for};
 pub use signer::{Claims, SignError, Signer};
 pub(crate) use time::Occasion;
 pub use time::ServerTime;

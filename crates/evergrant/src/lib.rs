@@ -15,6 +15,7 @@ mod exchange;
 mod flight;
 pub mod grant;
 pub mod layer;
+pub mod login;
 pub mod offset;
 mod origin;
 mod peeked;

@@ -35,6 +35,7 @@ pub use failure::{ConnectionFailure, ConnectionFailureKind};
 pub(crate) use probe::bearer;
 pub use probe::{ApiProbe, ProbeAnswer, ProbeExchange};
 pub use target::{Target, TargetError};
+pub(crate) use token_endpoint::Posted;
 pub use token_endpoint::{TokenEndpoint, TokenExchange};
 
 use crate::tls::{Tls, TlsError};

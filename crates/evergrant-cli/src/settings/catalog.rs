@@ -66,6 +66,12 @@ pub(crate) enum Setting {
     ClientKey,
     /// Further fields of token requests.
     TokenField,
+    /// Where a person logs in.
+    AuthorizeUrl,
+    /// Where a login on another device begins.
+    DeviceUrl,
+    /// Where a login in the browser comes back to.
+    RedirectUri,
     /// Where tokens are kept between runs.
     Store,
     /// The key of an encrypted store.

@@ -26,7 +26,7 @@ const MAX_ENV_FILE_BYTES: u64 = 1024 * 1024;
 const OTHERS: [&str; 4] = ["EVERGRANT_CONFIG", "EVERGRANT_PROFILE", "EVERGRANT_ACCESS_TOKEN", "EVERGRANT_GATEWAY_URL"];
 
 /// The variables of this process and of its env file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     // Every value is treated as a secret until the setting it belongs to is known.
     variables: BTreeMap<String, Found<Secret>>,

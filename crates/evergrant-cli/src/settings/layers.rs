@@ -19,7 +19,7 @@ use crate::failure::Failure;
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// What flags, environment and file say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Layers {
     flags: Flags,
     environment: Environment,
@@ -62,6 +62,14 @@ impl Layers {
     /// Flags alone.
     pub(crate) fn of_flags(flags: Flags) -> Self {
         Self { flags, ..Self::default() }
+    }
+
+    /// The same layers for a login: whatever the grant is, what a login leaves behind is renewed with a refresh token.
+    pub(crate) fn with_grant_of_a_login(&self) -> Self {
+        let mut layers = self.clone();
+        let value = "refresh_token".to_owned();
+        layers.flags.values.insert((Setting::Grant, false), Found { value, origin: Origin::Default });
+        layers
     }
 
     /// What a settings file would hold for a setting: its value, or the path of the secret's file.

@@ -14,6 +14,7 @@ fn the_short_help_fits_on_a_screen() {
       token        Print an access token that works
       exec         Run a command with an access token in its environment
       api          Send one API request with a token that works
+      login        Log in as a person, in a browser or on another device
       gateway      Run a local gateway that gives every request a token that works
       explain      Explain the last refusals of a running gateway
       config       Check the settings, or write a settings file
@@ -68,9 +69,10 @@ fn the_help_of_a_command_lists_the_settings() {
                                            EVERGRANT_CLIENT_SECRET_FILE]
           --refresh-token-file <FILE>      File that holds the first refresh token; the store keeps its
                                            successors [env: EVERGRANT_REFRESH_TOKEN_FILE]
-          --grant <GRANT>                  client_credentials, refresh_token, jwt_bearer or
-                                           saml2_bearer; without it a client that has only a refresh
-                                           token uses that [env: EVERGRANT_GRANT]
+          --grant <GRANT>                  client_credentials, refresh_token (or authorization_code,
+                                           after `login`), jwt_bearer or saml2_bearer; without it a
+                                           client that has only a refresh token uses that [env:
+                                           EVERGRANT_GRANT]
           --client-auth <METHOD>           Client authentication: basic, post, none, private_key_jwt or
                                            tls_client_auth [default: basic] [env: EVERGRANT_CLIENT_AUTH]
           --scope <SCOPES>                 Scopes to ask for, separated by spaces [env: EVERGRANT_SCOPE]

@@ -9,25 +9,26 @@ fn check_shows_where_each_setting_comes_from_and_no_secret() {
         .env("EVERGRANT_CLIENT_SECRET", "s3cr3t");
     insta::assert_snapshot!(run.end().good(), @r"
     settings file ~/.config/evergrant/config.toml, profile default
-    region               eu-central-1    ~/.config/evergrant/config.toml:3:10 (profile.default.region)
-    client_id            me              --client-id
-    client_secret        (secret)        EVERGRANT_CLIENT_SECRET
-    client_auth          basic           default
-    scope                read            ~/.config/evergrant/config.toml:1:9 (scope)
-    store                memory          default
-    lease_ttl            6s              default
-    allow_volatile       false           default
-    listen               127.0.0.1:7070  default
-    admin_listen         127.0.0.1:7071  default
-    callers              same-user       default
-    admin_callers        same-user       default
-    verdict_header       on              default
-    rate_limited         wait            default
-    skew_warn            10s             default
-    timeout              30s             default
-    token_timeout        10s             default
-    upstream_timeout     5m              default
-    allow_insecure_http  false           default
+    region               eu-central-1                 ~/.config/evergrant/config.toml:3:10 (profile.default.region)
+    client_id            me                           --client-id
+    client_secret        (secret)                     EVERGRANT_CLIENT_SECRET
+    client_auth          basic                        default
+    scope                read                         ~/.config/evergrant/config.toml:1:9 (scope)
+    redirect_uri         http://127.0.0.1:0/callback  default
+    store                memory                       default
+    lease_ttl            6s                           default
+    allow_volatile       false                        default
+    listen               127.0.0.1:7070               default
+    admin_listen         127.0.0.1:7071               default
+    callers              same-user                    default
+    admin_callers        same-user                    default
+    verdict_header       on                           default
+    rate_limited         wait                         default
+    skew_warn            10s                          default
+    timeout              30s                          default
+    token_timeout        10s                          default
+    upstream_timeout     5m                           default
+    allow_insecure_http  false                        default
     ok: complete
     ");
 }

@@ -17,6 +17,7 @@ mod dashboard;
 mod faked_wall;
 mod gateway;
 mod load;
+mod login;
 mod memory;
 mod metrics;
 mod oidc;

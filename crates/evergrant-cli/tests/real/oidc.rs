@@ -18,14 +18,14 @@ use crate::until;
 const TOKEN_SECS: u64 = 4;
 
 /// The server, with its own clock.
-struct Idp {
+pub(crate) struct Idp {
     _process: Process,
     wall: FakedWall,
     about: Value,
 }
 
 impl Idp {
-    fn start(folder: &std::path::Path, ahead_secs: i64) -> Self {
+    pub(crate) fn start(folder: &std::path::Path, ahead_secs: i64) -> Self {
         let wall = FakedWall::new(folder, ahead_secs);
         let mut command = Command::new("node");
         command.arg(part("idp.mjs")).env("NODE_PARTS", tool("node")).env("TOKEN_SECS", TOKEN_SECS.to_string());
@@ -36,7 +36,8 @@ impl Idp {
         Self { _process: process, wall, about }
     }
 
-    fn text(&self, name: &str) -> &str {
+    /// What the server said of itself.
+    pub(crate) fn text(&self, name: &str) -> &str {
         self.about[name].as_str().unwrap_or_else(|| panic!("the server did not say its {name}"))
     }
 
@@ -46,6 +47,16 @@ impl Idp {
 
     async fn tokens(&self) -> u64 {
         self.stats().await["tokens"].as_u64().unwrap()
+    }
+
+    /// Does something again and again until the server has issued another token.
+    pub(crate) async fn more_tokens_by(&self, act: impl Fn()) {
+        let known = self.tokens().await;
+        until("the server has issued another token", async || {
+            act();
+            self.tokens().await > known
+        })
+        .await;
     }
 
     /// Waits until so many more tokens were issued.

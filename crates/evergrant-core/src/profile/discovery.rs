@@ -19,6 +19,8 @@ pub struct Discovery {
     pub token_endpoint: String,
     /// Where a person logs in.
     pub authorization_endpoint: Option<String>,
+    /// Where a login on another device begins (RFC 8628 section 4).
+    pub device_authorization_endpoint: Option<String>,
     /// Where the provider's public keys are.
     pub jwks_uri: Option<String>,
     /// The ways a client may authenticate at the token endpoint, such as `client_secret_basic`. Empty if not listed.
@@ -79,6 +81,7 @@ pub fn parse_discovery(issuer: &str, body: &[u8]) -> Result<Discovery, Discovery
         token_endpoint: endpoint(&document, issuer, "token_endpoint")?
             .ok_or(DiscoveryError::Missing("token_endpoint"))?,
         authorization_endpoint: endpoint(&document, issuer, "authorization_endpoint")?,
+        device_authorization_endpoint: endpoint(&document, issuer, "device_authorization_endpoint")?,
         jwks_uri: endpoint(&document, issuer, "jwks_uri")?,
         client_auth_methods: methods
             .map(|methods| methods.iter().filter_map(Value::as_str).take(METHOD_LIMIT).map(str::to_owned).collect())

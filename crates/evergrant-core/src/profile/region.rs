@@ -113,6 +113,12 @@ impl Region {
         format!("{}/oauth/token", self.login_url())
     }
 
+    /// Where a person logs in, such as `https://login.mypurecloud.ie/oauth/authorize`.
+    #[must_use]
+    pub fn authorize_url(self) -> String {
+        format!("{}/oauth/authorize", self.login_url())
+    }
+
     /// Reads a region in any spelling: AWS name with dashes or underscores, SDK constant, domain, host or URL.
     ///
     /// # Errors

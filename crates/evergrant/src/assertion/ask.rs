@@ -29,11 +29,7 @@ pub(crate) async fn ask(
             |error: GrantError| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&error.to_string());
         make(&Occasion { token_url, time }).map_err(unsent)
     };
-    let time = match known {
-        None if credential.signs() => asked_time(endpoint).await,
-        known => known,
-    };
-    let time = time.unwrap_or_else(|| ServerTime::by_wall(clock::now()));
+    let time = time(endpoint, credential, known).await;
     let exchange = endpoint.request(&request(time)?, None).await;
     heard(&exchange);
     let Some(shown) = shown_by_refusal(credential, &exchange).filter(|shown| shown.refuses(time, LIFETIME)) else {
@@ -45,10 +41,16 @@ pub(crate) async fn ask(
     Ok(exchange)
 }
 
-/// What the server's clock shows, by its answer to a request that asks for nothing.
-async fn asked_time(endpoint: &TokenEndpoint) -> Option<ServerTime> {
-    let (sent, head, received) = endpoint.ask_head().await?;
-    ServerTime::by_answer(&head, sent, received, clock::boot())
+/// What the server's clock shows. If nothing is known of it and something is to be signed, the server is asked.
+pub(crate) async fn time(endpoint: &TokenEndpoint, credential: &Credential, known: Option<ServerTime>) -> ServerTime {
+    let time = match known {
+        None if credential.signs() => endpoint
+            .ask_head()
+            .await
+            .and_then(|(sent, head, received)| ServerTime::by_answer(&head, sent, received, clock::boot())),
+        known => known,
+    };
+    time.unwrap_or_else(|| ServerTime::by_wall(clock::now()))
 }
 
 /// What the server's clock shows, by an answer that refuses what an assertion proves.

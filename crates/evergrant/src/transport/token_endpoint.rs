@@ -5,7 +5,7 @@ use std::time::Duration;
 use evergrant_core::time::Boot;
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind, parse_retry_after, parse_token_answer};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response};
+use reqwest::{Client, RequestBuilder, Response};
 
 use super::{AnswerHead, ConnectionFailure, Target, TransportError, TransportOptions, client, read_body};
 use crate::clock;
@@ -37,23 +37,20 @@ impl TokenEndpoint {
         &self.target
     }
 
+    /// Posts a form to an endpoint that answers with something other than tokens.
+    pub(crate) async fn post(&self, request: &TokenRequest) -> Result<Posted, TokenFailure> {
+        let failed =
+            |error: &reqwest::Error| TokenFailure::from(ConnectionFailure::of(error, &self.target, self.timeout));
+        let response = self.builder(request, self.timeout).send().await.map_err(|error| failed(&error))?;
+        let status = response.status().as_u16();
+        let (body, torn) = read_body(response, BODY_LIMIT).await;
+        torn.map_or(Ok(Posted { status, body }), |error| Err(failed(&error)))
+    }
+
     /// Sends one token request, once. `at_most` shortens the timeout, for a caller whose own time is short.
     pub async fn request(&self, request: &TokenRequest, at_most: Option<Duration>) -> TokenExchange {
         let timeout = at_most.map_or(self.timeout, |at_most| at_most.min(self.timeout));
-        let mut builder = self
-            .client
-            .post(self.target.url().clone())
-            .timeout(timeout)
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(request.form.expose().to_owned());
-        if let Some(authorization) = &request.authorization {
-            // Base64 always fits into a header; if it ever did not, the server's refusal would say so.
-            if let Ok(mut value) = HeaderValue::from_str(authorization.expose()) {
-                value.set_sensitive(true);
-                builder = builder.header(AUTHORIZATION, value);
-            }
-        }
+        let builder = self.builder(request, timeout);
         let sent = clock::boot();
         let answer = builder.send().await;
         let received = clock::boot();
@@ -68,6 +65,21 @@ impl TokenEndpoint {
                 TokenExchange { sent, received, head: None, result: Err(failure.into()) }
             }
         }
+    }
+
+    fn builder(&self, request: &TokenRequest, timeout: Duration) -> RequestBuilder {
+        let builder = self
+            .client
+            .post(self.target.url().clone())
+            .timeout(timeout)
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(request.form.expose().to_owned());
+        // Base64 always fits into a header; if it ever did not, the server's refusal would say so.
+        let value = request.authorization.as_ref().and_then(|text| HeaderValue::from_str(text.expose()).ok());
+        let Some(mut value) = value else { return builder };
+        value.set_sensitive(true);
+        builder.header(AUTHORIZATION, value)
     }
 
     /// Asks for nothing but the head of an answer, for its `Date`: when it was sent, what came, and when.
@@ -132,6 +144,14 @@ pub struct TokenExchange {
     pub head: Option<AnswerHead>,
     /// The token, or why there is none.
     pub result: Result<TokenAnswer, TokenFailure>,
+}
+
+/// What an endpoint answered.
+pub(crate) struct Posted {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The body.
+    pub(crate) body: Vec<u8>,
 }
 
 /// Token answers are a few kilobytes at most.

@@ -68,7 +68,7 @@ pub(crate) const SPECS: &[Spec] = &[
             Setting::Grant,
             "grant",
             "GRANT",
-            "client_credentials, refresh_token, jwt_bearer or saml2_bearer; without \
+            "client_credentials, refresh_token (or authorization_code, after `login`), jwt_bearer or saml2_bearer; without \
              it a client that has only a refresh token uses that",
         )
     },
@@ -138,6 +138,24 @@ pub(crate) const SPECS: &[Spec] = &[
             "token-field",
             "NAME=VALUE",
             "Further field of token requests, as `orgName` for SAML at Genesys Cloud; may be repeated",
+        )
+    },
+    Spec {
+        example: "https://id.example.com/oauth/authorize",
+        ..text(Setting::AuthorizeUrl, "authorize-url", "URL", "Where `login` sends the browser")
+    },
+    Spec {
+        example: "https://id.example.com/oauth/device",
+        ..text(Setting::DeviceUrl, "device-url", "URL", "Where `login --device` begins")
+    },
+    Spec {
+        example: "http://127.0.0.1:8484/callback",
+        default: Some("http://127.0.0.1:0/callback"),
+        ..text(
+            Setting::RedirectUri,
+            "redirect-uri",
+            "URL",
+            "Where `login` comes back to, on loopback; port 0 takes a free one, if the provider allows any",
         )
     },
     Spec {

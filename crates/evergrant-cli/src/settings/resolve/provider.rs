@@ -32,8 +32,10 @@ pub(super) fn resolve(
         Some(url)
     };
     let (token_url, upstream) = (url(Setting::TokenUrl), url(Setting::Upstream));
-    // The issuer is used as it is written, so only its errors count here.
+    let authorize_url = url(Setting::AuthorizeUrl);
+    // These are used as they are written, so only their errors count here.
     url(Setting::Issuer);
+    url(Setting::DeviceUrl);
     let probe = layers.plain(Setting::ProbePath).and_then(|found| findings.keep(probe(&found)));
     let region = layers.plain(Setting::Region).map(|found| region(&found));
     let region = findings.keep(region.transpose()).flatten();
@@ -50,7 +52,7 @@ pub(super) fn resolve(
         (ProfileKind::Genesys, Some(region)) => Profile::genesys(region),
         (ProfileKind::Genesys, None) => {
             // Both URLs are replaced below; what remains is the same for every region.
-            Profile { token_url: None, api_url: None, ..Profile::genesys(Region::UsEast1) }
+            Profile { token_url: None, authorize_url: None, api_url: None, ..Profile::genesys(Region::UsEast1) }
         }
         (ProfileKind::Oauth2, _) => Profile::oauth2(),
         (ProfileKind::Oidc, _) => match layers.plain(Setting::Issuer) {
@@ -62,6 +64,7 @@ pub(super) fn resolve(
     let upstream = upstream.or_else(|| known.api_url.as_deref().and_then(|text| Url::parse(text).ok()));
     let profile = Profile {
         token_url: token_url.map(String::from).or(known.token_url),
+        authorize_url: authorize_url.map(String::from).or(known.authorize_url),
         api_url: upstream.as_ref().map(origin),
         probe: probe.or(known.probe),
         ..known
