@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Run a local gateway that gives every request a token that works
     Gateway(GatewayArgs),
+    /// Look at everything between here and the API, and say what is wrong and what to do
+    Doctor(DoctorArgs),
     /// Explain the last refusals of a running gateway
     Explain(ExplainArgs),
     /// Check the settings, or write a settings file
@@ -184,6 +186,23 @@ pub(crate) struct GatewayArgs {
     pub(crate) flags: Flags,
 }
 
+/// `evergrant doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Also write the report as one self-contained web page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// For how long the API is asked with the new token, as 10s
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = span)]
+    pub(crate) propagation: Span,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
 /// `evergrant explain`.
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
@@ -250,6 +269,7 @@ impl Command {
             | Self::Api(ApiArgs { flags, .. })
             | Self::Login(LoginArgs { flags, .. })
             | Self::Gateway(GatewayArgs { flags, .. })
+            | Self::Doctor(DoctorArgs { flags, .. })
             | Self::Explain(ExplainArgs { flags, .. })
             | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
             Self::Demo(_) | Self::Completions { .. } | Self::Man { .. } => None,
@@ -275,6 +295,10 @@ pub(crate) fn command() -> clap::Command {
     let only_tokens = |command: clap::Command| without(without(command, &ONLY_GATEWAY), &ONLY_LOGIN);
     let only_login = |command: clap::Command| without(command, &ONLY_GATEWAY);
     let only_gateway = |command: clap::Command| without(command, &ONLY_LOGIN);
+    let of_doctor = |command: clap::Command| {
+        let hidden: Vec<&str> = ONLY_GATEWAY.into_iter().filter(|name| !FOR_ASKING.contains(name)).collect();
+        without(without(command, &hidden), &ONLY_LOGIN)
+    };
     let only_asking = |command: clap::Command| {
         command.mut_args(|arg| {
             let is_shown = arg.get_help_heading().is_none() || FOR_ASKING.contains(&arg.get_id().as_str());
@@ -290,6 +314,7 @@ pub(crate) fn command() -> clap::Command {
         .mut_subcommand("api", only_tokens)
         .mut_subcommand("login", only_login)
         .mut_subcommand("gateway", only_gateway)
+        .mut_subcommand("doctor", of_doctor)
         .mut_subcommand("explain", only_asking)
 }
 

@@ -28,6 +28,8 @@ pub(crate) const API_STATUS: u8 = 9;
 pub(crate) const LISTEN: u8 = 10;
 /// `demo` ended with a 401 in the lane of Evergrant.
 pub(crate) const DEMO_401: u8 = 11;
+/// `doctor` found a fault; a warning is none.
+pub(crate) const DOCTOR_FAULT: u8 = 12;
 /// Evergrant is broken: please report it.
 pub(crate) const INTERNAL: u8 = 70;
 /// `exec` found the command but could not start it.
@@ -49,6 +51,7 @@ pub(crate) const TABLE: &[(u8, &str)] = &[
     (API_STATUS, "`api`: the API answered with an error status"),
     (LISTEN, "`gateway`: the address cannot be listened on"),
     (DEMO_401, "`demo`: a 401 reached a caller of Evergrant"),
+    (DOCTOR_FAULT, "`doctor`: a fault was found"),
     (INTERNAL, "evergrant is broken: please report it"),
     (NOT_EXECUTABLE, "`exec`: the command cannot be started"),
     (NOT_FOUND, "`exec`: the command was not found"),

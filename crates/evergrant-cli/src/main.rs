@@ -43,6 +43,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
         Command::Api(args) => commands::api::run(&args, &prepare(&args.flags, "error")?),
         Command::Login(args) => commands::login::run(&args, &prepare(&args.flags, "warn")?),
         Command::Gateway(args) => commands::gateway::run(&args, &prepare(&args.flags, "info")?),
+        Command::Doctor(args) => commands::doctor::run(&args, &prepare(&args.flags, "error")?),
         Command::Explain(args) => commands::explain::run(&args, &prepare(&args.flags, "error")?),
         Command::Config(command) => commands::config::run(command),
         Command::Completions { shell } => Ok(commands::completions::run(shell)?),

@@ -10,6 +10,7 @@ pub mod assertion;
 pub mod client;
 pub mod clock;
 mod disturbance;
+pub mod doctor;
 mod driver;
 mod exchange;
 mod flight;

@@ -24,6 +24,7 @@ mod disk;
 mod error;
 mod file;
 mod format;
+mod inspect;
 mod key;
 mod lock;
 mod memory;
@@ -32,10 +33,11 @@ mod record;
 mod seal;
 mod url;
 
-use evergrant_core::time::Boot;
+use evergrant_core::time::{Boot, Span};
 
 pub use error::StoreError;
 pub use file::FileStore;
+pub use inspect::Inspection;
 pub use key::{CredentialKey, TokenHash};
 pub use memory::MemoryStore;
 pub use private::PrivateFile;
@@ -84,6 +86,18 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.load(key)),
             Self::File(store) => store.load(key).await,
+        }
+    }
+
+    /// What there is, without making, moving or locking anything. A lock that somebody holds for all of `patience` is
+    /// told as busy.
+    ///
+    /// # Errors
+    /// When the store cannot be used; a damaged file stays where it is.
+    pub async fn inspect(&self, key: &CredentialKey, patience: Span) -> Result<Inspection, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(Inspection { exists: true, record: store.load(key), ..Inspection::default() }),
+            Self::File(store) => store.inspect(key, patience).await,
         }
     }
 

@@ -64,9 +64,31 @@ impl Tls {
         if let Some(config) = config.as_ref() {
             return Ok(Arc::clone(config));
         }
-        let built = Arc::new(build(self.ca_file.as_deref(), self.identity.as_ref())?);
+        let built = Arc::new(self.config_with(self.verifier()?)?);
         *config = Some(Arc::clone(&built));
         Ok(built)
+    }
+
+    /// The verifier that the configuration uses, to ask it alone.
+    pub(crate) fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+        verifier(self.ca_file.as_deref())
+    }
+
+    /// A configuration that asks this verifier.
+    pub(crate) fn config_with(&self, verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, TlsError> {
+        let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
+        let Some(ClientIdentity { cert_file, key_file }) = &self.identity else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let failed = |path: &Path, cause: String| TlsError::Identity { path: path.to_owned(), cause };
+        let certificates = std::fs::read(cert_file)
+            .map_err(|error| failed(cert_file, error.to_string()))
+            .and_then(|pem| certificates(&pem).map_err(|cause| failed(cert_file, cause)))?;
+        let key = PrivateKeyDer::from_pem_file(key_file)
+            .map_err(|error| failed(key_file, format!("no private key can be read from it: {error}")))?;
+        builder
+            .with_client_auth_cert(certificates, key)
+            .map_err(|error| failed(key_file, format!("it does not fit the certificate: {error}")))
     }
 
     /// A configuration that trusts nobody, for a client that will only speak plain HTTP to loopback.
@@ -116,20 +138,9 @@ impl TlsError {
     }
 }
 
-fn build(ca_file: Option<&Path>, identity: Option<&ClientIdentity>) -> Result<ClientConfig, TlsError> {
+fn verifier(ca_file: Option<&Path>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let extra = ca_file.map(read_ca_file).transpose()?.unwrap_or_default();
-    let verifier = build_verifier(extra, provider())?;
-    let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
-    let Some(ClientIdentity { cert_file, key_file }) = identity else { return Ok(builder.with_no_client_auth()) };
-    let failed = |path: &Path, cause: String| TlsError::Identity { path: path.to_owned(), cause };
-    let certificates = std::fs::read(cert_file)
-        .map_err(|error| failed(cert_file, error.to_string()))
-        .and_then(|pem| certificates(&pem).map_err(|cause| failed(cert_file, cause)))?;
-    let key = PrivateKeyDer::from_pem_file(key_file)
-        .map_err(|error| failed(key_file, format!("no private key can be read from it: {error}")))?;
-    builder
-        .with_client_auth_cert(certificates, key)
-        .map_err(|error| failed(key_file, format!("it does not fit the certificate: {error}")))
+    build_verifier(extra, provider())
 }
 
 fn build_verifier(

@@ -31,6 +31,7 @@ use reqwest::header::{AGE, DATE, HeaderMap, HeaderName};
 use reqwest::{Client, ClientBuilder, Response};
 
 pub use discovery::{DiscoverError, discover};
+pub(crate) use failure::innermost;
 pub use failure::{ConnectionFailure, ConnectionFailureKind};
 pub(crate) use probe::bearer;
 pub use probe::{ApiProbe, ProbeAnswer, ProbeExchange};
@@ -71,7 +72,7 @@ pub enum TransportError {
 
 impl TransportError {
     pub(crate) fn client(error: &reqwest::Error) -> Self {
-        Self::Client(failure::innermost(error))
+        Self::Client(innermost(error))
     }
 }
 

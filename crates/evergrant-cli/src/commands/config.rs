@@ -89,6 +89,16 @@ fn table(layers: &Layers, findings: &Findings) -> String {
     text
 }
 
+/// Every setting that somebody set, with its place, in a line; a secret without its value.
+pub(crate) fn given(layers: &Layers) -> Vec<String> {
+    let rows = SPECS.iter().filter_map(|spec| row(layers, spec)).filter(|row| row.origin != DEFAULT);
+    rows.map(|row| match row.value {
+        Some(value) => format!("{} = {value} ({})", row.key, row.origin),
+        None => format!("{} is set ({})", row.key, row.origin),
+    })
+    .collect()
+}
+
 struct Row {
     key: String,
     /// `None` for a secret.
@@ -104,17 +114,25 @@ fn row(layers: &Layers, spec: &'static Spec) -> Option<Row> {
     }
     match layers.plain(spec.key) {
         Some(found) => {
-            let is_url = matches!(spec.key, Setting::TokenUrl | Setting::Upstream | Setting::Issuer);
+            let is_store_url = spec.key == Setting::Store && found.value.contains("://");
+            let is_url = is_store_url || matches!(spec.key, Setting::TokenUrl | Setting::Upstream | Setting::Issuer);
             let url = is_url.then(|| url::Url::parse(found.value.trim()).ok()).flatten();
-            let value = url.map_or(found.value, |url| values::shown(&url));
+            let value = match url {
+                Some(url) if url.has_host() => values::shown(&url),
+                // What cannot be taken apart may hold a password.
+                _ if is_url && found.value.contains('@') => "(not shown)".to_owned(),
+                _ => found.value,
+            };
             Some(Row { key, value: Some(value), origin: found.origin.to_string() })
         }
         None => {
             let value = spec.default?.to_owned();
-            Some(Row { key, value: Some(value), origin: "default".to_owned() })
+            Some(Row { key, value: Some(value), origin: DEFAULT.to_owned() })
         }
     }
 }
+
+const DEFAULT: &str = "default";
 
 /// Writes the file for its owner only.
 fn write(path: &Path, force: bool, text: &str) -> Result<(), Failure> {

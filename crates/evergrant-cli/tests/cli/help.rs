@@ -16,6 +16,7 @@ fn the_short_help_fits_on_a_screen() {
       api          Send one API request with a token that works
       login        Log in as a person, in a browser or on another device
       gateway      Run a local gateway that gives every request a token that works
+      doctor       Look at everything between here and the API, and say what is wrong and what to do
       explain      Explain the last refusals of a running gateway
       config       Check the settings, or write a settings file
       completions  Print a completion script for a shell
@@ -147,6 +148,7 @@ fn the_long_help_tells_what_the_exit_codes_mean() {
       9  `api`: the API answered with an error status
      10  `gateway`: the address cannot be listened on
      11  `demo`: a 401 reached a caller of Evergrant
+     12  `doctor`: a fault was found
      70  evergrant is broken: please report it
     126  `exec`: the command cannot be started
     127  `exec`: the command was not found

@@ -57,6 +57,17 @@ fn good(command: &mut Command) -> String {
 }
 
 #[test]
+fn a_doctor_looks_before_the_night_and_writes_a_page() {
+    let provider = provider();
+    let page = Path::new(env!("CARGO_TARGET_TMPDIR")).join("example-doctor.html");
+    let said = good(example("doctor.sh", &provider).arg(&page));
+    assert!(said.contains("0 faults"), "{said}");
+    assert!(std::fs::read_to_string(&page).unwrap().starts_with("<!doctype html>"));
+    let broken = example("doctor.sh", &provider).arg(&page).env("EVERGRANT_CLIENT_SECRET", "wrong").output().unwrap();
+    assert_eq!(broken.status.code(), Some(1));
+}
+
+#[test]
 fn curl_takes_a_token_from_a_pipe() {
     let provider = provider();
     let answer = good(example("token.sh", &provider).arg("/api/v2/users"));

@@ -23,6 +23,10 @@ pub struct Discovery {
     pub device_authorization_endpoint: Option<String>,
     /// Where the provider's public keys are.
     pub jwks_uri: Option<String>,
+    /// The algorithms that the provider signs with, such as `RS256`. Empty if not listed.
+    ///
+    /// There is no list for access tokens alone (RFC 9068 section 4 leaves it open), so it is the one for ID tokens.
+    pub signing_algs: Vec<String>,
     /// The ways a client may authenticate at the token endpoint, such as `client_secret_basic`. Empty if not listed.
     pub client_auth_methods: Vec<String>,
 }
@@ -75,7 +79,6 @@ pub fn parse_discovery(issuer: &str, body: &[u8]) -> Result<Discovery, Discovery
         let found = found.chars().filter(|c| !c.is_control()).take(FOUND_LIMIT).collect();
         return Err(DiscoveryError::WrongIssuer { expected: issuer.to_owned(), found });
     }
-    let methods = document.get("token_endpoint_auth_methods_supported").and_then(Value::as_array);
     Ok(Discovery {
         issuer: issuer.to_owned(),
         token_endpoint: endpoint(&document, issuer, "token_endpoint")?
@@ -83,10 +86,14 @@ pub fn parse_discovery(issuer: &str, body: &[u8]) -> Result<Discovery, Discovery
         authorization_endpoint: endpoint(&document, issuer, "authorization_endpoint")?,
         device_authorization_endpoint: endpoint(&document, issuer, "device_authorization_endpoint")?,
         jwks_uri: endpoint(&document, issuer, "jwks_uri")?,
-        client_auth_methods: methods
-            .map(|methods| methods.iter().filter_map(Value::as_str).take(METHOD_LIMIT).map(str::to_owned).collect())
-            .unwrap_or_default(),
+        signing_algs: names(&document, "id_token_signing_alg_values_supported"),
+        client_auth_methods: names(&document, "token_endpoint_auth_methods_supported"),
     })
+}
+
+fn names(document: &Map<String, Value>, name: &str) -> Vec<String> {
+    let listed = document.get(name).and_then(Value::as_array).into_iter().flatten();
+    listed.filter_map(Value::as_str).take(METHOD_LIMIT).map(str::to_owned).collect()
 }
 
 fn text<'a>(document: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

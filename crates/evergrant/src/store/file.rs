@@ -12,9 +12,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use evergrant_core::time::Boot;
+use evergrant_core::time::{Boot, Span};
 
 use super::format::{self, Document, Entry, Sealing, Unreadable};
+use super::inspect::{self, Inspection};
 use super::lock::{LockFile, WRITE_WAIT, blocking};
 use super::{CredentialKey, Record, SealKey, StoreError, disk};
 use crate::clock;
@@ -41,6 +42,11 @@ impl FileStore {
     pub(super) async fn load(&self, key: &CredentialKey) -> Result<Option<Record>, StoreError> {
         let (place, key) = (Arc::clone(&self.place), key.clone());
         blocking(move || Ok(place.load(&place.file()?, &key)?.map(|(_, record)| record))).await
+    }
+
+    pub(super) async fn inspect(&self, key: &CredentialKey, patience: Span) -> Result<Inspection, StoreError> {
+        let (place, key) = (Arc::clone(&self.place), key.clone());
+        blocking(move || place.inspect(&key, patience)).await
     }
 
     pub(super) async fn lease(&self, key: &CredentialKey, deadline: Boot) -> Result<FileLease, StoreError> {
@@ -149,6 +155,20 @@ impl Place {
         disk::prepare_folder(&self.file()?)?;
         // Once more: a folder that was missing may be reached through a link that could not be resolved before.
         self.file()
+    }
+
+    fn inspect(&self, key: &CredentialKey, patience: Span) -> Result<Inspection, StoreError> {
+        let file = self.file()?;
+        inspect::require_writable(&file)?;
+        let unreadable = |fault| match fault {
+            Fault::Store(error) => error,
+            Fault::Damaged(cause) => StoreError::Foreign { path: file.clone(), cause: format!("damaged: {cause}") },
+        };
+        let document = self.read(&file).map_err(unreadable)?;
+        let record = self.read_entry(&file, key).map_err(unreadable)?.map(|(_, record)| record);
+        let busy = inspect::wait_while_held(&inspect::locks(&file, key.short()), patience);
+        let credentials = document.as_ref().map_or(0, |document| document.credentials.len());
+        Ok(Inspection { exists: document.is_some(), credentials, record, busy })
     }
 
     /// The entry of `key` with its revision. Damage is kept aside, then reported.

@@ -74,7 +74,7 @@ impl From<ConnectionFailure> for TokenFailure {
 }
 
 /// The last and most exact error of a chain, in one line.
-pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = String::new();
     for error in chain(error) {
         last = error.to_string();
