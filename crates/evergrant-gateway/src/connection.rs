@@ -161,7 +161,8 @@ where
         }
         Poll::Ready(Ok(())) => Ok(connection.into_parts().map(|parts| {
             let (stream, expires) = parts.io.into_inner().into_quiet();
-            Paused { stream, opening: parts.read_buf, expires }
+            // A copy, because even an empty rest keeps the whole buffer alive.
+            Paused { stream, opening: Bytes::copy_from_slice(&parts.read_buf), expires }
         })),
     }
 }

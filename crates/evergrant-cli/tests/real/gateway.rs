@@ -47,6 +47,13 @@ impl Gateway {
         answer.json().await.unwrap()
     }
 
+    /// Its memory that is in use now, in MiB.
+    pub(crate) fn resident_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()).unwrap();
+        kib.parse::<u64>().unwrap() / 1024
+    }
+
     /// Everything it logged.
     pub(crate) fn log(&self) -> String {
         self.process.said()

@@ -12,6 +12,7 @@
 
 mod browser;
 mod clocks;
+mod crowd;
 mod dashboard;
 #[path = "../shared/faked_wall.rs"]
 mod faked_wall;
