@@ -4,6 +4,7 @@
 // It remembers every error of the page's console and every request to another origin, and tells them when asked.
 
 import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 
@@ -30,6 +31,11 @@ const commands = {
   async open({ url }) {
     await page.goto(url);
     return { policy: await page.evaluate(async () => (await fetch('/')).headers.get('content-security-policy')) };
+  },
+  // Opens a page that is a file.
+  async read({ path }) {
+    await page.goto(pathToFileURL(path).href);
+    return {};
   },
   // Waits until an element with this role, and this name if one is given, shows this text.
   async see({ role, name, text }) {

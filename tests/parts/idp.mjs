@@ -7,7 +7,8 @@
 // A person may log in as well, in a browser or with a code of another device: as `ada` with any password, on the server's
 // own pages. The client `keyed` shows a JWT signed by its key instead of a secret.
 //
-// Settings come from the environment: NODE_PARTS (the folder with node_modules) and TOKEN_SECS. The first line on
+// Settings come from the environment: NODE_PARTS (the folder with node_modules), TOKEN_SECS, and SPOIL, which makes the
+// token endpoint hand out tokens with one fault: `foreign_key`, `alg_none`, `changed` or `audience`. The first line on
 // standard output is a JSON object with the addresses and a refresh token that nobody has used yet. `GET /stats` of the
 // API counts what it answered and what the token endpoint issued. The process ends when its standard input does.
 
@@ -79,6 +80,25 @@ const provider = new Provider(issuer, {
       }),
     },
   },
+});
+// Each makes another token of a good one.
+const SPOILERS = {
+  foreign_key: async (claims) => {
+    const other = await jose.generateKeyPair('RS256');
+    return new jose.SignJWT(claims).setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: 'other' }).sign(other.privateKey);
+  },
+  alg_none: async (claims) => `${encoded({ alg: 'none', typ: 'at+jwt' })}.${encoded(claims)}.`,
+  changed: async (claims, token) => token.split('.').with(1, encoded({ ...claims, scope: 'everything' })).join('.'),
+  audience: async (claims) => new jose.SignJWT({ ...claims, aud: 'urn:somebody:else' })
+    .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: 'one' }).sign(privateKey),
+};
+const encoded = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+provider.use(async (ctx, next) => {
+  await next();
+  const spoil = SPOILERS[process.env.SPOIL];
+  if (spoil && ctx.path === '/token' && ctx.body?.access_token) {
+    ctx.body = { ...ctx.body, access_token: await spoil(jose.decodeJwt(ctx.body.access_token), ctx.body.access_token) };
+  }
 });
 provider.on('grant.success', () => { stats.tokens += 1; });
 provider.on('grant.error', (ctx, error) => count(stats.token_errors, error.error_description ?? error.message));

@@ -21,7 +21,7 @@ pub(crate) struct Tool {
     is_there: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 6] = [
+const FOR_TESTS: [Tool; 7] = [
     Tool { name: "curl", packages: &["curl"], is_there: || shell::is_installed("curl", &["--version"]) },
     Tool {
         name: "chromium",
@@ -29,6 +29,7 @@ const FOR_TESTS: [Tool; 6] = [
         is_there: || shell::is_installed("sh", &["-c", "command -v chromium"]),
     },
     Tool { name: "libfaketime", packages: &["faketime"], is_there: || faketime().is_some() },
+    Tool { name: "openssl", packages: &["openssl"], is_there: || shell::is_installed("openssl", &["version"]) },
     Tool { name: "node", packages: &["nodejs"], is_there: || shell::is_installed("node", &["--version"]) },
     Tool { name: "npm", packages: &["npm"], is_there: || shell::is_installed("npm", &["--version"]) },
     Tool {

@@ -87,7 +87,8 @@ async fn the_dashboard_shows_a_refresh_two_clock_steps_and_a_verdict() {
     load.finish().await.assert_all_fine();
 }
 
-const LOOKS: [(&str, &str, u32, u32); 4] = [
+/// Both colour schemes, on a desk and on a phone.
+pub(crate) const LOOKS: [(&str, &str, u32, u32); 4] = [
     ("light", "light", 1280, 900),
     ("dark", "dark", 1280, 900),
     ("phone-light", "light", 390, 844),
@@ -95,7 +96,7 @@ const LOOKS: [(&str, &str, u32, u32); 4] = [
 ];
 
 /// No violation that axe calls serious or critical.
-fn assert_no_grave_fault(look: &str, judged: &Value) {
+pub(crate) fn assert_no_grave_fault(look: &str, judged: &Value) {
     assert!(judged["passes"].as_u64().unwrap() > 20, "axe hardly looked at anything: {judged}");
     let violations = judged["violations"].as_array().unwrap();
     let is_grave = |violation: &&Value| matches!(violation["impact"].as_str(), Some("serious" | "critical"));

@@ -14,6 +14,7 @@ mod browser;
 mod clocks;
 mod crowd;
 mod dashboard;
+mod doctor;
 #[path = "../shared/faked_wall.rs"]
 mod faked_wall;
 mod gateway;

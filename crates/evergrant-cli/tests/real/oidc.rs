@@ -26,11 +26,16 @@ pub(crate) struct Idp {
 
 impl Idp {
     pub(crate) fn start(folder: &std::path::Path, ahead_secs: i64) -> Self {
+        Self::start_with(folder, ahead_secs, &[])
+    }
+
+    /// A server with further settings.
+    pub(crate) fn start_with(folder: &std::path::Path, ahead_secs: i64, settings: &[(&str, &str)]) -> Self {
         let wall = FakedWall::new(folder, ahead_secs);
         let mut command = Command::new("node");
         command.arg(part("idp.mjs")).env("NODE_PARTS", tool("node")).env("TOKEN_SECS", TOKEN_SECS.to_string());
         tool("node/node_modules/oidc-provider");
-        command.envs(wall.variables());
+        command.envs(wall.variables()).envs(settings.iter().copied());
         let process = Process::start("oidc-provider", &mut command);
         let about = process.line(|line| serde_json::from_str(line).ok());
         Self { _process: process, wall, about }
