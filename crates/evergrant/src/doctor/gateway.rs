@@ -82,7 +82,9 @@ async fn status(setup: &GatewaySetup) -> Result<(u16, Value), String> {
         GatewayPlace::Unix(_) => return Err("there are no Unix sockets here".to_owned()),
     };
     let in_short = |error: reqwest::Error| {
-        if error.is_timeout() { "no answer in time".to_owned() } else { crate::transport::innermost(&error) }
+        let text = crate::transport::innermost(&error);
+        let short = text.split(" (os error").next().unwrap_or(&text).to_lowercase();
+        if error.is_timeout() { "no answer in time".to_owned() } else { short }
     };
     let mut request = builder.build().map_err(in_short)?.get(url);
     if let Some(secret) = &setup.caller_secret {

@@ -129,12 +129,10 @@ pub(super) fn lifetime(token: &Token, note: Option<String>) -> Check {
             "have the provider send expires_in: without it a token is renewed every 4 minutes and its end is found by a refusal",
         );
     };
-    let line = line(token);
     let mut check = check.saw(format!("expires_in says {}", long(lifetime))).saw(format!(
-        "refreshed in the background after {:.0} s, callers wait from {:.0} s on, certainly over after {:.0} s",
-        line.soft_s,
-        line.hard_s.unwrap_or_default(),
-        line.gone_s.unwrap_or_default(),
+        "refreshed in the background after {}, callers wait for that in the last {}",
+        long(token.instants.soft - token.issued.sent),
+        long(token.instants.dead - token.instants.hard),
     ));
     if let Some(span) = by_claims
         && (span - lifetime).abs() > CLAIMS_TOLERANCE

@@ -3,7 +3,7 @@
 //! Colours follow the reader's scheme; nothing is said by colour alone, every plot has its words and its table. What
 //! servers said is text here like everything else.
 
-use evergrant::doctor::{Check, OffsetPoint, Report, State, TokenLine};
+use evergrant::doctor::{Check, Name, OffsetPoint, Report, State, TokenLine};
 
 use super::plot::{Axis, Plot, escape};
 
@@ -88,7 +88,7 @@ fn finding(check: &Check) -> String {
     let remedy = check
         .remedy
         .as_ref()
-        .map_or_else(String::new, |remedy| format!("<p class=\"remedy\"><b>What to do:</b>{}</p>", escape(remedy)));
+        .map_or_else(String::new, |remedy| format!("<p class=\"remedy\"><b>What to do:</b>{}</p>", with_code(remedy)));
     format!(
         "<section class=\"card finding\" data-state=\"{state}\" aria-label=\"{title}\"><h2>{chip}{title}</h2>\
          <ul>{facts}</ul>{verdict}{remedy}</section>\n",
@@ -96,6 +96,15 @@ fn finding(check: &Check) -> String {
         title = escape(check.title),
         chip = chip(check.state),
     )
+}
+
+/// Text with its backticks as code.
+fn with_code(text: &str) -> String {
+    let parts = text.split('`').enumerate().map(|(index, part)| match index % 2 {
+        1 => format!("<code>{}</code>", escape(part)),
+        _ => escape(part),
+    });
+    parts.collect()
 }
 
 fn chip(state: State) -> String {
@@ -124,6 +133,8 @@ fn offset(report: &Report) -> String {
     }
     let last: Vec<String> = sources.iter().filter_map(|source| of(source).last().map(|point| told(point))).collect();
     let words = if last.is_empty() { "No date of the provider was seen.".to_owned() } else { last.join("; ") };
+    let clocks = report.checks.iter().find(|check| check.name == Name::Clock && check.state != State::Skipped);
+    let lead = clocks.and_then(|check| check.evidence.first()).map_or(words.as_str(), String::as_str);
     let rows = points.iter().map(|point| {
         let skew = point.local_minus_server_s;
         [
@@ -138,7 +149,7 @@ fn offset(report: &Report) -> String {
     card(
         "",
         "Clock offset",
-        &words,
+        lead,
         &format!(
             "{figure}{table}<p class=\"small\">This machine minus the provider: above zero it is fast. The truth is inside each band, assuming {}.</p>",
             escape(&report.measured.assumptions)

@@ -11,6 +11,8 @@ pub(super) struct Axis {
     low: f64,
     high: f64,
     marks: Vec<(f64, String)>,
+    /// Is zero a line of its own, and not just a mark?
+    shows_zero: bool,
 }
 
 impl Axis {
@@ -21,18 +23,15 @@ impl Axis {
         let (low, high) = (low - width * 0.1, high + width * 0.1);
         let is_near = zero && low.abs().min(high.abs()) < FAR * width;
         let (low, high) = if is_near { (low.min(0.0), high.max(0.0)) } else { (low, high) };
-        Self {
-            low,
-            high,
-            marks: ticks(low, high).into_iter().map(|at| (at, format!("{} {unit}", short(at)))).collect(),
-        }
+        let marks = ticks(low, high).into_iter().map(|at| (at, format!("{} {unit}", short(at)))).collect();
+        Self { low, high, marks, shows_zero: zero }
     }
 
     /// Seconds from zero to the last value.
     pub(super) fn seconds(values: &[f64]) -> Self {
         let high = values.iter().copied().fold(0.1, f64::max) * 1.04;
         let marks = ticks(0.0, high).into_iter().map(|at| (at, format!("{} s", short(at)))).collect();
-        Self { low: 0.0, high, marks }
+        Self { low: 0.0, high, marks, shows_zero: false }
     }
 
     /// Powers of ten of milliseconds.
@@ -40,7 +39,8 @@ impl Axis {
         let (low, high) = ends(values);
         let (low, high) = ((low.floor() - 0.1).min(-0.1), (high.ceil() + 0.1).max(1.1));
         let marks = (-1..=6).map(|power| (f64::from(power), power_of_ten(power)));
-        Self { low, high, marks: marks.filter(|(at, _)| low <= *at && *at <= high).collect() }
+        let marks = marks.filter(|(at, _)| low <= *at && *at <= high).collect();
+        Self { low, high, marks, shows_zero: false }
     }
 
     /// Thousandths of the way from the low end to the high one.
@@ -62,7 +62,7 @@ impl Plot {
         let mut plot = Self { x, y, shapes: String::new() };
         let lines: Vec<f64> = plot.y.marks.iter().map(|(at, _)| *at).collect();
         for at in lines {
-            let class = if at == 0.0 { "zero" } else { "grid" };
+            let class = if at == 0.0 && plot.y.shows_zero { "zero" } else { "grid" };
             let y = plot.down(at);
             plot.add(&format!("<path class=\"{class}\" d=\"M0 {y:.1}H1000\"/>"));
         }
@@ -193,7 +193,7 @@ const LEAST_WIDTH: f64 = 0.02;
 /// Zero further away than so many widths would flatten the plot.
 const FAR: f64 = 4.0;
 /// The shortest piece of a band, in thousandths of the plot.
-const SHORTEST: f64 = 12.0;
+const SHORTEST: f64 = 24.0;
 
 #[cfg(test)]
 mod tests {
