@@ -48,10 +48,26 @@ impl Address {
         self.tcp().is_none_or(|addr| addr.ip().is_loopback())
     }
 
-    /// Would two listeners with these addresses be in each other's way? Port 0 is a different port each time.
+    /// Would two listeners with these addresses be in each other's way? All addresses of the machine (0.0.0.0, and [::],
+    /// which takes IPv4 along) include each of them; port 0 is a different port each time.
     #[must_use]
     pub fn clashes_with(&self, other: &Self) -> bool {
-        self == other && self.tcp().is_none_or(|addr| addr.port() != 0)
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(two)) => {
+                let includes =
+                    |all: &SocketAddr, one: &SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+                one.port() == two.port()
+                    && one.port() != 0
+                    && (one.ip() == two.ip() || includes(one, two) || includes(two, one))
+            }
+            (Self::Unix(one), Self::Unix(two)) => one == two,
+            (Self::Tcp(_), Self::Unix(_)) | (Self::Unix(_), Self::Tcp(_)) => false,
+        }
+    }
+
+    /// Would one listener do for both?
+    pub(crate) fn is_same_place_as(&self, other: &Self) -> bool {
+        self == other && self.clashes_with(other)
     }
 }
 
@@ -67,5 +83,35 @@ impl fmt::Display for Address {
             Self::Tcp(addr) => addr.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(text: &str) -> Address {
+        Address::Tcp(text.parse().unwrap())
+    }
+
+    #[test]
+    fn two_listeners_clash_if_one_port_would_be_taken_twice() {
+        for (one, two, clash) in [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("0.0.0.0:1", "127.0.0.1:1", true),
+            ("0.0.0.0:1", "[::1]:1", false),
+            ("[::]:1", "127.0.0.1:1", true),
+            ("[::]:1", "0.0.0.0:1", true),
+            ("[::1]:1", "127.0.0.1:1", false),
+        ] {
+            assert_eq!(tcp(one).clashes_with(&tcp(two)), clash, "{one} {two}");
+            assert_eq!(tcp(two).clashes_with(&tcp(one)), clash, "{two} {one}");
+        }
+        let socket = Address::Unix("/a".into());
+        assert!(socket.clashes_with(&socket) && !socket.clashes_with(&Address::Unix("/b".into())));
+        assert!(!tcp("0.0.0.0:1").is_same_place_as(&tcp("127.0.0.1:1")));
     }
 }

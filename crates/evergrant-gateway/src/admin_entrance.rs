@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::admin::{Admin, Cut};
 use crate::config::Limits;
 use crate::connection::http1_builder;
+use crate::inherited::Inherited;
 use crate::listen::{BindError, Listener};
 use crate::peer::Peer;
 
@@ -32,8 +33,8 @@ pub(crate) struct AdminEntrance {
 
 impl AdminEntrance {
     /// Binds an address and accepts nothing yet.
-    pub(crate) async fn bind(wanted: &Address) -> Result<Self, BindError> {
-        let (listener, bound) = Listener::bind(wanted).await?;
+    pub(crate) async fn bind(wanted: &Address, inherited: &Inherited) -> Result<Self, BindError> {
+        let (listener, bound) = Listener::bind(wanted, inherited).await?;
         Ok(Self { wanted: wanted.clone(), bound, listener: Some(listener), task: JoinSet::new() })
     }
 

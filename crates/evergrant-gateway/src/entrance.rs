@@ -10,7 +10,7 @@
 //!
 //! A listener that is closed resets whoever is in its accept queue, and such a caller may have sent its request already.
 //! So an entrance that retires first stops taking newcomers, then lets in everybody who is in the queue, and only then
-//! closes.
+//! closes. The queue of a socket that others have too is left to them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,8 @@ use tokio::time::timeout;
 
 use crate::address::Address;
 use crate::connection;
-use crate::listen::{BindError, Listener};
+use crate::inherited::Inherited;
+use crate::listen::{BindError, Listener, Owner};
 use crate::peer::Peer;
 use crate::phase::{Control, Phase};
 use crate::room::{self, Place, Room};
@@ -56,8 +57,8 @@ enum Stop {
 
 impl Entrance {
     /// Binds an address and accepts nothing yet.
-    pub(crate) async fn bind(wanted: &Address) -> Result<Self, BindError> {
-        let (listener, bound) = Listener::bind(wanted).await?;
+    pub(crate) async fn bind(wanted: &Address, inherited: &Inherited) -> Result<Self, BindError> {
+        let (listener, bound) = Listener::bind(wanted, inherited).await?;
         Ok(Self { wanted: wanted.clone(), bound, control: Arc::default(), state: State::Shut(listener) })
     }
 
@@ -185,8 +186,11 @@ impl Doorkeeper {
         });
     }
 
-    /// Lets in everybody who has connected, and nobody else.
+    /// Lets in everybody who has connected, and nobody else, unless others serve the queue.
     async fn finish_queue(&self, listener: &Listener) {
+        if listener.owner() == Owner::Shared {
+            return;
+        }
         listener.refuse_newcomers();
         while let Ok(stream) = timeout(QUEUE_CHECK, listener.accept()).await {
             self.let_in(self.place_now(), stream).await;

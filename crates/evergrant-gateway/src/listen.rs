@@ -4,6 +4,9 @@
 //! answers there is live and keeps it; what nobody listens on is replaced. The file is open to its owner alone from its
 //! first moment: the mode is set on the socket before it gets its name. Its folder must be there, and must not be one
 //! where others could put a socket of their own in its place: writable by everybody and not sticky.
+//!
+//! A socket that was handed to this process is taken as it is (`inherited`): its file, its queue and its end are the
+//! business of whoever made it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,52 +19,92 @@ use rustix::fs::Mode;
 use tokio::net::{TcpListener, UnixListener, UnixSocket};
 
 use crate::address::Address;
+use crate::inherited::{Inherited, InheritedSocket};
 use crate::stream::Stream;
 
 /// A listener that is bound.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Tcp(TcpListener, Owner),
+    /// With its file, unless somebody else made it.
+    Unix(UnixListener, Option<SocketFile>),
+}
+
+/// Whose socket a listener has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// This process's alone.
+    Us,
+    /// It was handed to us, and others have it too.
+    Shared,
 }
 
 impl Listener {
-    /// Binds an address; also says which one it became, because port 0 takes any free one.
-    pub(crate) async fn bind(wanted: &Address) -> Result<(Self, Address), BindError> {
+    /// Binds an address, or takes the socket that is bound there already. Also says which address it became, because
+    /// port 0 takes any free one.
+    pub(crate) async fn bind(wanted: &Address, inherited: &Inherited) -> Result<(Self, Address), BindError> {
         let failed = |cause: io::Error| match cause.kind() == io::ErrorKind::AddrInUse {
             true => BindError::InUse(wanted.clone()),
             false => BindError::Listen { addr: wanted.clone(), cause },
         };
+        if let Some(socket) = inherited.socket(wanted) {
+            let listener = socket.and_then(Self::take).map_err(failed)?;
+            return Ok((listener, wanted.clone()));
+        }
         match wanted {
             Address::Tcp(addr) => {
                 let listener = TcpListener::bind(addr).await.map_err(failed)?;
                 let bound = listener.local_addr().map_err(failed)?;
-                Ok((Self::Tcp(listener), Address::Tcp(bound)))
+                Ok((Self::Tcp(listener, Owner::Us), Address::Tcp(bound)))
             }
             Address::Unix(path) => {
                 let listener = bind_unix(path).map_err(failed)?;
                 let file = SocketFile::of(path).map_err(failed)?;
-                Ok((Self::Unix(listener, file), wanted.clone()))
+                Ok((Self::Unix(listener, Some(file)), wanted.clone()))
             }
         }
     }
 
-    /// Lets nobody connect any more; whoever has connected can still be accepted.
+    /// Listens on a socket that is bound already.
+    fn take(socket: InheritedSocket) -> io::Result<Self> {
+        match socket {
+            InheritedSocket::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                Ok(Self::Tcp(TcpListener::from_std(socket)?, Owner::Shared))
+            }
+            InheritedSocket::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                Ok(Self::Unix(UnixListener::from_std(socket)?, None))
+            }
+        }
+    }
+
+    /// Whose socket it is.
+    pub(crate) fn owner(&self) -> Owner {
+        match self {
+            Self::Tcp(_, owner) => *owner,
+            Self::Unix(_, Some(_)) => Owner::Us,
+            Self::Unix(_, None) => Owner::Shared,
+        }
+    }
+
+    /// Lets nobody connect any more; whoever has connected can still be accepted. Only for a socket of our own.
     ///
     /// For TCP the kernel has no such call, but it can be told to ignore packets that open a connection. Whoever sends
     /// one meanwhile sends it again after a second, and finds either this process's successor or nobody.
     pub(crate) fn refuse_newcomers(&self) {
         match self {
             #[cfg(target_os = "linux")]
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, Owner::Us) => {
                 // Without the filter, somebody who connects in the last instant is reset; nothing else depends on it.
                 if let Err(error) = socket2::SockRef::from(listener).attach_filter(&no_syn()) {
                     tracing::debug!(%error, "cannot stop connections before the listener is closed");
                 }
             }
             #[cfg(not(target_os = "linux"))]
-            Self::Tcp(_) => {}
-            Self::Unix(_, file) => file.remove(),
+            Self::Tcp(_, Owner::Us) => {}
+            Self::Unix(_, Some(file)) => file.remove(),
+            Self::Tcp(_, Owner::Shared) | Self::Unix(_, None) => {}
         }
     }
 
@@ -81,7 +124,7 @@ impl Listener {
 
     async fn try_accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 // Without it small answers wait for the caller's acknowledgement; a socket that refuses is dying.
                 _ = stream.set_nodelay(true);
@@ -237,10 +280,14 @@ mod tests {
         Address::Unix(folder.path().join("gateway.sock"))
     }
 
+    async fn bind(wanted: &Address) -> Result<(Listener, Address), BindError> {
+        Listener::bind(wanted, &Inherited::default()).await
+    }
+
     #[tokio::test]
     async fn a_socket_is_its_owners_alone_and_goes_with_its_listener() {
         let folder = tempfile::tempdir().unwrap();
-        let (listener, bound) = Listener::bind(&unix(&folder)).await.unwrap();
+        let (listener, bound) = bind(&unix(&folder)).await.unwrap();
         let path = bound.path().unwrap();
         assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(listener);
@@ -253,8 +300,8 @@ mod tests {
         let address = unix(&folder);
         drop(std::os::unix::net::UnixListener::bind(address.path().unwrap()).unwrap());
         assert!(address.path().unwrap().exists(), "the file of a dead process is left");
-        let (live, _) = Listener::bind(&address).await.unwrap();
-        assert!(matches!(Listener::bind(&address).await, Err(BindError::InUse(_))));
+        let (live, _) = bind(&address).await.unwrap();
+        assert!(matches!(bind(&address).await, Err(BindError::InUse(_))));
         assert!(matches!(address.check_is_free(), Err(BindError::InUse(_))));
         drop(live);
         address.check_is_free().unwrap();
@@ -265,7 +312,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let address = unix(&folder);
         std::fs::write(address.path().unwrap(), "precious").unwrap();
-        let error = Listener::bind(&address).await.unwrap_err().to_string();
+        let error = bind(&address).await.unwrap_err().to_string();
         assert!(error.contains("no socket"), "{error}");
         assert_eq!(std::fs::read_to_string(address.path().unwrap()).unwrap(), "precious");
     }
@@ -274,14 +321,14 @@ mod tests {
     async fn the_folder_must_be_there_and_safe() {
         let folder = tempfile::tempdir().unwrap();
         let missing = Address::Unix(folder.path().join("no/gateway.sock"));
-        let error = Listener::bind(&missing).await.unwrap_err().to_string();
+        let error = bind(&missing).await.unwrap_err().to_string();
         assert!(error.contains("/no: "), "{error}");
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-        let error = Listener::bind(&unix(&folder)).await.unwrap_err().to_string();
+        let error = bind(&unix(&folder)).await.unwrap_err().to_string();
         assert!(error.contains("everybody may replace files"), "{error}");
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
-        Listener::bind(&unix(&folder)).await.unwrap();
-        let error = Listener::bind(&Address::Unix("gateway.sock".into())).await.unwrap_err().to_string();
+        bind(&unix(&folder)).await.unwrap();
+        let error = bind(&Address::Unix("gateway.sock".into())).await.unwrap_err().to_string();
         assert!(error.contains("not absolute"), "{error}");
     }
 
@@ -289,7 +336,7 @@ mod tests {
     async fn whoever_is_in_the_queue_is_served_and_nobody_else() {
         let folder = tempfile::tempdir().unwrap();
         for address in [Address::loopback(0), unix(&folder)] {
-            let (listener, bound) = Listener::bind(&address).await.unwrap();
+            let (listener, bound) = bind(&address).await.unwrap();
             let connect = || -> io::Result<()> {
                 match &bound {
                     Address::Tcp(addr) => {
@@ -310,9 +357,9 @@ mod tests {
     async fn a_successors_socket_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let address = unix(&folder);
-        let (first, _) = Listener::bind(&address).await.unwrap();
+        let (first, _) = bind(&address).await.unwrap();
         std::fs::remove_file(address.path().unwrap()).unwrap();
-        let (_second, _) = Listener::bind(&address).await.unwrap();
+        let (_second, _) = bind(&address).await.unwrap();
         drop(first);
         assert!(address.path().unwrap().exists());
     }

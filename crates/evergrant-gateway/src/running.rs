@@ -74,7 +74,7 @@ impl Running {
         let mut new_admin = Vec::new();
         for wanted in &plans[0].config.admin_listen {
             if !self.admin.iter().any(|entrance| entrance.wanted == *wanted) {
-                new_admin.push(AdminEntrance::bind(wanted).await?);
+                new_admin.push(AdminEntrance::bind(wanted, &self.hub.inherited).await?);
             }
         }
         let mut sites = Vec::new();
@@ -94,7 +94,7 @@ impl Running {
         let mut entrances = Vec::new();
         for address in wanted {
             if self.find(name, address).is_none() {
-                entrances.push(Entrance::bind(address).await?);
+                entrances.push(Entrance::bind(address, &self.hub.inherited).await?);
             }
         }
         Ok(entrances)
@@ -109,7 +109,7 @@ impl Running {
             })
         };
         place(&|served, entrance| own(served) && entrance.wanted == *address)
-            .or_else(|| place(&|_, entrance| entrance.wanted.clashes_with(address)))
+            .or_else(|| place(&|_, entrance| entrance.wanted.is_same_place_as(address)))
     }
 
     /// Where a site will listen, in the order of its settings.

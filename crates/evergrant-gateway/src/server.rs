@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::admin_entrance::AdminEntrance;
 use crate::config::GatewayConfig;
 use crate::entrance::Entrance;
+use crate::inherited::Inherited;
 use crate::journal::Happening;
 use crate::listen::BindError;
 use crate::running::{Running, Served, site};
@@ -37,29 +38,31 @@ impl Gateway {
     /// # Errors
     /// [`BindError`] names the address that cannot be listened on, or what is wrong with the TLS set-up.
     pub async fn bind(config: GatewayConfig, source: TokenSource, tls: Arc<Tls>) -> Result<Self, BindError> {
-        Self::bind_sites(vec![SitePlan { name: ONLY_SITE.to_owned(), config, source, tls }]).await
+        let plan = SitePlan { name: ONLY_SITE.to_owned(), config, source, tls };
+        Self::bind_sites(vec![plan], Inherited::default()).await
     }
 
-    /// Binds the listeners of several sites. Where the admin listeners are, and whom they let in, the first one says.
+    /// Binds the listeners of several sites. Where the admin listeners are, and whom they let in, the first one says. An
+    /// address at which there is an inherited socket is listened on with that one.
     ///
     /// # Errors
     /// As [`Gateway::bind`].
     ///
     /// # Panics
     /// Without any site.
-    pub async fn bind_sites(plans: Vec<SitePlan>) -> Result<Self, BindError> {
+    pub async fn bind_sites(plans: Vec<SitePlan>, inherited: Inherited) -> Result<Self, BindError> {
         let first = &plans.first().expect("a gateway has a site").config;
         let mut admin = Vec::new();
         for wanted in &first.admin_listen {
-            admin.push(AdminEntrance::bind(wanted).await?);
+            admin.push(AdminEntrance::bind(wanted, &inherited).await?);
         }
         let replay_bytes = plans.iter().map(|plan| plan.config.limits.replay_total_bytes).max();
-        let hub = Arc::new(Hub::new(Budget::new(replay_bytes.unwrap_or(0))));
+        let hub = Arc::new(Hub::new(Budget::new(replay_bytes.unwrap_or(0)), inherited));
         let mut served = Vec::new();
         for plan in plans {
             let mut entrances = Vec::new();
             for wanted in &plan.config.listen {
-                entrances.push(Entrance::bind(wanted).await?);
+                entrances.push(Entrance::bind(wanted, &hub.inherited).await?);
             }
             let bound = entrances.iter().map(|entrance| entrance.bound.clone()).collect();
             served.push(Served { current: Current::new(site(plan, bound, &hub, Arc::default(), None)?), entrances });
@@ -146,15 +149,23 @@ impl Handle {
         Ok(result.await.map_err(|_| ReloadError::Ended)??)
     }
 
-    /// Notes how a reload went, for whoever looks at the status.
-    pub fn note_reload(&self, error: Option<String>) {
+    /// Notes how a reload went, for whoever looks at the status: what it left as it was until the next start, or why it
+    /// changed nothing.
+    pub fn note_reload(&self, result: Result<Vec<String>, String>) {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at_unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-        self.hub.journal.note(match &error {
-            None => Happening::Reloaded,
-            Some(reason) => Happening::ReloadRejected { reason: reason.clone() },
-        });
-        self.hub.reloaded.store(Some(Arc::new(Reloaded { at_unix_ms, ok: error.is_none(), error })));
+        let (counter, happening) = match &result {
+            Ok(_) => (&self.hub.reloads.accepted, Happening::Reloaded),
+            Err(reason) => (&self.hub.reloads.rejected, Happening::ReloadRejected { reason: reason.clone() }),
+        };
+        counter.add();
+        self.hub.journal.note(happening);
+        let ok = result.is_ok();
+        let (needs_restart, error) = match result {
+            Ok(left) => (left, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        self.hub.reloaded.store(Some(Arc::new(Reloaded { at_unix_ms, ok, error, needs_restart })));
     }
 }
 

@@ -19,8 +19,9 @@ use crate::address::Address;
 use crate::broker::Broker;
 use crate::config::GatewayConfig;
 use crate::gate::Gate;
+use crate::inherited::Inherited;
 use crate::journal::Journal;
-use crate::metrics::Metrics;
+use crate::metrics::{Count, Metrics};
 use crate::pace::{Pace, Paces};
 use crate::phase::Control;
 use crate::room::Room;
@@ -76,10 +77,14 @@ pub(crate) struct Hub {
     pub(crate) farewells: Arc<Room>,
     /// How the last reload went, if there was one.
     pub(crate) reloaded: ArcSwapOption<Reloaded>,
+    /// How all of them went.
+    pub(crate) reloads: Reloads,
+    /// Sockets that were handed to this process.
+    pub(crate) inherited: Inherited,
 }
 
 impl Hub {
-    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(budget: Arc<Budget>, inherited: Inherited) -> Self {
         Self {
             budget,
             paces: Paces::default(),
@@ -87,6 +92,8 @@ impl Hub {
             journal: Journal::new(),
             farewells: Arc::default(),
             reloaded: ArcSwapOption::empty(),
+            reloads: Reloads::default(),
+            inherited,
         }
     }
 }
@@ -100,6 +107,15 @@ pub struct Reloaded {
     pub ok: bool,
     /// Why not.
     pub error: Option<String>,
+    /// What is in the new configuration and will be in force after the next start only.
+    pub needs_restart: Vec<String>,
+}
+
+/// How many reloads there were.
+#[derive(Debug, Default)]
+pub(crate) struct Reloads {
+    pub(crate) accepted: Count,
+    pub(crate) rejected: Count,
 }
 
 /// The site that the next request of a listener takes.

@@ -171,6 +171,13 @@ const GATEWAY: &[Metric] = &[
     gauge("all_ready", "1 while every listener holds a usable token", &[("ready", &[])]),
     gauge("draining", "1 while no new requests are taken", &[("draining", &[])]),
     gauge("uptime_seconds", "Time since the start", &[("uptime_s", &[])]),
+    counter(
+        "reloads",
+        "Times that the settings were read again",
+        &[("reloads.accepted", &[("result", "accepted")]), ("reloads.rejected", &[("result", "rejected")])],
+    ),
+    gauge("reload_ok", "1 if the settings that were read last are in force", &[("reload.ok", &[])]),
+    gauge("reload_unix_milliseconds", "When they were read", &[("reload.at_unix_ms", &[])]),
 ];
 
 /// One sample for each of the slots that a token can be in.

@@ -30,6 +30,7 @@ pub(crate) struct Status<'a> {
     /// How the last reload went; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     reload: Option<Reloaded>,
+    reloads: ReloadCounts,
     /// The last events, oldest first; left out where they are sent one by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventLine>>,
@@ -45,9 +46,20 @@ impl<'a> Status<'a> {
             first: listeners.first().map(|listener| &listener.account),
             listeners,
             reload: admin.hub.reloaded.load().as_deref().cloned(),
+            reloads: ReloadCounts {
+                accepted: admin.hub.reloads.accepted.value(),
+                rejected: admin.hub.reloads.rejected.value(),
+            },
             events,
         }
     }
+}
+
+/// How often the settings were read again.
+#[derive(Serialize)]
+struct ReloadCounts {
+    accepted: u64,
+    rejected: u64,
 }
 
 /// One listener at one moment.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use evergrant::TokenSource;
 use evergrant::tls::Tls;
-use evergrant_gateway::{Address, Drained, Gateway, GatewayConfig, Handle, SitePlan, Upstream};
+use evergrant_gateway::{
+    Address, Drained, Gateway, GatewayConfig, Handle, Inherited, InheritedSocket, SitePlan, Upstream,
+};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -48,7 +50,11 @@ struct RunningGateway {
 
 impl RunningGateway {
     async fn start(plans: Vec<SitePlan>) -> Self {
-        let gateway = Gateway::bind_sites(plans).await.unwrap();
+        Self::start_on(plans, Inherited::default()).await
+    }
+
+    async fn start_on(plans: Vec<SitePlan>, inherited: Inherited) -> Self {
+        let gateway = Gateway::bind_sites(plans, inherited).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         Self {
             listeners: gateway.listeners().into_iter().collect(),
@@ -269,7 +275,7 @@ async fn reloads_and_the_drain_lose_no_request() {
             1 => Address::Tcp(gateway.tcp("two")),
             _ => socket.clone(),
         };
-        load.spawn(call_until_refused(target, Arc::clone(&stopping)));
+        load.spawn(call(target, Until::Refused(Arc::clone(&stopping))));
     }
     for round in 0..20 {
         let (first, second) = if round % 2 == 0 { (&b, &a) } else { (&a, &b) };
@@ -292,22 +298,68 @@ async fn reloads_and_the_drain_lose_no_request() {
     assert!(answered > 500, "{answered}");
 }
 
-/// Sends one request after the other, on a new connection where the last one ended, until nobody listens any more.
-async fn call_until_refused(target: Address, stopping: Arc<AtomicBool>) -> Result<u32, String> {
+/// A gateway that ends lets go of a socket that was handed to it: whoever comes meanwhile is served by the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_on_the_same_socket_serves_whoever_comes_meanwhile() {
+    let (sites, a) = (Sites::new().await, upstream("a").await);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.sock");
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let listen = [Address::Tcp(tcp.local_addr().unwrap()), Address::Unix(path.clone())];
+    let start = async || {
+        let sockets =
+            [InheritedSocket::Tcp(tcp.try_clone().unwrap()), InheritedSocket::Unix(unix.try_clone().unwrap())];
+        RunningGateway::start_on(vec![sites.plan("x", &listen, a.addr)], Inherited::new(sockets).unwrap()).await
+    };
+    let mut gateway = start().await;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let mut load = JoinSet::new();
+    for at in 0..16 {
+        load.spawn(call(listen[at % 2].clone(), Until::Told(Arc::clone(&stopping))));
+    }
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(gateway.end().await.cut, 0);
+        gateway = start().await;
+    }
+    assert!(path.exists(), "the file of a socket belongs to whoever made it");
+    stopping.store(true, Ordering::Relaxed);
+    let mut answered = 0;
+    for result in load.join_all().await {
+        answered += result.unwrap();
+    }
+    assert!(answered > 200, "{answered}");
+    gateway.end().await;
+}
+
+/// When a caller has called enough.
+enum Until {
+    /// When this is set.
+    Told(Arc<AtomicBool>),
+    /// When nobody listens any more, which is no failure once this is set.
+    Refused(Arc<AtomicBool>),
+}
+
+/// Sends one request after the other, on a new connection where the last one ended.
+async fn call(target: Address, until: Until) -> Result<u32, String> {
     let mut answered = 0;
     loop {
         let connected = match &target {
             Address::Tcp(addr) => Caller::connect(*addr).await,
             Address::Unix(path) => UnixStream::connect(path).await.map(Caller::of),
         };
-        let mut caller = match connected {
-            Ok(caller) => caller,
-            Err(_) if stopping.load(Ordering::Relaxed) => return Ok(answered),
-            Err(error) => return Err(format!("{target}: {error} after {answered} answers")),
+        let mut caller = match (connected, &until) {
+            (Ok(caller), _) => caller,
+            (Err(_), Until::Refused(is_fine)) if is_fine.load(Ordering::Relaxed) => return Ok(answered),
+            (Err(error), _) => return Err(format!("{target}: {error} after {answered} answers")),
         };
         while !caller.is_over {
             caller.get().await.map_err(|error| format!("{target}: {error} after {answered} answers"))?;
             answered += 1;
+            if matches!(&until, Until::Told(enough) if enough.load(Ordering::Relaxed)) {
+                return Ok(answered);
+            }
         }
     }
 }
