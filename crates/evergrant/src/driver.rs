@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use evergrant_core::Secret;
 use evergrant_core::attempt::Replay;
 use evergrant_core::event::Event;
@@ -30,7 +30,7 @@ use crate::grant::Credential;
 use crate::source::{BuildError, bearer};
 use crate::store::Store;
 use crate::tls::Tls;
-use crate::transport::{ApiProbe, TransportOptions};
+use crate::transport::{ApiProbe, TransportError, TransportOptions};
 
 /// What a source is made of.
 pub(crate) struct Parts {
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     is_skew_far: AtomicBool,
     runtime: Handle,
     patience: Span,
-    probe: Option<ApiProbe>,
+    probe: ArcSwapOption<ApiProbe>,
     pub(crate) profile: Profile,
     pub(crate) flights: Flights,
     weak: Weak<Self>,
@@ -107,7 +107,7 @@ impl Shared {
             is_skew_far: AtomicBool::new(false),
             runtime: Handle::current(),
             patience,
-            probe,
+            probe: ArcSwapOption::from_pointee(probe),
             profile,
             flights,
             weak: weak.clone(),
@@ -255,6 +255,14 @@ impl Shared {
         });
     }
 
+    pub(crate) fn replace_api_url(&self, url: &str) -> Result<(), TransportError> {
+        let probe = ApiProbe::new(url, &self.flights.tls(), self.flights.transport())?;
+        if self.probe.load().as_ref().is_none_or(|old| old.target() != probe.target()) {
+            self.probe.store(Some(Arc::new(probe)));
+        }
+        Ok(())
+    }
+
     /// Shows callers the keeper's view; `true` if it is another token than before.
     fn publish(&self, keeper: &Keeper, now: Boot) -> bool {
         let view = keeper.view(now);
@@ -332,7 +340,7 @@ fn report_disturbances(disturbances: &mut Disturbances, shared: &Shared) {
 
 /// Sends one probe and reports what it showed.
 async fn run_probe(shared: Arc<Shared>, token: Arc<Token>, probe: Probe) {
-    let Some(api) = &shared.probe else {
+    let Some(api) = shared.probe.load_full() else {
         let sent = clock::boot();
         return shared.act(|keeper, now| keeper.handle_probe(token.generation, sent, ProbeOutcome::Nothing, now));
     };

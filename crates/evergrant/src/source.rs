@@ -145,6 +145,14 @@ impl TokenSource {
         self.shared.replace_client_secret(secret);
     }
 
+    /// The API moved: later probes of the token go there.
+    ///
+    /// # Errors
+    /// When the URL may not be used or TLS cannot be set up; probes go where they went.
+    pub fn replace_api_url(&self, url: &str) -> Result<(), TransportError> {
+        self.shared.replace_api_url(url)
+    }
+
     /// Waits until no token request is under way and every answer is stored, so that the process may end.
     ///
     /// A refresh token that rotates is spent by the request; ending between request and answer would lose its successor.
@@ -189,6 +197,12 @@ impl TokenSource {
     fn verdict_on_unsent(&self, status: u16, subject: Subject, carried: Carried, route: Route) -> Verdict {
         let refusal = Refusal::of_status(status, subject, route, clock::boot());
         self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, carried, now))
+    }
+
+    /// Is it the same source, with the same token at every moment?
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Are these the id and the secret of this credential's client? Takes the same time whatever is wrong with them.
