@@ -21,7 +21,7 @@ pub(crate) struct Tool {
     is_there: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 7] = [
+const FOR_TESTS: [Tool; 8] = [
     Tool { name: "curl", packages: &["curl"], is_there: || shell::is_installed("curl", &["--version"]) },
     Tool {
         name: "chromium",
@@ -36,6 +36,14 @@ const FOR_TESTS: [Tool; 7] = [
         name: "python3 with venv",
         packages: &["python3", "python3-venv"],
         is_there: || shell::is_installed("python3", &["-c", "import venv, ensurepip"]),
+    },
+    // Its tools work where it does not run.
+    Tool {
+        name: "systemd-analyze and systemd-socket-activate",
+        packages: &["systemd"],
+        is_there: || {
+            ["systemd-analyze", "systemd-socket-activate"].iter().all(|tool| shell::is_installed(tool, &["--version"]))
+        },
     },
 ];
 

@@ -72,6 +72,14 @@ impl Failure {
         anstream::eprint!("{}", self.render("warning", WARNING));
     }
 
+    /// All of it in one line, for a log or a status page.
+    pub(crate) fn line(&self) -> String {
+        let place = self.place.iter().map(|place| format!("{place}: "));
+        let causes = self.causes.iter().map(|cause| format!(": {cause}"));
+        let hint = self.hints.first().map(|hint| format!(" ({hint})"));
+        place.chain([self.what.clone()]).chain(causes).chain(hint).collect()
+    }
+
     /// The text without colours.
     #[cfg(test)]
     pub(crate) fn plain(&self) -> String {

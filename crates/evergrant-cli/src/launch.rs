@@ -56,7 +56,7 @@ pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
     };
     let profile = settings.profile.clone();
     let store = Store::open(&settings.store, settings.store_key.clone()).map_err(|error| store_failure(&error))?;
-    let place = profile.token_url.as_deref().or(profile.issuer.as_deref()).unwrap_or_default();
+    let place = settings.token_place();
     // Read once to find out whether it can be; the source reads it again under its lease.
     let label = settings.label();
     store.load(&CredentialKey::new(place, &credential, label)).await.map_err(|error| store_failure(&error))?;

@@ -11,6 +11,7 @@ mod launch;
 mod logging;
 mod render;
 mod settings;
+mod sockets;
 
 use std::process::ExitCode;
 
@@ -42,7 +43,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
         Command::Exec(args) => commands::exec::run(&args, &prepare(&args.flags, "error")?, before),
         Command::Api(args) => commands::api::run(&args, &prepare(&args.flags, "error")?),
         Command::Login(args) => commands::login::run(&args, &prepare(&args.flags, "warn")?),
-        Command::Gateway(args) => commands::gateway::run(&args, &prepare(&args.flags, "info")?),
+        Command::Gateway(args) => commands::gateway::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args, &prepare(&args.flags, "error")?),
         Command::Explain(args) => commands::explain::run(&args, &prepare(&args.flags, "error")?),
         Command::Config(command) => commands::config::run(command),

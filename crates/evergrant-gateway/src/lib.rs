@@ -58,5 +58,5 @@ pub use egress::Egress;
 pub use inherited::{Inherited, InheritedSocket};
 pub use listen::BindError;
 pub use metrics::{Bucket, LatencySnapshot, Recent, Snapshot, TrafficSample};
-pub use server::{Drained, Gateway, Handle, ReloadError};
+pub use server::{Drained, Gateway, Handle, Listeners, ReloadError};
 pub use site::{Reloaded, SitePlan};

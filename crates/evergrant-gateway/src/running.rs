@@ -25,7 +25,7 @@ use crate::journal::Happening;
 use crate::listen::BindError;
 use crate::metrics::Metrics;
 use crate::phase::{Control, Phase};
-use crate::server::Drained;
+use crate::server::{Drained, Listeners};
 use crate::site::{Current, Hub, Roster, Site, SitePlan};
 use crate::upstream::Sender;
 
@@ -64,7 +64,7 @@ impl Running {
     }
 
     /// Makes these the sites, or changes nothing.
-    pub(crate) async fn reload(&mut self, plans: Vec<SitePlan>) -> Result<(), BindError> {
+    pub(crate) async fn reload(&mut self, plans: Vec<SitePlan>) -> Result<Listeners, BindError> {
         while self.retired.try_join_next().is_some() {}
         self.retiring.retain(|control| !control.is_idle());
         let mut bound = Vec::new();
@@ -86,7 +86,7 @@ impl Running {
         }
         self.swap(sites, bound).await;
         self.swap_admin(new_admin);
-        Ok(())
+        Ok(self.served.iter().map(Served::listeners).collect())
     }
 
     /// Binds the addresses that nobody has yet.
@@ -238,6 +238,12 @@ impl Running {
 }
 
 impl Served {
+    /// The site's name, and where it listens.
+    pub(crate) fn listeners(&self) -> (String, Vec<Address>) {
+        let site = self.current.get();
+        (site.name.to_string(), site.bound.clone())
+    }
+
     fn open(self) -> Self {
         let Self { current, entrances } = self;
         Self { entrances: entrances.into_iter().map(|entrance| entrance.open(&current)).collect(), current }

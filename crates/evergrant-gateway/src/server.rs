@@ -82,11 +82,10 @@ impl Gateway {
         entrances.find_map(|entrance| entrance.bound.tcp()).expect("the gateway listens on TCP")
     }
 
-    /// Every site's name and the addresses that its callers connect to, with the real ports.
+    /// Where each site listens.
     #[must_use]
-    pub fn listeners(&self) -> Vec<(String, Vec<Address>)> {
-        let bound = |served: &Served| served.entrances.iter().map(|entrance| entrance.bound.clone()).collect();
-        self.served.iter().map(|served| (served.current.get().name.to_string(), bound(served))).collect()
+    pub fn listeners(&self) -> Listeners {
+        self.served.iter().map(Served::listeners).collect()
     }
 
     /// The addresses of status and metrics, with the real ports.
@@ -119,6 +118,9 @@ impl Gateway {
     }
 }
 
+/// Every site's name and the addresses that its callers connect to, with the real ports.
+pub type Listeners = Vec<(String, Vec<Address>)>;
+
 /// Changes a running gateway.
 #[derive(Clone)]
 pub struct Handle {
@@ -129,18 +131,19 @@ pub struct Handle {
 /// Sites that a gateway is to have instead of those it has.
 struct Change {
     plans: Vec<SitePlan>,
-    done: oneshot::Sender<Result<(), BindError>>,
+    done: oneshot::Sender<Result<Listeners, BindError>>,
 }
 
 impl Handle {
     /// Makes these the gateway's sites: all of them, or, if anything is wrong, none.
     ///
     /// Sites are told apart by their names. One that goes on keeps its listeners, connections and counts; each of its
-    /// requests is answered by the old settings or by the new ones, and none is lost. Listeners that are gone drain.
+    /// requests is answered by the old settings or by the new ones, and none is lost. Listeners that are gone drain. Says
+    /// where the sites listen now.
     ///
     /// # Errors
     /// [`ReloadError`]; the gateway is as it was.
-    pub async fn reload(&self, plans: Vec<SitePlan>) -> Result<(), ReloadError> {
+    pub async fn reload(&self, plans: Vec<SitePlan>) -> Result<Listeners, ReloadError> {
         if plans.is_empty() {
             return Err(ReloadError::NoSite);
         }

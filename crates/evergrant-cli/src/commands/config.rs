@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::args::ConfigCommand;
+use crate::commands::gateway::plan;
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::render;
@@ -18,7 +19,7 @@ use crate::settings::values;
 /// Runs a subcommand.
 pub(crate) fn run(command: ConfigCommand) -> Result<u8, Failures> {
     match command {
-        ConfigCommand::Check { json, flags } => check(&Layers::read(flags, Environment::of_process()?)?, json),
+        ConfigCommand::Check { json, flags } => check(&Layers::read_all(&flags, &Environment::of_process()?)?, json),
         ConfigCommand::Init { force, json, flags } => {
             let path = layers::file_to_write(&flags, &Environment::of_process()?)?;
             let layers = Layers::of_flags(flags);
@@ -37,19 +38,31 @@ pub(crate) fn run(command: ConfigCommand) -> Result<u8, Failures> {
     }
 }
 
-/// Shows every setting that is set; a gap is told, an error ends the check.
-fn check(layers: &Layers, as_json: bool) -> Result<u8, Failures> {
-    let (_, findings) = Settings::resolve(layers);
-    if !findings.errors.is_empty() {
-        return Err(Failures(findings.errors));
+/// Shows every setting that is set; a gap is told, an error ends the check. Profiles that are complete are also checked
+/// against each other, as a gateway of all of them would.
+fn check(profiles: &[Layers], as_json: bool) -> Result<u8, Failures> {
+    let checked: Vec<(&Layers, Findings)> =
+        profiles.iter().map(|layers| (layers, Settings::resolve(layers).1)).collect();
+    let errors: Vec<Failure> = checked.iter().flat_map(|(_, findings)| findings.errors.clone()).collect();
+    if !errors.is_empty() {
+        return Err(Failures(errors));
     }
-    for finding in findings.warnings.iter().chain(&findings.gaps) {
+    if profiles.len() > 1 && checked.iter().all(|(_, findings)| findings.gaps.is_empty()) {
+        plan::read(profiles).plans?;
+    }
+    for finding in checked.iter().flat_map(|(_, findings)| findings.warnings.iter().chain(&findings.gaps)) {
         finding.print_warning();
     }
-    if as_json {
-        render::json(&report(layers, &findings))?
-    } else {
-        render::data(table(layers, &findings).as_bytes())?
+    match checked.as_slice() {
+        [(layers, findings)] if as_json => render::json(&report(layers, findings))?,
+        several if as_json => {
+            let reports: Vec<_> = several.iter().map(|(layers, findings)| report(layers, findings)).collect();
+            render::json(&json!({ "profiles": reports }))?;
+        }
+        all => {
+            let tables: Vec<_> = all.iter().map(|(layers, findings)| table(layers, findings)).collect();
+            render::data(tables.join("\n").as_bytes())?;
+        }
     }
     Ok(exit::OK)
 }

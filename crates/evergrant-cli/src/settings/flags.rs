@@ -23,7 +23,7 @@ pub(crate) struct Flags {
     pub(crate) values: BTreeMap<(Setting, bool), Found<String>>,
     /// The settings file to use instead of the user's own.
     pub(crate) config: Option<PathBuf>,
-    /// The profile to use.
+    /// The profile to use, or several with commas.
     pub(crate) profile: Option<String>,
     /// A file of variables.
     pub(crate) env_file: Option<PathBuf>,
@@ -56,7 +56,10 @@ impl Args for Flags {
             Arg::new(PROFILE)
                 .long(PROFILE)
                 .value_name("NAME")
-                .help("Profile of the settings file [env: EVERGRANT_PROFILE]"),
+                .action(ArgAction::Append)
+                .help(
+                    "Profile of the settings file; `gateway` serves several, with commas or repeated [env: EVERGRANT_PROFILE]",
+                ),
             path(ENV_FILE, "FILE", "File of NAME=value lines, read as if they were environment variables"),
         ];
         command.args(files.map(|arg| arg.help_heading(HEADING))).args(SPECS.iter().filter_map(argument))
@@ -81,7 +84,9 @@ impl FromArgMatches for Flags {
         Ok(Self {
             values,
             config: matches.get_one::<PathBuf>(CONFIG).cloned(),
-            profile: matches.get_one::<String>(PROFILE).cloned(),
+            profile: matches
+                .get_many::<String>(PROFILE)
+                .map(|given| given.map(String::as_str).collect::<Vec<_>>().join(",")),
             env_file: matches.get_one::<PathBuf>(ENV_FILE).cloned(),
         })
     }

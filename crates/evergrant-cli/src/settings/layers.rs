@@ -2,13 +2,18 @@
 //!
 //! Nothing is interpreted here. A lookup answers what somebody wrote and where, so that whoever finds it wrong can say
 //! which of the layers to change.
+//!
+//! Reading is done again for a reload. Standard input cannot be: a secret that came from there is remembered.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use evergrant_core::Secret;
+use evergrant_gateway::Address;
 
-use super::catalog::{Kind, Setting};
+use super::catalog::{Kind, SPECS, Setting};
 use super::env_names::Environment;
 use super::file::{SettingsFile, Values};
 use super::flags::Flags;
@@ -24,6 +29,8 @@ pub(crate) struct Layers {
     flags: Flags,
     environment: Environment,
     file: Values,
+    /// Where the service manager listens for the gateway and for its status pages: stronger than any setting.
+    sockets: BTreeMap<Setting, Found<Vec<Address>>>,
     /// The settings file that was read, if there is one.
     pub(crate) file_path: Option<PathBuf>,
     /// The profile that was asked for.
@@ -31,32 +38,72 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Reads the env file and the settings file that flags and environment name.
-    pub(crate) fn read(flags: Flags, mut environment: Environment) -> Result<Self, Failure> {
+    /// Reads the env file and the settings file that flags and environment name, for one profile.
+    pub(crate) fn read(flags: Flags, environment: Environment) -> Result<Self, Failure> {
+        let mut all = Self::read_all(&flags, &environment)?;
+        match (all.pop(), all.len()) {
+            (Some(layers), 0) => Ok(layers),
+            (_, others) => Err(Failure::new(exit::USAGE, "this command takes one profile")
+                .at(asked_profiles(&flags, &environment).map_or(Origin::Default, |found| found.origin))
+                .because(format!("{} are asked for", others + 1))
+                .hint("`evergrant gateway` serves several profiles at once")),
+        }
+    }
+
+    /// Reads the same for each of the profiles that are asked for.
+    pub(crate) fn read_all(flags: &Flags, environment: &Environment) -> Result<Vec<Self>, Failure> {
+        let mut environment = environment.clone();
         if let Some(path) = &flags.env_file {
             environment.add_env_file(path)?;
         }
-        let profile = match &flags.profile {
-            Some(name) => Some(Found { value: name.clone(), origin: Origin::Flag("--profile".to_owned()) }),
-            None => environment.plain("EVERGRANT_PROFILE"),
+        let profiles = profile_names(asked_profiles(flags, &environment))?;
+        let file = match settings_file(flags, &environment) {
+            Some((path, asked)) => read_file(path, asked)?,
+            None => None,
         };
-        let Some((path, asked)) = settings_file(&flags, &environment) else {
-            return without_file(flags, environment, profile);
+        let layers = |profile: Option<Found<String>>| {
+            let (flags, environment) = (flags.clone(), environment.clone());
+            let Some((path, file)) = &file else { return without_file(flags, environment, profile) };
+            let values = file.profile(profile.as_ref())?;
+            let profile = profile.map(|found| found.value);
+            Ok(Self { flags, environment, file: values, file_path: Some(path.clone()), profile, ..Self::default() })
         };
-        match SettingsFile::read(&path)? {
-            Some(file) => {
-                let values = file.profile(profile.as_ref())?;
-                let profile = profile.map(|found| found.value);
-                Ok(Self { flags, environment, file: values, file_path: Some(path), profile })
-            }
-            None => match asked {
-                Some(origin) => Err(Failure::new(exit::CONFIG, "cannot read the settings file")
-                    .at(path.display())
-                    .because(format!("there is no such file ({origin})"))
-                    .hint(format!("`evergrant config init --config {}` writes one", path.display()))),
-                None => without_file(flags, environment, profile),
-            },
-        }
+        profiles.into_iter().map(layers).collect()
+    }
+
+    /// The profile's name.
+    pub(crate) fn profile_name(&self) -> &str {
+        self.profile.as_deref().unwrap_or(super::file::DEFAULT_PROFILE)
+    }
+
+    /// Says that somebody listens for a listener of the gateway already.
+    pub(crate) fn set_sockets(&mut self, key: Setting, found: Found<Vec<Address>>) {
+        self.sockets.insert(key, found);
+    }
+
+    /// The sockets that are listened on for a listener of the gateway already.
+    pub(crate) fn sockets(&self, key: Setting) -> Option<&Found<Vec<Address>>> {
+        self.sockets.get(&key)
+    }
+
+    /// Every file that settings come from, those of secrets and certificates included. Assertions that others write are
+    /// read for each token request anyway.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let of_secret = |key| {
+            let Some(Origin::SecretFile { path, .. }) = self.secret_origin(key) else { return None };
+            (path.as_os_str() != "-").then_some(path)
+        };
+        let read_often = [Setting::Assertion, Setting::ClientAssertion];
+        let secrets =
+            SPECS.iter().map(|spec| spec.key).filter(|key| key.spec().is_secret() && !read_often.contains(key));
+        let certificates = [Setting::CaFile, Setting::ClientCert, Setting::ClientKey];
+        let certificates = certificates.into_iter().filter_map(|key| self.plain(key));
+        let mut files: Vec<PathBuf> =
+            settings_file(&self.flags, &self.environment).map(|(path, _)| path).into_iter().collect();
+        files.extend(self.flags.env_file.clone());
+        files.extend(certificates.map(|found| PathBuf::from(found.value)));
+        files.extend(secrets.filter_map(of_secret));
+        files
     }
 
     /// Flags alone.
@@ -128,7 +175,10 @@ impl Layers {
     /// Where a setting comes from, secret or not.
     pub(crate) fn origin(&self, key: Setting) -> Option<Origin> {
         match key.spec().kind {
-            Kind::Text | Kind::List | Kind::Switch => self.plain(key).map(|found| found.origin),
+            Kind::Text | Kind::List | Kind::Switch => {
+                let socket = self.sockets(key).map(|found| found.origin.clone());
+                socket.or_else(|| self.plain(key).map(|found| found.origin))
+            }
             Kind::Secret | Kind::ForeignSecret => self.secret_origin(key),
         }
     }
@@ -136,6 +186,43 @@ impl Layers {
     /// Variables that look like ours and are not.
     pub(crate) fn unknown_variables(&self) -> Vec<(Origin, Option<String>)> {
         self.environment.unknown()
+    }
+}
+
+/// What somebody wrote for the profile, or for several.
+fn asked_profiles(flags: &Flags, environment: &Environment) -> Option<Found<String>> {
+    let of_flag = flags.profile.as_ref();
+    let of_flag = of_flag.map(|name| Found { value: name.clone(), origin: Origin::Flag("--profile".to_owned()) });
+    of_flag.or_else(|| environment.plain("EVERGRANT_PROFILE"))
+}
+
+/// The profiles that are asked for, each once; nobody asking means the default one.
+fn profile_names(asked: Option<Found<String>>) -> Result<Vec<Option<Found<String>>>, Failure> {
+    let Some(asked) = asked else { return Ok(vec![None]) };
+    let mut names = Vec::new();
+    for name in asked.value.split(',').map(str::trim) {
+        let slip = |what: String| Failure::new(exit::USAGE, what).at(&asked.origin).hint("write NAME or NAME,NAME");
+        if name.is_empty() {
+            return Err(slip("a profile has no name".to_owned()));
+        }
+        if names.contains(&name) {
+            return Err(slip(format!("the profile `{name}` is asked for twice")));
+        }
+        names.push(name);
+    }
+    let found = |name: &&str| Some(Found { value: (*name).to_owned(), origin: asked.origin.clone() });
+    Ok(names.iter().map(found).collect())
+}
+
+/// The settings file, if it is there; one that was asked for must be.
+fn read_file(path: PathBuf, asked: Option<Origin>) -> Result<Option<(PathBuf, SettingsFile)>, Failure> {
+    match (SettingsFile::read(&path)?, asked) {
+        (Some(file), _) => Ok(Some((path, file))),
+        (None, None) => Ok(None),
+        (None, Some(origin)) => Err(Failure::new(exit::CONFIG, "cannot read the settings file")
+            .at(path.display())
+            .because(format!("there is no such file ({origin})"))
+            .hint(format!("`evergrant config init --config {}` writes one", path.display()))),
     }
 }
 
@@ -183,6 +270,11 @@ fn without_file(flags: Flags, environment: Environment, profile: Option<Found<St
 fn read_secret(file: &Found<String>) -> Result<Found<Secret>, Failure> {
     let path = PathBuf::from(&file.value);
     let origin = Origin::SecretFile { path: path.clone(), named_by: Box::new(file.origin.clone()) };
+    let is_input = path.as_os_str() == "-";
+    let mut input = STANDARD_INPUT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(secret) = input.as_ref().filter(|_| is_input) {
+        return Ok(Found { value: secret.clone(), origin });
+    }
     let fail = |cause: &dyn std::fmt::Display| {
         Failure::new(exit::CONFIG, "cannot read the file of a secret").at(&origin).because(cause)
     };
@@ -198,8 +290,15 @@ fn read_secret(file: &Found<String>) -> Result<Found<Secret>, Failure> {
     if secret.is_empty() {
         return Err(fail(&"it is empty").hint("write the secret into it, and nothing else"));
     }
-    Ok(Found { value: Secret::from(secret), origin })
+    let secret = Secret::from(secret);
+    if is_input {
+        *input = Some(secret.clone());
+    }
+    Ok(Found { value: secret, origin })
 }
+
+/// The secret that standard input held.
+static STANDARD_INPUT: Mutex<Option<Secret>> = Mutex::new(None);
 
 fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
     if path.as_os_str() == "-" { Ok(Box::new(std::io::stdin())) } else { Ok(Box::new(std::fs::File::open(path)?)) }

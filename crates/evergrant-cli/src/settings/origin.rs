@@ -30,6 +30,8 @@ pub(crate) enum Origin {
     },
     /// A key of a settings file.
     File(Box<Excerpt>),
+    /// A socket that the service manager passed on, by its name.
+    Socket(String),
     /// Nobody said anything.
     Default,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Origin {
             Self::SecretFile { path, named_by } if path.as_os_str() == "-" => write!(f, "standard input ({named_by})"),
             Self::SecretFile { path, named_by } => write!(f, "{} ({named_by})", path.display()),
             Self::File(excerpt) => write!(f, "{} ({})", excerpt.position(), excerpt.key),
+            Self::Socket(name) => write!(f, "the socket `{name}` of the service manager"),
             Self::Default => f.write_str("default"),
         }
     }

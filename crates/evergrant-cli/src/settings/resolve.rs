@@ -143,6 +143,11 @@ impl Settings {
         }
     }
 
+    /// Where tokens come from: the URL of the token endpoint, or of the issuer that names it.
+    pub(crate) fn token_place(&self) -> &str {
+        self.profile.token_url.as_deref().or(self.profile.issuer.as_deref()).unwrap_or_default()
+    }
+
     /// The API, for commands that talk to it.
     pub(crate) fn upstream(&self) -> Result<&Url, Failure> {
         self.upstream.as_ref().ok_or_else(|| {
@@ -257,6 +262,9 @@ fn timing(layers: &Layers, findings: &mut Findings) -> Option<Timing> {
 
 fn listen(layers: &Layers, findings: &mut Findings) -> Option<Listen> {
     let mut addresses = |key: Setting| {
+        if let Some(found) = layers.sockets(key) {
+            return Some(found.value.clone());
+        }
         let default = || Found { value: key.spec().default.unwrap_or_default().to_owned(), origin: Origin::Default };
         let found = layers.plain(key).unwrap_or_else(default);
         findings.keep(values::listen_addresses(key, &found))

@@ -53,7 +53,8 @@ fn the_help_of_a_command_lists_the_settings() {
     Settings:
           --config <FILE>                  Settings file to use instead of evergrant/config.toml in the
                                            user's configuration folder [env: EVERGRANT_CONFIG]
-          --profile <NAME>                 Profile of the settings file [env: EVERGRANT_PROFILE]
+          --profile <NAME>                 Profile of the settings file; `gateway` serves several, with
+                                           commas or repeated [env: EVERGRANT_PROFILE]
           --env-file <FILE>                File of NAME=value lines, read as if they were environment
                                            variables
           --provider <PROVIDER>            genesys, oauth2 or oidc; without it a region means genesys, a

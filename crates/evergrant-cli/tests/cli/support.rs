@@ -154,6 +154,10 @@ impl Ended {
 pub(crate) struct Running(Child);
 
 impl Running {
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.0
     }

@@ -96,6 +96,16 @@ fn a_gateway_serves_callers_that_know_no_token() {
 }
 
 #[test]
+fn one_gateway_serves_two_profiles_and_takes_another_setting_while_it_runs() {
+    let provider = provider();
+    let mut command = example("profiles.sh", &provider);
+    command.env("REPORTS", free_address()).env("SCREENS", free_address()).env("EVERGRANT_ADMIN_LISTEN", free_address());
+    let answer = good(&mut command);
+    assert_eq!(answer.matches(r#""path":"/api/v2/users/me""#).count(), 3, "{answer}");
+    assert_eq!(provider.handle().ledger().token.requests, 1);
+}
+
+#[test]
 fn one_request_needs_no_other_tool() {
     let provider = provider();
     let answer = good(example("api.sh", &provider).arg("/api/v2/users"));

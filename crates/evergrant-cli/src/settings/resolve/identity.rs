@@ -40,6 +40,26 @@ pub(crate) struct Client {
     pub(crate) label: Option<String>,
 }
 
+impl Identity {
+    /// The client, if it is one.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        match self {
+            Self::Client(client) => Some(client),
+            Self::ReadyToken(_) => None,
+        }
+    }
+
+    /// The client's secret.
+    pub(crate) fn client_secret(&self) -> Option<&Secret> {
+        self.client().and_then(|client| client.credential.client_secret.as_ref())
+    }
+
+    /// The first refresh token.
+    pub(crate) fn seed(&self) -> Option<&Secret> {
+        self.client().and_then(|client| client.seed.as_ref())
+    }
+}
+
 /// The identity, if everything it needs is there.
 pub(super) fn resolve(layers: &Layers, store: Option<&StoreUrl>, findings: &mut Findings) -> Option<Identity> {
     let secret = |key, findings: &mut Findings| {
@@ -203,7 +223,7 @@ fn check_families(client_id: &Found<String>, secret: Option<&Found<Secret>>, fin
         Origin::Variable(name) | Origin::EnvFile { name, .. } => {
             Some(name.split("CLIENT").next().unwrap_or_default().trim_end_matches("OAUTH").to_owned())
         }
-        Origin::Flag(_) | Origin::SecretFile { .. } | Origin::File(_) | Origin::Default => None,
+        Origin::Flag(_) | Origin::SecretFile { .. } | Origin::File(_) | Origin::Socket(_) | Origin::Default => None,
     };
     let Some(secret) = secret else { return };
     if let (Some(of_id), Some(of_secret)) = (family(&client_id.origin), family(&secret.origin))
