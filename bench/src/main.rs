@@ -21,13 +21,14 @@ mod peers;
 mod process;
 mod table;
 mod token;
+mod verdict;
 mod waits;
 
 /// Why nothing could be measured; a bench has nobody to recover for.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The parts, in the order in which they are measured: from the quietest to the loudest.
-const PARTS: [&str; 3] = ["token", "latency", "gateway"];
+const PARTS: [&str; 4] = ["token", "verdict", "latency", "gateway"];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -63,6 +64,7 @@ fn measure(program: &Path, parts: &[&str]) -> Result<Vec<table::Row>, Failure> {
         eprintln!("measuring {part} ...");
         rows.extend(match *part {
             "token" => token::rows()?,
+            "verdict" => verdict::rows()?,
             "latency" => latency::rows(program)?,
             _ => gateway::rows(program)?,
         });

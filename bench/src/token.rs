@@ -85,7 +85,7 @@ fn rounds(round: impl Fn() -> Pair) -> Result<Pair, Failure> {
 }
 
 /// Nanoseconds for one call.
-fn per_call(call: impl Fn() -> bool) -> f64 {
+pub(crate) fn per_call(call: impl Fn() -> bool) -> f64 {
     let started = cpu();
     for _ in 0..CALLS {
         assert!(black_box(call()), "it is fresh");

@@ -211,6 +211,8 @@ pub struct Refusal {
     pub complaint: Option<Complaint>,
     /// The scope that the challenge asks for.
     pub scope_wanted: Option<String>,
+    /// How long the answer asks to wait. Filled in by the caller, who has the headers.
+    pub retry_after: Option<Span>,
     /// Is the body a page for people, which an API does not send, but what stands in front of one may?
     pub is_web_page: bool,
     /// The provider's name for this exchange, for its support.
@@ -224,7 +226,7 @@ pub struct Refusal {
 impl Refusal {
     /// Reads a refusal from the head and the beginning of the body of an answer; `None` if the answer refuses nothing.
     ///
-    /// What the caller knows beside, it sets: `correlation_id` if a header has one, and `can_send_again`.
+    /// What the caller knows beside, it sets: `correlation_id` if a header has one, `retry_after` and `can_send_again`.
     #[must_use]
     pub fn read(
         profile: &Profile,
@@ -268,6 +270,7 @@ impl Refusal {
             words: None,
             complaint: None,
             scope_wanted: None,
+            retry_after: None,
             is_web_page: false,
             correlation_id: None,
             route,

@@ -306,6 +306,7 @@ impl Evidence {
             words: refusal.words.clone(),
             complaint: refusal.complaint,
             scope_wanted: refusal.scope_wanted.clone(),
+            retry_after: refusal.retry_after,
             is_web_page: refusal.is_web_page,
             correlation_id: refusal.correlation_id.clone(),
             route: refusal.route.to_string(),

@@ -34,6 +34,8 @@ pub struct Profile {
     pub api_url: Option<String>,
     /// The issuer identifier, exactly as configured.
     pub issuer: Option<String>,
+    /// What the API calls itself, as the audience or resource that tokens are asked for.
+    pub audience: Option<String>,
     /// The cheapest request that proves a token.
     pub probe: Option<Probe>,
     /// A path on the API host that answers with the server's time in milliseconds.
@@ -115,6 +117,7 @@ impl Profile {
             authorize_url: None,
             api_url: None,
             issuer: None,
+            audience: None,
             probe: None,
             date_path: None,
             idle_limit: None,

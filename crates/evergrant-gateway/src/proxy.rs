@@ -212,7 +212,7 @@ impl Call {
         let received = boot();
         let refusal = self.look_into(response).await;
         let exchange = self.source().exchange(self.traits(self.deadline()));
-        let verdict = exchange.judge_foreign(&self.as_answer(&refusal, received));
+        let verdict = exchange.judge_foreign(&self.as_answer(&refusal, received), self.headers.get(AUTHORIZATION));
         Ok(self.show(refusal, verdict.as_ref()))
     }
 

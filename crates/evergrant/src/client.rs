@@ -124,11 +124,12 @@ impl Client {
         let url = request.url().clone();
         let mut request = request;
         loop {
+            let own = request.headers().get(AUTHORIZATION).filter(|_| has_own).cloned();
             let sending = Sending::new(client, request, deadline);
             let again = sending.again.as_ref().and_then(Request::try_clone).filter(|_| !has_own);
             let exchange = shared.source.exchange(sending.traits());
             let passed = if has_own {
-                send_as_it_is(exchange, sending).await.map_err(failed)?
+                send_as_it_is(exchange, sending, own).await.map_err(failed)?
             } else {
                 send_with_tokens(exchange, sending).await.map_err(|unanswered| match unanswered {
                     Unanswered::Failed(error) => failed(error),

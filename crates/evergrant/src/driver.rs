@@ -12,7 +12,6 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use evergrant_core::Secret;
 use evergrant_core::attempt::Replay;
-use evergrant_core::event::Event;
 use evergrant_core::keeper::{Action, Keeper, Need, ProbeOutcome, is_proof};
 use evergrant_core::offset::{ClockEvent, Sample, Source};
 use evergrant_core::policy::Policy;
@@ -30,6 +29,7 @@ use crate::grant::Credential;
 use crate::source::{BuildError, bearer};
 use crate::store::Store;
 use crate::tls::Tls;
+use crate::trace;
 use crate::transport::{ApiProbe, TransportError, TransportOptions};
 
 /// What a source is made of.
@@ -79,7 +79,9 @@ pub(crate) struct Shared {
 impl Shared {
     /// Builds the parts, starts the background task, and makes the first token request.
     pub(crate) fn start(parts: Parts) -> Result<Arc<Self>, BuildError> {
-        let profile = parts.profile.clone();
+        let mut profile = parts.profile.clone();
+        let Credential { audience, resource, .. } = &parts.credential;
+        profile.audience = profile.audience.or_else(|| audience.clone().or_else(|| resource.clone()));
         let keeper = Keeper::new(profile.clone(), parts.policy.clone(), seed());
         let probe =
             profile.api_url.as_deref().map(|url| ApiProbe::new(url, &parts.tls, parts.transport)).transpose()?;
@@ -138,7 +140,7 @@ impl Shared {
         let timeout = keeper.poll_timeout().unwrap_or(Boot::FAR).as_nanos();
         drop(keeper);
         if !news.is_empty() {
-            news.iter().for_each(log);
+            news.iter().for_each(trace::tell);
             self.events.send_modify(|events| *events = events.wrapping_add(1));
         }
         if has_woken {
@@ -361,25 +363,6 @@ async fn run_probe(shared: Arc<Shared>, token: Arc<Token>, probe: Probe) {
         shared.sample_clock(Source::ApiDate, exchange.sent, exchange.received, date, answer.head.age.is_none());
     }
     shared.act(|keeper, now| keeper.handle_probe(token.generation, exchange.sent, outcome, now));
-}
-
-/// One log line per event. A mint and a failed refresh have lines of their own where more is known of them.
-fn log(event: &Event) {
-    let name = event.name();
-    match event {
-        Event::TokenMinted { .. }
-        | Event::TokenAdopted { .. }
-        | Event::RefreshFailed { .. }
-        | Event::LoginRequired
-        | Event::TokenUnchanged { .. }
-        | Event::TokenPromoted { .. }
-        | Event::TokenRetired { .. }
-        | Event::Verdict { .. } => tracing::debug!(event = name, "{event}"),
-        Event::TokenRestored { .. } | Event::CircuitClosed => tracing::info!(event = name, "{event}"),
-        Event::LocalClockStep { .. } | Event::ServerClockStep { .. } | Event::CircuitOpened { .. } => {
-            tracing::warn!(event = name, "{event}");
-        }
-    }
 }
 
 /// Claims the slot of a periodic job if its time has come; one of several callers gets it.

@@ -16,13 +16,15 @@ use evergrant_core::keeper::{AcquireError, Need, Step, is_proof};
 use evergrant_core::time::{Boot, Server};
 use evergrant_core::token::{Generation, Token};
 use evergrant_core::verdict::Verdict;
-use evergrant_core::wire::{parse_challenges, parse_http_date};
+use evergrant_core::wire::{TokenShape, parse_challenges, parse_http_date};
 use http::header::{AGE, CACHE_CONTROL, DATE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::clock;
 use crate::driver::Shared;
+use crate::retry_after;
 use crate::source::bearer;
+use crate::trace;
 
 /// What is known of a request before it is sent.
 #[derive(Clone, Debug)]
@@ -155,7 +157,12 @@ impl Exchange {
         let mut step = self.shared.act(|keeper, now| keeper.handle_refusal(attempt, refusal, now));
         loop {
             match step {
-                Step::Send(token) => return Ruling::Replay(Sendable::of(&token)),
+                Step::Send(token) => {
+                    if let Some(refusal) = &self.attempt.refusal {
+                        trace::tell_replay(self.refused.unwrap_or_default(), token.generation, refusal);
+                    }
+                    return Ruling::Replay(Sendable::of(&token));
+                }
                 Step::Pass(verdict) => return Ruling::Pass(Some(verdict)),
                 Step::NoToken(error, verdict) => return Ruling::NoToken(error, verdict),
                 Step::Wait(until) => self.shared.wait(&mut changes, until).await,
@@ -180,11 +187,14 @@ impl Exchange {
         self.shared.act(|keeper, now| keeper.verdict_on_no_token(error, now))
     }
 
-    /// The verdict on a refusal of credentials that the caller brought, or `None` if the answer is no refusal.
+    /// The verdict on a refusal of credentials that the caller brought in this Authorization field, or `None` if the
+    /// answer is no refusal. Of the field only the shape is looked at.
     #[must_use]
-    pub fn judge_foreign(&self, answer: &Answer<'_>) -> Option<Verdict> {
+    pub fn judge_foreign(&self, answer: &Answer<'_>, authorization: Option<&HeaderValue>) -> Option<Verdict> {
         let refusal = self.refusal_of(answer)?;
-        Some(self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, Carried::Callers, now)))
+        let text = authorization.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let shape = text.and_then(|text| TokenShape::of_authorization(&text));
+        Some(self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, Carried::Callers, shape, now)))
     }
 
     /// The token that needs no question.
@@ -225,6 +235,7 @@ impl Exchange {
             Refusal::read(&self.shared.profile, status, &challenges, answer.body_prefix, route, answer.received)?;
         Some(Refusal {
             correlation_id: header("inin-correlation-id").or_else(|| header("x-request-id")).or(refusal.correlation_id),
+            retry_after: retry_after(answer.headers),
             can_send_again: answer.can_send_again,
             ..refusal
         })

@@ -140,9 +140,10 @@ where
         is_body_kept: true,
         deadline: None,
     });
+    let own = request.headers().get(AUTHORIZATION).filter(|_| has_own).cloned();
     let sending = Sending { service: ready, request, is_ready: true };
     let passed = if has_own {
-        send_as_it_is(exchange, sending).await.map_err(LayerError::Service)?
+        send_as_it_is(exchange, sending, own).await.map_err(LayerError::Service)?
     } else {
         send_with_tokens(exchange, sending).await.map_err(|unanswered| match unanswered {
             Unanswered::Failed(error) => LayerError::Service(error),

@@ -2,13 +2,15 @@
 //!
 //! Start with [`TokenSource`]: it mints a token, renews it in time, and gives it to everybody who asks. Send requests
 //! with [`Client`], or put a [`TokenLayer`] into a tower stack: both repeat what a dying token broke and explain what
-//! remains. Whoever sends in another way takes each request through an [`Exchange`], as these two do.
+//! remains. Whoever sends in another way takes each request through an [`Exchange`], as these two do, or asks a
+//! [`Diagnosis`] why an answer was a refusal.
 //!
 //! The rules live in [`core`], which is pure; this crate adds the clock, the network, the stores and the waiting.
 
 pub mod assertion;
 pub mod client;
 pub mod clock;
+mod diagnosis;
 mod disturbance;
 pub mod doctor;
 mod driver;
@@ -27,11 +29,13 @@ mod source;
 mod status;
 pub mod store;
 pub mod tls;
+mod trace;
 pub mod transport;
 
 pub use evergrant_core as core;
 
 pub use client::{Client, ClientBuilder, ClientError};
+pub use diagnosis::Diagnosis;
 pub use exchange::{Answer, Exchange, RequestTraits, Ruling, Sendable};
 pub use grant::Credential;
 pub use layer::{LayerError, TokenLayer, TokenService};

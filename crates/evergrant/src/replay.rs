@@ -88,13 +88,18 @@ pub(crate) async fn send_with_tokens<S: Sends>(
     }
 }
 
-/// Sends the request once with the credentials that the caller gave it; a refusal is explained and changes nothing.
-pub(crate) async fn send_as_it_is<S: Sends>(exchange: Exchange, mut sender: S) -> Result<Passed<S::Body>, S::Error> {
+/// Sends the request once with the credentials that the caller gave it, its `own` Authorization; a refusal is
+/// explained and changes nothing.
+pub(crate) async fn send_as_it_is<S: Sends>(
+    exchange: Exchange,
+    mut sender: S,
+    own: Option<HeaderValue>,
+) -> Result<Passed<S::Body>, S::Error> {
     let response = sender.send(None).await?;
     let received = clock::boot();
     let response = look_into(response).await;
     let (host, path) = sender.place();
-    let verdict = exchange.judge_foreign(&answer(&response, received, host, path));
+    let verdict = exchange.judge_foreign(&answer(&response, received, host, path), own.as_ref());
     Ok(Passed { response, verdict })
 }
 

@@ -196,7 +196,7 @@ impl TokenSource {
 
     fn verdict_on_unsent(&self, status: u16, subject: Subject, carried: Carried, route: Route) -> Verdict {
         let refusal = Refusal::of_status(status, subject, route, clock::boot());
-        self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, carried, now))
+        self.shared.act(|keeper, now| keeper.verdict_on_foreign(&refusal, carried, None, now))
     }
 
     /// Is it the same source, with the same token at every moment?

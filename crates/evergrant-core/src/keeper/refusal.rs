@@ -16,13 +16,13 @@ use super::acquire::{AcquireError, AcquireErrorKind};
 use super::slots::Held;
 use crate::attempt::{Attempt, Refusal};
 use crate::event::Event;
-use crate::evidence::{Carried, ClaimTimes, Evidence, FailedTokenRequest, Regions};
+use crate::evidence::{Audience, Carried, ClaimTimes, Evidence, FailedTokenRequest, Regions};
 use crate::offset::Source;
 use crate::policy::Policy;
 use crate::time::{Boot, Now, Span};
 use crate::token::{Generation, Token};
 use crate::verdict::{Verdict, diagnose};
-use crate::wire::{TokenFailure, TokenFailureKind, TokenForm};
+use crate::wire::{TokenFailure, TokenFailureKind, TokenForm, TokenShape};
 
 /// What to do with a request that was refused.
 #[derive(Clone, Debug)]
@@ -198,9 +198,25 @@ impl Keeper {
     }
 
     /// The verdict on a refusal of credentials that were not this keeper's.
-    pub fn verdict_on_foreign(&mut self, refusal: &Refusal, carried: Carried, now: Now) -> Verdict {
-        let mut verdict = diagnose(&Evidence::of_refusal(refusal, carried));
-        self.name_verdict(&mut verdict, refusal.status, &refusal.route.to_string(), now.boot);
+    pub fn verdict_on_foreign(
+        &mut self,
+        refusal: &Refusal,
+        carried: Carried,
+        shape: Option<TokenShape>,
+        now: Now,
+    ) -> Verdict {
+        let evidence = Evidence::of_refusal(refusal, carried);
+        let evidence = match shape {
+            Some(shape) => evidence.with_shape(shape),
+            None => evidence,
+        };
+        self.verdict_on(&evidence, now)
+    }
+
+    /// The verdict on evidence that somebody else has gathered, counted and named as this keeper's own are.
+    pub fn verdict_on(&mut self, evidence: &Evidence, now: Now) -> Verdict {
+        let mut verdict = diagnose(evidence);
+        self.name_verdict(&mut verdict, evidence.status, &evidence.route, now.boot);
         verdict
     }
 
@@ -213,9 +229,7 @@ impl Keeper {
             regions: self.regions(),
             ..Evidence::of_no_token(budget.as_ref().or(error.failure.as_ref()))
         };
-        let mut verdict = diagnose(&evidence);
-        self.name_verdict(&mut verdict, 503, "", now.boot);
-        verdict
+        self.verdict_on(&evidence, now)
     }
 
     /// Gives a verdict its name, counts it, and keeps it to be looked up.
@@ -252,6 +266,7 @@ impl Keeper {
             to_dead: token.and_then(|token| token.remaining(answered)),
             to_gone: token.filter(|token| token.instants.is_end_known()).map(|token| token.instants.gone - answered),
             claims: token.and_then(|token| self.claim_times(token, answered)),
+            audience: token.and_then(|token| self.audience(token, &refusal.route.host)),
             form: token.map(|token| if token.claims.is_some() { TokenForm::Jwt } else { TokenForm::Opaque }),
             worked_before: held.is_some_and(|held| held.last_success.is_some()),
             works_since: held.and_then(|held| held.last_success).is_some_and(|sent| sent >= answered),
@@ -272,6 +287,11 @@ impl Keeper {
             replay_unsafe: refusal.status == 401 && refusal.subject.is_token() && !attempt.may_send_again(),
             ..Evidence::of_refusal(refusal, Carried::Ours)
         }
+    }
+
+    fn audience(&self, token: &Token, host: &str) -> Option<Audience> {
+        let names = token.claims.as_ref().map(|claims| claims.aud.clone()).filter(|names| !names.is_empty())?;
+        Some(Audience { names, wanted: self.profile.audience.clone(), host: Some(host.to_owned()) })
     }
 
     fn regions(&self) -> Regions {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Keeper;
 use super::slots::Held;
+use crate::Secret;
 use crate::policy::Policy;
 use crate::time::{Boot, Now, Span};
 use crate::token::Generation;
@@ -159,6 +160,13 @@ impl Keeper {
             verdicts: self.verdicts.clone(),
             recent_verdicts: self.recent_verdicts.iter().cloned().collect(),
         }
+    }
+
+    /// Which of the tokens at hand, or of those just given up, this is.
+    #[must_use]
+    pub fn generation_of(&self, token: &Secret) -> Option<Generation> {
+        let held = self.slots.iter().chain(&self.last_rejected);
+        held.filter(|held| held.token.access_token == *token).map(Held::generation).next()
     }
 
     fn state(&self, now: Boot) -> State {

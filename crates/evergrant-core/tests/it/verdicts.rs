@@ -24,7 +24,7 @@ const FILES: [(&str, &str); 5] = [
     ("settings", include_str!("../verdicts/settings.toml")),
 ];
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     FILES.iter().flat_map(|(_, text)| case::read(text)).collect()
 }
 
