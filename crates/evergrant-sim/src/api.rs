@@ -5,6 +5,7 @@
 //! | GET, HEAD `/api/...` | 200 with path, query and node; `?bytes=N` pads the body |
 //! | POST, PUT, PATCH, DELETE `/api/...` | executes the side effect named by the `sim-effect` field; echoes the body's length and hash |
 //! | GET, HEAD, DELETE `/api/v2/tokens/me` | about the token; DELETE revokes it |
+//! | GET of the routes of `account` | about the client and its organisation |
 //! | GET `/api/v2/date` | the node's clock in milliseconds |
 //! | GET `/api/v2/health/check` | 200 without a token |
 //! | GET `/api/bytes/N` | N bytes |
@@ -20,6 +21,7 @@ use http::header::{AUTHORIZATION, HeaderName};
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 
+use crate::account;
 use crate::clock::iso_millis;
 use crate::config::{Routing, Shape};
 use crate::faults::ApiFault;
@@ -210,12 +212,14 @@ impl Provider {
             let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
             return shape::bare(status.unwrap_or(StatusCode::NOT_FOUND));
         }
+        if let Some(told) = account::about(path, self.holder(generation), &self.config, node.clock).filter(|_| reads) {
+            return shape::json_response(StatusCode::OK, &told);
+        }
         match path {
             "/api/v2/tokens/me" if request.method == Method::DELETE => {
                 self.tokens.end(generation, Refusal::Revoked, now);
                 shape::bare(StatusCode::NO_CONTENT)
             }
-            "/api/v2/tokens/me" => shape::json_response(StatusCode::OK, &self.about_token(generation)),
             "/api/v2/date" if reads => {
                 shape::json_response(StatusCode::OK, &json!({"currentDate": iso_millis(node.clock)}))
             }
@@ -231,10 +235,10 @@ impl Provider {
         }
     }
 
-    fn about_token(&self, generation: Generation) -> serde_json::Value {
+    /// The client that holds the token.
+    fn holder(&self, generation: Generation) -> &str {
         let client = self.tokens.token(generation).and_then(|token| self.config.clients.get(token.client));
-        let id = client.map_or("", |client| client.id.as_str());
-        json!({"OAuthClient": {"id": id, "name": "sim"}, "organization": {"id": "sim-org", "name": "sim"}})
+        client.map_or("", |client| client.id.as_str())
     }
 
     fn choose_node(&mut self, request: &Request, now: Boot) -> Node {

@@ -17,11 +17,13 @@
 //! | [`rotation`] | refresh tokens: families, grace, reuse detection |
 //! | [`api`] | the resource server's routes and side effects |
 //! | [`shape`] | how errors look: Genesys Cloud or the RFCs |
+//! | `account` | what the API tells about token, client and organisation |
 //! | [`ledger`] | what happened |
 //! | [`provider`] | the state machine that joins them |
 //! | [`scenario`] | named situations with what each of them forces on a perfect client |
 //! | [`http`] | the same provider on a real loopback socket; the one module with a runtime |
 
+mod account;
 pub mod api;
 mod assertions;
 pub mod clock;

@@ -94,7 +94,8 @@ impl Expected<'_> {
 
 #[test]
 fn a_healthy_genesys_set_up_has_no_finding() {
-    let config = ProviderConfig { rate_limit: Some(RateLimit::GENESYS), ..ProviderConfig::genesys() };
+    let mut config = ProviderConfig { rate_limit: Some(RateLimit::GENESYS), ..ProviderConfig::genesys() };
+    config.tokens.idle_timeout = Some(Span::from_secs(1_800));
     let provider = SimServer::start(config).unwrap();
     let report = report(doctor_of(&provider), 0);
     assert_eq!(report["state"], "ok", "{report:#}");
@@ -104,6 +105,15 @@ fn a_healthy_genesys_set_up_has_no_finding() {
         assert_eq!(check(&report, name)["state"], "ok", "{name}: {report:#}");
     }
     assert!(check(&report, "identity")["evidence"].to_string().contains("sim-client"), "{report:#}");
+    for (name, words) in [
+        ("identity", "unused, it would end at 20"),
+        ("permissions", "1 role: Sim Reader"),
+        ("idle_timeout", "not used for 30 minutes"),
+        ("org_limits", "client.credentials.token.rate.per.minute = 300"),
+    ] {
+        let found = check(&report, name);
+        assert!(found["state"] == "ok" && found["evidence"].to_string().contains(words), "{name}: {report:#}");
+    }
     assert!(check(&report, "rate_limit")["evidence"].to_string().contains("of 300 requests"), "{report:#}");
     assert!(check(&report, "clock")["evidence"].to_string().contains("the API's date in milliseconds"), "{report:#}");
     assert_eq!(report["measured"]["token"]["dead_s"].as_f64().map(f64::round), Some(86_382.0), "{report:#}");

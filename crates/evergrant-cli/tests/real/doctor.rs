@@ -145,7 +145,8 @@ fn a_token_for_another_audience_is_found() {
     let folder = scratch("doctor-audience");
     let idp = idp(&folder, 0, "audience");
     let found = Found::by(&mut doctor(&folder, &robot(&idp)), FOUND);
-    found.has_faults(&["token", "api"], "it is meant for urn:somebody:else", "wrong audience");
+    found.has_faults(&["api"], "the server says", "EVERGRANT_AUDIENCE");
+    found.says("token", "it is meant for urn:somebody:else", "wrong audience");
     assert_eq!(found.check("signature")["state"], "ok", "{:#}", found.0);
     assert_eq!(found.check("api")["verdict"]["cause"], "wrong_audience", "{:#}", found.0);
 }

@@ -3,7 +3,7 @@
 //! Each step is a check of its own, because each has its own remedy. Where a proxy stands in between, it resolves the
 //! name and makes the connection, so those two steps are its business and the tunnel is looked at instead.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use evergrant_core::attempt::Subject;
@@ -170,7 +170,10 @@ async fn resolve(side: Side, target: &Target) -> (Check, Option<Vec<SocketAddr>>
         Ok(addresses) if !addresses.is_empty() => {
             let shown: Vec<_> =
                 addresses.iter().take(ADDRESSES_SHOWN).map(|address| address.ip().to_string()).collect();
-            let fact = format!("{host} is {} (asked for {})", shown.join(", "), millis(took));
+            let fact = match host.parse::<IpAddr>() {
+                Ok(_) => format!("{host} is an address already"),
+                Err(_) => format!("{host} is {} (asked for {})", shown.join(", "), millis(took)),
+            };
             (check.saw(fact), Some(addresses))
         }
         Ok(_) => (unresolved(check, side, host, "the answer holds no address"), None),

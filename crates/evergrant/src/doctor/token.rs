@@ -90,7 +90,7 @@ fn audience(check: Check, visit: &Visit<'_>, claims: &JwtClaims) -> Check {
     match wanted {
         Some(wanted) if !claims.aud.is_empty() && !claims.aud.contains(wanted) => check
             .saw(format!("it is meant for {}, asked for was {wanted}", claims.aud.join(" ")))
-            .fault("wrong audience: allow the client this audience at the provider, or correct EVERGRANT_AUDIENCE or EVERGRANT_RESOURCE"),
+            .warning("wrong audience: allow the client this audience at the provider, or correct EVERGRANT_AUDIENCE or EVERGRANT_RESOURCE"),
         _ => check,
     }
 }

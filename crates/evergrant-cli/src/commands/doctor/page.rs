@@ -290,14 +290,21 @@ fn checks(report: &Report) -> String {
     )
 }
 
-/// Seconds in the largest unit that keeps two digits.
+/// Seconds in hours, minutes and seconds, as far as they are there.
 fn long(seconds: f64) -> String {
-    match seconds {
-        ..120.0 => format!("{seconds:.1} s"),
-        ..7_200.0 => format!("{:.0} min", seconds / 60.0),
-        ..172_800.0 => format!("{:.1} h", seconds / 3_600.0),
-        _ => format!("{:.1} days", seconds / 86_400.0),
+    if seconds < 120.0 {
+        return format!("{seconds:.1} s");
     }
+    let mut left = seconds.round();
+    let mut words = Vec::new();
+    for (unit, size) in [("days", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0)] {
+        let count = (left / size).floor();
+        left -= count * size;
+        if count > 0.0 {
+            words.push(format!("{count} {unit}"));
+        }
+    }
+    words.join(" ")
 }
 
 const COLOURS: [&str; 6] = ["a", "b", "c", "d", "a", "b"];

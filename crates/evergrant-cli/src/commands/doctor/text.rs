@@ -8,12 +8,47 @@ use crate::render;
 
 /// Prints the report to standard output.
 pub(super) fn print(report: &Report) -> Result<(), Failure> {
-    let coloured = in_words(report);
+    let coloured = wrapped(&in_words(report), width());
     let text = match anstream::AutoStream::choice(&std::io::stdout()) {
         anstream::ColorChoice::Never => anstream::adapter::strip_str(&coloured).to_string(),
         anstream::ColorChoice::Auto | anstream::ColorChoice::AlwaysAnsi | anstream::ColorChoice::Always => coloured,
     };
     render::data(text.as_bytes())
+}
+
+/// The columns of the terminal on standard output; nothing if it is none.
+fn width() -> Option<usize> {
+    #[cfg(unix)]
+    let columns = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    #[cfg(not(unix))]
+    let columns = None;
+    columns.filter(|columns| *columns > INDENT.len() * 3)
+}
+
+/// Breaks indented lines between words, so that every piece keeps the indent.
+fn wrapped(text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        if !line.starts_with(INDENT) {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        }
+        let mut column = 0;
+        for word in line.split(' ').filter(|word| !word.is_empty()) {
+            let length = anstream::adapter::strip_str(word).to_string().chars().count();
+            if column > 0 && column + 1 + length > width {
+                out.push('\n');
+                column = 0;
+            }
+            out.push_str(if column == 0 { INDENT } else { " " });
+            out.push_str(word);
+            column += length + if column == 0 { INDENT.len() } else { 1 };
+        }
+        out.push('\n');
+    }
+    out
 }
 
 /// A check that has just ended, in a line.
@@ -105,6 +140,14 @@ mod tests {
     use evergrant::doctor::Name;
 
     use super::*;
+
+    #[test]
+    fn long_lines_keep_their_indent_and_lose_no_word() {
+        let text = format!("ok title\n{INDENT}one two three four five six seven\n");
+        let narrow = wrapped(&text, Some(28));
+        assert_eq!(narrow, format!("ok title\n{INDENT}one two three four\n{INDENT}five six seven\n"));
+        assert_eq!(wrapped(&text, None), text);
+    }
 
     #[test]
     fn faults_come_first_and_every_check_is_there() {
