@@ -21,12 +21,18 @@ pub(crate) struct Tool {
     is_there: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 8] = [
+const FOR_TESTS: [Tool; 10] = [
     Tool { name: "curl", packages: &["curl"], is_there: || shell::is_installed("curl", &["--version"]) },
     Tool {
         name: "chromium",
         packages: &["chromium", "fonts-dejavu-core"],
         is_there: || shell::is_installed("sh", &["-c", "command -v chromium"]),
+    },
+    NGINX,
+    Tool {
+        name: "the libraries of chrony",
+        packages: &["libcap2", "libedit2", "libgnutls30", "libseccomp2"],
+        is_there: || CHRONY_LIBRARIES.iter().all(|name| library(name).is_some()),
     },
     Tool { name: "libfaketime", packages: &["faketime"], is_there: || faketime().is_some() },
     Tool { name: "openssl", packages: &["openssl"], is_there: || shell::is_installed("openssl", &["version"]) },
@@ -49,9 +55,14 @@ const FOR_TESTS: [Tool; 8] = [
 
 /// What `cargo xtask bench` compares the gateway with, and what loads both.
 pub(crate) const FOR_BENCH: [Tool; 2] = [
-    Tool { name: "nginx", packages: &["nginx-light"], is_there: || shell::is_installed("nginx", &["-v"]) },
+    NGINX,
     Tool { name: "wrk", packages: &["wrk"], is_there: || shell::is_installed("sh", &["-c", "command -v wrk"]) },
 ];
+
+const NGINX: Tool =
+    Tool { name: "nginx", packages: &["nginx-light"], is_there: || shell::is_installed("nginx", &["-v"]) };
+
+const CHRONY_LIBRARIES: [&str; 4] = ["libcap.so.2", "libedit.so.2", "libgnutls.so.30", "libseccomp.so.2"];
 
 const NEXTEST: &str = "0.9.143";
 
@@ -68,7 +79,8 @@ pub(crate) fn run() -> Result<Report, Failure> {
     let _alone = alone(&tools)?;
     did.extend(python(&tools)?);
     did.extend(node(&tools)?);
-    did.extend(promtool(&tools)?);
+    did.extend(unpacked(&tools, "prometheus", &["usr/bin/promtool"])?);
+    did.extend(unpacked(&tools, "chrony", &["usr/sbin/chronyd", "usr/bin/chronyc"])?);
     Ok(if did.is_empty() { Report::default() } else { Report::note(format!("installed {}", did.join(", "))) })
 }
 
@@ -94,9 +106,13 @@ pub(crate) fn packages(tools: &[Tool]) -> Result<Vec<String>, Failure> {
 
 /// The library that fakes the calendar clock of a process that runs under it.
 fn faketime() -> Option<PathBuf> {
-    let folders = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
-    let libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
-    libraries.into_iter().find(|library| library.exists())
+    library("faketime/libfaketimeMT.so.1")
+}
+
+/// A shared library of the system.
+fn library(name: &str) -> Option<PathBuf> {
+    let folders = ["/usr/lib", "/lib"].into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    folders.map(|entry| entry.path().join(name)).find(|library| library.exists())
 }
 
 fn is_root() -> bool {
@@ -136,17 +152,22 @@ fn node(tools: &Path) -> Result<Option<String>, Failure> {
     })
 }
 
-/// Prometheus' checker of alert rules, taken out of its package: installed, the package would start a server.
-fn promtool(tools: &Path) -> Result<Option<String>, Failure> {
-    let home = tools.join("prometheus");
-    if home.join("usr/bin/promtool").exists() {
+/// Programs taken out of their package: Prometheus' checker of alert rules, and a time server. Installed, both packages
+/// would start a service, and chrony would take the machine's clock over.
+fn unpacked(tools: &Path, package: &str, programs: &[&str]) -> Result<Option<String>, Failure> {
+    let home = tools.join(package);
+    if programs.iter().all(|program| home.join(program).exists()) {
         return Ok(None);
     }
     fs::create_dir_all(&home).map_err(|error| at(&home, &error))?;
-    let take = "apt-get download prometheus || { apt-get update && apt-get download prometheus; } && \
-                dpkg --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool && rm prometheus_*.deb";
-    capture(command("sh", ["-c", take]).current_dir(&home))?;
-    Ok(Some("promtool".to_owned()))
+    let members: Vec<_> = programs.iter().map(|program| format!("./{program}")).collect();
+    let take = format!(
+        "apt-get download {package} || {{ apt-get update && apt-get download {package}; }} && \
+         dpkg --fsys-tarfile {package}_*.deb | tar -x {} && rm {package}_*.deb",
+        members.join(" ")
+    );
+    capture(command("sh", ["-c", &take]).current_dir(&home))?;
+    Ok(Some(package.to_owned()))
 }
 
 /// Runs `install` unless the folder's stamp shows that it ran to its end with the same pins and the same interpreter.

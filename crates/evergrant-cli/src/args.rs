@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Gateway(GatewayArgs),
     /// Look at everything between here and the API, and say what is wrong and what to do
     Doctor(DoctorArgs),
+    /// Measure how far this machine's clock is from the provider's
+    Clock(ClockArgs),
     /// Explain the last refusals of a running gateway
     Explain(ExplainArgs),
     /// Check the settings, or write a settings file
@@ -203,6 +205,35 @@ pub(crate) struct DoctorArgs {
     pub(crate) flags: Flags,
 }
 
+/// `evergrant clock`.
+#[derive(Args, Debug)]
+pub(crate) struct ClockArgs {
+    /// Go on measuring, with a plot on a terminal and a line per interval elsewhere
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Print a JSON object, or with --watch one a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How often --watch shows what is known, as 500ms
+    #[arg(long, value_name = "DURATION", value_parser = span, default_value = "2s", requires = "watch")]
+    pub(crate) interval: Span,
+    /// Ask an NTP server as well, as ntp.example.com or [::1]:123
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) ntp: Option<String>,
+    /// Ask the Date of this https URL as well, where a network lets no NTP out
+    #[arg(long, value_name = "URL")]
+    pub(crate) reference: Option<String>,
+    /// Assume that servers write their dates this late at most; 1s if not given, 0s where they are known to be exact
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub(crate) date_lag: Option<Span>,
+    /// Assume that the nodes behind one name differ by this much at most; 50ms if not given
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub(crate) node_spread: Option<Span>,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
 /// `evergrant explain`.
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
@@ -270,6 +301,7 @@ impl Command {
             | Self::Login(LoginArgs { flags, .. })
             | Self::Gateway(GatewayArgs { flags, .. })
             | Self::Doctor(DoctorArgs { flags, .. })
+            | Self::Clock(ClockArgs { flags, .. })
             | Self::Explain(ExplainArgs { flags, .. })
             | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
             Self::Demo(_) | Self::Completions { .. } | Self::Man { .. } => None,
@@ -315,6 +347,7 @@ pub(crate) fn command() -> clap::Command {
         .mut_subcommand("login", only_login)
         .mut_subcommand("gateway", only_gateway)
         .mut_subcommand("doctor", of_doctor)
+        .mut_subcommand("clock", only_tokens)
         .mut_subcommand("explain", only_asking)
 }
 

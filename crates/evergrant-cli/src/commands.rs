@@ -1,6 +1,7 @@
 //! One module per command: settings in, rendered data out.
 
 pub(crate) mod api;
+pub(crate) mod clock;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;

@@ -106,7 +106,8 @@ pub(crate) async fn token(
     }
 }
 
-async fn with_spinner<T>(message: &'static str, work: impl Future<Output = T>) -> T {
+/// Shows a spinner with this message while something takes long and somebody is looking.
+pub(crate) async fn with_spinner<T>(message: &'static str, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     if !std::io::stderr().is_terminal() {
         return work.await;

@@ -45,6 +45,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
         Command::Login(args) => commands::login::run(&args, &prepare(&args.flags, "warn")?),
         Command::Gateway(args) => commands::gateway::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args, &prepare(&args.flags, "error")?),
+        Command::Clock(args) => commands::clock::run(&args, &prepare(&args.flags, "error")?),
         Command::Explain(args) => commands::explain::run(&args, &prepare(&args.flags, "error")?),
         Command::Config(command) => commands::config::run(command),
         Command::Completions { shell } => Ok(commands::completions::run(shell)?),

@@ -408,18 +408,73 @@ impl SkewInterval {
     }
 }
 
+impl SkewInterval {
+    /// Says in words who is ahead of whom, with exactly one of FAST and SLOW unless the interval holds zero.
+    #[must_use]
+    pub fn against(self, server: &str) -> String {
+        self.guessed_against(self.middle(), server)
+    }
+
+    /// The same for a best guess inside the interval that is not its middle.
+    #[must_use]
+    pub fn guessed_against(self, guess: Span, server: &str) -> String {
+        match self.direction() {
+            Some(_) => format!("{} against {server}", self.words(guess)),
+            None => format!("this machine agrees with {server} ({})", self.range()),
+        }
+    }
+
+    /// `Some("FAST")` or `Some("SLOW")`, and `None` if the interval holds zero.
+    #[must_use]
+    pub fn direction(self) -> Option<&'static str> {
+        if self.lo > Span::ZERO { Some("FAST") } else { (self.hi < Span::ZERO).then_some("SLOW") }
+    }
+
+    /// Both ends, rounded outward to as many digits as the width is worth; without a sign if there is a direction.
+    #[must_use]
+    pub fn range(self) -> String {
+        let (near, far) = match self.direction() {
+            Some("SLOW") => (-self.hi, -self.lo),
+            Some(_) | None => (self.lo, self.hi),
+        };
+        let step = self.step();
+        let (near, far) = (near.as_nanos().div_euclid(step), -(-far.as_nanos()).div_euclid(step));
+        format!("{} to {} s", in_secs(near, step), in_secs(far, step))
+    }
+
+    fn words(self, guess: Span) -> String {
+        let Some(word) = self.direction() else {
+            return format!("this machine agrees with the server ({})", self.range());
+        };
+        let step = self.step();
+        let guess = guess.max(self.lo).min(self.hi).abs().as_nanos().saturating_add(step / 2) / step;
+        format!("this machine is {} s {word} ({})", in_secs(guess, step), self.range())
+    }
+
+    /// The unit of the last digit that is worth showing.
+    fn step(self) -> i64 {
+        match self.hi - self.lo {
+            wide if wide >= Span::from_millis(500) => NANOS_PER_SEC / 10,
+            narrow if narrow >= Span::from_millis(50) => NANOS_PER_SEC / 100,
+            _ => NANOS_PER_MILLI,
+        }
+    }
+}
+
 impl fmt::Display for SkewInterval {
     /// Says in words who is ahead, with exactly one of FAST and SLOW unless the interval holds zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, near, far) = if self.lo > Span::ZERO {
-            ("FAST", self.lo, self.hi)
-        } else if self.hi < Span::ZERO {
-            ("SLOW", -self.hi, -self.lo)
-        } else {
-            return write!(f, "this machine agrees with the server ({} to {})", self.lo, self.hi);
-        };
-        write!(f, "this machine is {} {word} ({near} to {far})", self.middle().abs())
+        f.write_str(&self.words(self.middle()))
     }
+}
+
+/// So many steps of a second's decimal fraction as seconds, with the digits that the step has.
+fn in_secs(steps: i64, step: i64) -> String {
+    let per_sec = NANOS_PER_SEC / step;
+    let digits = usize::try_from(per_sec.ilog10()).unwrap_or(0);
+    let (sign, steps) = (if steps < 0 { "-" } else { "" }, steps.unsigned_abs());
+    let per_sec = per_sec.unsigned_abs();
+    format!("{sign}{}.{:0digits$}", steps / per_sec, steps % per_sec)
 }
 
 #[cfg(test)]
@@ -439,7 +494,8 @@ mod tests {
         let now = Now { boot: Boot::from_secs(100), wall: Wall::from_secs(1_000_100) };
         let skew = now.skew(theta(1_000_000 - 5, 1_000_000 - 4));
         assert_eq!((skew.lo, skew.hi), (Span::from_secs(4), Span::from_secs(5)));
-        assert_eq!(skew.to_string(), "this machine is 4.5 s FAST (4.0 s to 5.0 s)");
+        assert_eq!(skew.to_string(), "this machine is 4.5 s FAST (4.0 to 5.0 s)");
+        assert_eq!(skew.against("api.example"), "this machine is 4.5 s FAST (4.0 to 5.0 s) against api.example");
     }
 
     #[test]
@@ -447,14 +503,28 @@ mod tests {
         let now = Now { boot: Boot::from_secs(100), wall: Wall::from_secs(1_000_100) };
         let skew = now.skew(theta(1_000_000 + 4, 1_000_000 + 5));
         assert_eq!((skew.lo, skew.hi), (Span::from_secs(-5), Span::from_secs(-4)));
-        assert_eq!(skew.to_string(), "this machine is 4.5 s SLOW (4.0 s to 5.0 s)");
+        assert_eq!(skew.to_string(), "this machine is 4.5 s SLOW (4.0 to 5.0 s)");
     }
 
     #[test]
     fn an_interval_that_holds_zero_names_no_direction() {
         let now = Now { boot: Boot::from_secs(0), wall: Wall::from_secs(10) };
         let words = now.skew(theta(9, 11)).to_string();
-        assert!(!words.contains("FAST") && !words.contains("SLOW"), "{words}");
+        assert_eq!(words, "this machine agrees with the server (-1.0 to 1.0 s)");
+    }
+
+    #[test]
+    fn a_narrow_interval_is_worth_more_digits_and_is_rounded_outward() {
+        let skew = |lo, hi| SkewInterval { lo: Span::from_micros(lo), hi: Span::from_micros(hi) };
+        assert_eq!(skew(4_151_100, 4_262_100).range(), "4.15 to 4.27 s");
+        assert_eq!(skew(-4_262_100, -4_251_100).range(), "4.251 to 4.263 s");
+        assert_eq!(skew(-50, 1_000_050).range(), "-0.1 to 1.1 s");
+        assert_eq!(skew(4_151_100, 4_262_100).to_string(), "this machine is 4.21 s FAST (4.15 to 4.27 s)");
+        let guess = skew(3_100_000, 4_300_000).guessed_against(Span::from_micros(4_196_000), "a");
+        assert_eq!(guess, "this machine is 4.2 s FAST (3.1 to 4.3 s) against a");
+        assert_eq!(skew(1, 2).to_string(), "this machine is 0.000 s FAST (0.000 to 0.001 s)");
+        let far = SkewInterval { lo: -Span::MAX, hi: Span::MAX };
+        assert!(far.range().starts_with("-92"), "{}", far.range());
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! | [`ledger`] | what happened |
 //! | [`provider`] | the state machine that joins them |
 //! | [`scenario`] | named situations with what each of them forces on a perfect client |
+//! | [`measurement`] | a server's clock measured through a simulated network |
 //! | [`http`] | the same provider on a real loopback socket; the one module with a runtime |
 
 mod account;
@@ -33,6 +34,7 @@ pub mod faults;
 pub mod grants;
 pub mod http;
 pub mod ledger;
+pub mod measurement;
 pub mod provider;
 pub mod rotation;
 pub mod scenario;

@@ -28,6 +28,7 @@ mod retry_after;
 mod source;
 mod status;
 pub mod store;
+pub mod time_service;
 pub mod tls;
 mod trace;
 pub mod transport;

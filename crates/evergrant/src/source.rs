@@ -28,7 +28,7 @@ use evergrant_core::Secret;
 use evergrant_core::attempt::{Refusal, Route, Subject};
 use evergrant_core::evidence::Carried;
 use evergrant_core::keeper::{Acquire, AcquireError, Need};
-use evergrant_core::offset::SkewPoint;
+use evergrant_core::offset::{Reading, SkewPoint, Source};
 use evergrant_core::policy::Policy;
 use evergrant_core::profile::Profile;
 use evergrant_core::time::{Boot, Span};
@@ -138,6 +138,12 @@ impl TokenSource {
             };
             keeper.skews().points().map(moment).collect()
         })
+    }
+
+    /// What is known about one of the provider's clocks, from what this source sent and got.
+    #[must_use]
+    pub fn clock_reading(&self, source: Source) -> Reading {
+        self.shared.look(|keeper, now| keeper.clocks().reading(source, now.boot))
     }
 
     /// The client secret was replaced: later token requests use the new one, and earlier failures are forgotten.

@@ -6,6 +6,7 @@
 
 mod access;
 mod assertion;
+mod clocks;
 mod identity;
 mod pace;
 mod provider;
@@ -27,6 +28,7 @@ use super::values;
 use crate::exit;
 use crate::failure::{Failure, Failures};
 pub(crate) use access::Access;
+pub(crate) use clocks::ClockSettings;
 pub(crate) use identity::Identity;
 
 /// Settings that can be used.

@@ -17,6 +17,7 @@ fn the_short_help_fits_on_a_screen() {
       login        Log in as a person, in a browser or on another device
       gateway      Run a local gateway that gives every request a token that works
       doctor       Look at everything between here and the API, and say what is wrong and what to do
+      clock        Measure how far this machine's clock is from the provider's
       explain      Explain the last refusals of a running gateway
       config       Check the settings, or write a settings file
       completions  Print a completion script for a shell

@@ -111,14 +111,14 @@ impl ProbePlan {
         self.is_coarse = sample.resolution > FINE;
         self.has_turned |= self.last_date.is_some_and(|last| last != sample.server);
         self.last_date = Some(sample.server);
+        if sample.bounds_above {
+            self.apparent.add(sample);
+        }
         if reading.epoch != self.epoch {
             self.epoch = reading.epoch;
             self.apparent.keep_last(STEP_WITNESSES);
             self.checks = None;
             self.width = Span::MAX;
-        }
-        if sample.bounds_above {
-            self.apparent.add(sample);
         }
         let common = self.apparent.common(sample.received).map(|(common, _)| common.width());
         let width = if self.is_coarse { common } else { reading.interval.map(OffsetInterval::width) };
@@ -271,3 +271,85 @@ const PATIENCE: u32 = 2;
 const TRIES_WITHOUT_BOUND: u32 = 3;
 /// As many newcomers as make a step: they belong to the new epoch.
 const STEP_WITNESSES: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Source, Track};
+    use super::*;
+
+    const START: Boot = Boot::from_secs(100);
+
+    fn answer(at: Boot, resolution: Span) -> Sample {
+        let server = Server::from_secs(1_000_000 + at.as_nanos().div_euclid(1_000_000_000));
+        Sample { sent: at, received: at + Span::from_millis(10), server, resolution, bounds_above: true }
+    }
+
+    /// How often a plan asks a server that answers, or does not.
+    fn asked(goal: ProbeGoal, mut answer: impl FnMut(Boot) -> Option<Sample>) -> u32 {
+        let mut track = Track::new(Source::ApiDate, Assumptions::default());
+        let mut plan = ProbePlan::new(goal, Assumptions::default());
+        let mut now = START;
+        while let Some(at) = plan.next(&track.reading(now), now) {
+            assert!(at >= now && at - now <= Span::from_millis(1_010), "{at:?} after {now:?}");
+            now = at + Span::from_millis(10);
+            match answer(at) {
+                Some(sample) => {
+                    track.handle_sample(sample, now);
+                    plan.handle_answer(&sample, &track.reading(now));
+                }
+                None => plan.handle_failure(),
+            }
+        }
+        plan.asked()
+    }
+
+    #[test]
+    fn the_number_of_questions_is_bounded() {
+        assert_eq!(asked(ProbeGoal::THOROUGH, |at| Some(answer(at, Span::from_secs(1)))), 12);
+        assert_eq!(asked(ProbeGoal::QUICK, |at| Some(answer(at, Span::from_secs(1)))), 4);
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_asked_twice() {
+        assert_eq!(asked(ProbeGoal::THOROUGH, |_| None), 2);
+        let mut answers = 0;
+        let first_alone = |at| {
+            answers += 1;
+            (answers == 1).then(|| answer(at, Span::from_secs(1)))
+        };
+        assert_eq!(asked(ProbeGoal::THOROUGH, first_alone), 3);
+    }
+
+    #[test]
+    fn a_fine_time_needs_two_answers_and_a_cache_gets_three_questions() {
+        let fine = |at: Boot| {
+            let sample = answer(at, Span::from_millis(1));
+            Some(Sample { server: at + Offset::from_nanos(5), ..sample })
+        };
+        assert_eq!(asked(ProbeGoal::THOROUGH, fine), 2);
+        let cached = |at| Some(Sample { bounds_above: false, ..answer(at, Span::from_secs(1)) });
+        assert_eq!(asked(ProbeGoal::THOROUGH, cached), 3);
+    }
+
+    #[test]
+    fn a_date_that_stands_still_is_asked_until_that_is_sure() {
+        let mut last = START;
+        let frozen = |at| {
+            last = at;
+            Some(Sample { server: Server::from_secs(1_000_100), ..answer(at, Span::from_secs(1)) })
+        };
+        assert!(asked(ProbeGoal::THOROUGH, frozen) <= 12);
+        assert!(last - START > Span::from_millis(2_100), "{last:?}");
+    }
+
+    #[test]
+    fn a_watch_keeps_its_distance() {
+        let track = Track::new(Source::ApiDate, Assumptions::default());
+        let mut plan = ProbePlan::new(ProbeGoal::THOROUGH, Assumptions::default());
+        assert_eq!(plan.next_in_watch(&track.reading(START), Span::from_millis(500), START), START);
+        let next = plan.next_in_watch(&track.reading(START), Span::from_millis(500), START);
+        assert_eq!(next, START + Span::from_secs(1));
+        let next = plan.next_in_watch(&track.reading(START), Span::from_secs(5), START);
+        assert_eq!(next, START + Span::from_secs(5));
+    }
+}

@@ -74,8 +74,9 @@ impl Meter {
         }
     }
 
-    /// Takes in what somebody else knows about a source, such as a token source about the JWTs that it minted.
-    pub fn note_reading(&mut self, source: Source, address: String, reading: Reading) {
+    /// Takes in what somebody else knows about a source, such as a token source about the JWTs that it minted, or why
+    /// nothing can be known.
+    pub fn note(&mut self, source: Source, address: String, reading: Result<Reading, PlaceFailure>) {
         lock(&self.state).noted.push((source, address, reading));
     }
 
@@ -208,7 +209,7 @@ impl fmt::Display for MeterEvent {
 struct State {
     estimator: Estimator,
     entries: Vec<Entry>,
-    noted: Vec<(Source, String, Reading)>,
+    noted: Vec<(Source, String, Result<Reading, PlaceFailure>)>,
     events: VecDeque<(Now, MeterEvent)>,
     disturbances: Disturbances,
     slewed: Span,
@@ -359,8 +360,11 @@ impl State {
             let reading = self.estimator.reading(entry.source, now.boot);
             entry.picture(reading, now)
         });
-        let noted = self.noted.iter().map(|(source, address, reading)| {
-            let mut picture = SourcePicture::of(*source, address.clone(), *reading, now);
+        let noted = self.noted.iter().map(|(source, address, noted)| {
+            let unknown = || self.estimator.reading(*source, now.boot);
+            let reading = noted.as_ref().map_or_else(|_failure| unknown(), |reading| *reading);
+            let mut picture = SourcePicture::of(*source, address.clone(), reading, now);
+            picture.failure = noted.as_ref().err().cloned();
             picture.settle_quality();
             picture
         });

@@ -130,8 +130,9 @@ impl SourcePicture {
     pub fn words(&self) -> String {
         let address = host(&self.address);
         match (self.skew, self.at_most) {
-            (Some(skew), _) if self.quality == Quality::Disturbed => format!("{skew} against {address}, disturbed"),
-            (Some(skew), _) => format!("{skew} against {address}"),
+            (Some(skew), _) if self.quality == Quality::Disturbed => format!("{}, disturbed", skew.against(address)),
+            // Most servers write their dates in time, so the best guess is there, while the promise is the interval.
+            (Some(skew), _) => skew.guessed_against(self.if_never_late.unwrap_or(skew).middle(), address),
             (None, Some(at_most)) => {
                 format!("unknown: {address} is disturbed; this machine is at most {at_most} ahead of it")
             }

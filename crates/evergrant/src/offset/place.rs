@@ -171,7 +171,9 @@ pub enum PlaceFailureKind {
 }
 
 impl PlaceFailure {
-    pub(super) fn new(kind: PlaceFailureKind, text: String) -> Self {
+    /// A failure with this text.
+    #[must_use]
+    pub fn new(kind: PlaceFailureKind, text: String) -> Self {
         Self { kind, text }
     }
 
