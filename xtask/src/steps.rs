@@ -35,13 +35,14 @@ struct Step {
     run: fn() -> Result<Report, Failure>,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { name: "setup", about: "installs what the tests need and is not there yet", run: setup::run },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "tidy", about: "rules of the tree: imports, purity, sizes, licences", run: tidy::step },
     Step { name: "clippy", about: "lints, as errors", run: clippy },
     Step { name: "tests", about: "unit, property, simulation and black-box tests", run: tests },
     Step { name: "matrix", about: "the gateway against every fault of the simulated provider", run: matrix },
+    Step { name: "otel", about: "traces arrive at a collector, in a build with that feature", run: otel },
     Step { name: "doc-tests", about: "examples in the documentation", run: doc_tests },
     Step { name: "docs", about: "documentation builds without a warning, private items too", run: docs },
     Step { name: "real", about: "against oidc-provider, a Genesys SDK and faked clocks", run: real },
@@ -136,7 +137,7 @@ fn fmt() -> Result<Report, Failure> {
 }
 
 fn clippy() -> Result<Report, Failure> {
-    let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    let args = ["clippy", "--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"];
     capture(&mut command("cargo", args)).map(|_| Report::default())
 }
 
@@ -147,6 +148,11 @@ fn tests() -> Result<Report, Failure> {
 
 fn matrix() -> Result<Report, Failure> {
     nextest(&["--profile", "matrix", "-p", "evergrant-cli", "--test", "matrix"])
+}
+
+/// The one feature that is not a default: its crates and the program are built for it, everything else is at hand.
+fn otel() -> Result<Report, Failure> {
+    nextest(&["-p", "evergrant-cli", "--features", "otel", "--test", "otel"])
 }
 
 fn real() -> Result<Report, Failure> {

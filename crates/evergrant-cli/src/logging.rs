@@ -34,9 +34,25 @@ pub(crate) fn start(asked: Option<&Found<String>>, default: &str) -> Result<(), 
         None => filter(default).map_err(|cause| bad_value(Setting::Log, &Origin::Default, cause))?,
     };
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    install(filter, colours)
+}
+
+#[cfg(not(feature = "otel"))]
+fn install(filter: EnvFilter, colours: bool) -> Result<(), Failure> {
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).finish();
     // A second start can only come from a test; the first subscriber stays.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}
+
+/// The same log, and the collector of traces beside it.
+#[cfg(feature = "otel")]
+fn install(filter: EnvFilter, colours: bool) -> Result<(), Failure> {
+    use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_filter(filter);
+    let subscriber = tracing_subscriber::registry().with(crate::telemetry::layer()?).with(log);
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(())
 }

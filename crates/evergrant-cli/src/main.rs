@@ -12,6 +12,8 @@ mod logging;
 mod render;
 mod settings;
 mod sockets;
+#[cfg(feature = "otel")]
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
             if error.use_stderr() { exit::USAGE } else { exit::OK }
         }
     };
+    #[cfg(feature = "otel")]
+    telemetry::finish();
     ExitCode::from(code)
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::fault::FaultKind;
 use crate::framing::Framing;
 use crate::metrics::Metrics;
+use crate::spans::RequestSpan;
 
 /// What the service and the stream tell each other.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Activity {
         let head = self.heads.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
         self.metrics.request_opened();
-        Open { activity: Arc::clone(self), head }
+        Open { activity: Arc::clone(self), head, span: RequestSpan::default() }
     }
 
     /// How many request heads were read.
@@ -118,6 +119,8 @@ impl Activity {
 pub(crate) struct Open {
     activity: Arc<Activity>,
     head: u32,
+    /// Ends with the request.
+    pub(crate) span: RequestSpan,
 }
 
 impl Open {

@@ -7,7 +7,8 @@
 //! The way of a request through the modules: `listen` and `entrance` accept, `peer` asks whose process calls, `connection`
 //! serves, `watched` bounds the wait for the head, `gate` refuses (`callers` by who calls, `cors` knows pages), `broker`
 //! answers logins and knows who holds a handle, `proxy` sends and judges, `headers` and `tee` prepare what crosses,
-//! `upstream` connects, `body` carries the answer back. `admin` shows `metrics` on a listener of its own.
+//! `upstream` connects, `body` carries the answer back. `admin` shows `metrics` on a listener of its own; `spans` tells a
+//! collector of traces.
 //!
 //! What it never does: follow a redirect, send a request without a token, send one anywhere but to the configured
 //! upstream, or log a path's query, an `Authorization` or a `Cookie`.
@@ -44,6 +45,7 @@ mod room;
 mod running;
 mod server;
 mod site;
+mod spans;
 mod stream;
 mod tee;
 mod upgrade;
@@ -60,3 +62,4 @@ pub use listen::BindError;
 pub use metrics::{Bucket, LatencySnapshot, Recent, Snapshot, TrafficSample};
 pub use server::{Drained, Gateway, Handle, Listeners, ReloadError};
 pub use site::{Reloaded, SitePlan};
+pub use spans::{TraceContext, carry_trace_context};

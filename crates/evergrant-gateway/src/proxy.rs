@@ -48,6 +48,7 @@ use crate::peer::Peer;
 use crate::problem::Problem;
 use crate::room::Room;
 use crate::site::Site;
+use crate::spans::RequestSpan;
 use crate::tee::{Outbound, Tee};
 use crate::upgrade::Upgrade;
 use crate::upstream::{Arriving, Fault};
@@ -58,10 +59,11 @@ use reply::{Failed, Refusal, is_refusal, whole_seconds};
 pub(crate) async fn answer(
     site: Arc<Site>,
     peer: Arc<Peer>,
-    open: Open,
+    mut open: Open,
     request: Request<Incoming>,
 ) -> Response<CallerBody> {
     let started = boot();
+    open.span = RequestSpan::begin(&site.name, &request);
     let traced = tracing::enabled!(tracing::Level::TRACE)
         .then(|| Route::new("", request.method().as_str(), request.uri().path()));
     let framing = request.headers().get(TRANSFER_ENCODING).map(|_| open.framing());
@@ -92,6 +94,7 @@ pub(crate) async fn answer(
     if is_last || framing.is_some_and(|framing| framing != Framing::Clear) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    open.span.note_answer(response.status());
     let ended = boot();
     site.metrics.answered(response.status(), started, ended);
     if let Some(route) = traced {
@@ -150,6 +153,7 @@ struct Call {
     copy: BodyCopy,
     /// The same body, if the caller waits to hear whether it is wanted.
     asking: Option<Asking>,
+    span: RequestSpan,
 }
 
 /// What is left of the request body once it was sent.
@@ -199,7 +203,8 @@ impl Call {
         });
         let site = Arc::clone(site);
         let method = parts.method;
-        Ok(Self { site, caller, key, method, uri, headers, own_authorization, upgrade, first, copy, asking })
+        let span = open.span.clone();
+        Ok(Self { site, caller, key, method, uri, headers, own_authorization, upgrade, first, copy, asking, span })
     }
 
     /// Sends the request with the caller's own Authorization; a refusal of it is explained and changes nothing.
@@ -226,7 +231,7 @@ impl Call {
             Err(error) => return self.no_token(&error, &exchange.verdict_on_no_token(&error)),
         };
         pass.mark_sent();
-        let mut sent = self.send_first(Some(token.authorization())).await;
+        let mut sent = self.send_first(Some(&token)).await;
         let mut refusal: Option<Refusal> = None;
         loop {
             let response = match (sent, refusal) {
@@ -255,7 +260,7 @@ impl Call {
                     Ok(begun) => {
                         (pass, exchange, token) = begun;
                         refusal = Some(seen);
-                        sent = self.send_again(body, Some(token.authorization())).await;
+                        sent = self.send_again(body, Some(&token)).await;
                         continue;
                     }
                     // The provider's 429 says more than one of ours, but the time is another by now.
@@ -273,7 +278,7 @@ impl Call {
             pass = self.take_turn_at_once();
             pass.mark_sent();
             refusal = Some(seen);
-            sent = self.send_again(body, Some(token.authorization())).await;
+            sent = self.send_again(body, Some(&token)).await;
         }
     }
 
@@ -335,7 +340,7 @@ impl Call {
     }
 
     /// Sends the request with the body as it arrives.
-    async fn send_first(&mut self, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Failed> {
+    async fn send_first(&mut self, token: Option<&Sendable>) -> Result<Response<Arriving>, Failed> {
         let first = match &self.asking {
             Some(asking) => asking.ask(),
             None => std::mem::replace(&mut self.first, Outbound::Empty),
@@ -344,7 +349,7 @@ impl Call {
     }
 
     /// Sends the request once more, with the body that is at hand.
-    async fn send_again(&self, body: AtHand, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Failed> {
+    async fn send_again(&self, body: AtHand, token: Option<&Sendable>) -> Result<Response<Arriving>, Failed> {
         self.send(self.again(body), token).await
     }
 
@@ -357,7 +362,7 @@ impl Call {
     }
 
     /// Sends the request, and once more if a connection from the pool had died and that can do no harm.
-    async fn send(&self, body: Outbound, token: Option<&HeaderValue>) -> Result<Response<Arriving>, Failed> {
+    async fn send(&self, body: Outbound, token: Option<&Sendable>) -> Result<Response<Arriving>, Failed> {
         let started = boot();
         let failed = |kind| Failed { kind, after: boot() - started };
         let fault = match self.send_once(body, token, false).await {
@@ -402,7 +407,7 @@ impl Call {
     async fn send_once(
         &self,
         mut body: Outbound,
-        token: Option<&HeaderValue>,
+        token: Option<&Sendable>,
         anew: bool,
     ) -> Result<Result<Response<Arriving>, Fault>, FaultKind> {
         // HTTP/2 has no upgrades, and hides interim answers.
@@ -417,7 +422,7 @@ impl Call {
         }
     }
 
-    fn request(&self, body: Outbound, token: Option<&HeaderValue>) -> Request<Outbound> {
+    fn request(&self, body: Outbound, token: Option<&Sendable>) -> Request<Outbound> {
         let question = if let Outbound::Asked(body) = &body { Some(body.question()) } else { None };
         let mut request = Request::new(body);
         if let Some(question) = question {
@@ -427,8 +432,10 @@ impl Call {
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         if let Some(token) = token {
-            request.headers_mut().insert(AUTHORIZATION, token.clone());
+            request.headers_mut().insert(AUTHORIZATION, token.authorization().clone());
+            self.span.note_generation(token.generation());
         }
+        self.span.send(request.headers_mut());
         request
     }
 }

@@ -27,6 +27,7 @@ use crate::disturbance::Disturbances;
 use crate::flight::{self, Flights};
 use crate::grant::Credential;
 use crate::source::{BuildError, bearer};
+use crate::spans;
 use crate::store::Store;
 use crate::tls::Tls;
 use crate::trace;
@@ -350,6 +351,7 @@ async fn run_probe(shared: Arc<Shared>, token: Arc<Token>, probe: Probe) {
         ProbeMethod::Head => Method::HEAD,
         ProbeMethod::Get => Method::GET,
     };
+    let span = spans::probe(shared.profile.api_url.as_deref(), token.generation);
     let exchange = api.send(method, &probe.path, Some(&token.access_token)).await;
     let outcome = match &exchange.result {
         Ok(answer) if is_proof(answer.head.status) => ProbeOutcome::Accepted,
@@ -357,6 +359,8 @@ async fn run_probe(shared: Arc<Shared>, token: Arc<Token>, probe: Probe) {
         Ok(_) | Err(_) => ProbeOutcome::Nothing,
     };
     tracing::debug!(generation = %token.generation, ?outcome, "probe");
+    span.record("evergrant.probe", tracing::field::debug(&outcome));
+    drop(span);
     if let Ok(answer) = &exchange.result
         && let Some(date) = answer.head.date
     {

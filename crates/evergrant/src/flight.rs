@@ -28,6 +28,7 @@ use crate::driver::{Parts, Shared};
 use crate::grant::{ClientAuth, Credential, Grant, GrantError, TokenRequest};
 use crate::redeem::RedeemAs;
 use crate::source::BuildError;
+use crate::spans;
 use crate::store::{self, CredentialKey, Intent, Lease, Record, Stamp, Store, StoreError};
 use crate::tls::Tls;
 use crate::transport::{TokenEndpoint, TokenExchange, TransportOptions, discover};
@@ -197,7 +198,8 @@ pub(crate) async fn restore(shared: &Shared) {
 /// Runs one flight to its end and tells the keeper how it ended, also if it panics or its runtime ends.
 pub(crate) async fn fly(shared: Arc<Shared>, flight: FlightId) {
     let _watch = Watch { shared: Arc::clone(&shared), flight };
-    take_off(shared, flight).await;
+    let span = spans::token_request(shared.flights.place());
+    take_off(shared, flight, &span).await;
 }
 
 /// Ends a flight that has not told its end: nobody may wait for it for ever. To one that has, it changes nothing.
@@ -214,7 +216,7 @@ impl Drop for Watch {
     }
 }
 
-async fn take_off(shared: Arc<Shared>, flight: FlightId) {
+async fn take_off(shared: Arc<Shared>, flight: FlightId, span: &tracing::Span) {
     let (mut lease, mut record) = match shared.flights.lease().await {
         Ok(leased) => leased,
         Err(error) => {
@@ -240,11 +242,13 @@ async fn take_off(shared: Arc<Shared>, flight: FlightId) {
     loop {
         match request(&shared, &mut lease, &mut record).await {
             Ok((answer, issued)) => {
-                commit(&shared, flight, lease.as_mut(), record, answer, issued).await;
+                let generation = commit(&shared, flight, lease.as_mut(), record, answer, issued).await;
+                span.record("evergrant.generation", generation.map(|generation| generation.0));
                 return;
             }
             Err(failure) => {
                 tracing::warn!(%failure, "token request failed");
+                spans::note_failure(span, &failure);
                 let next = shared.act(|keeper, now| keeper.handle_flight_failed(flight, failure.clone(), now));
                 if next == FlightNext::Over {
                     return;
@@ -334,7 +338,7 @@ async fn commit(
     mut record: Record,
     answer: TokenAnswer,
     issued: Issued,
-) {
+) -> Option<Generation> {
     let newest = shared.look(|keeper, _| keeper.newest_generation());
     record.generation = record.generation.max(newest.0).saturating_add(1);
     record.access_token = Some(answer.access_token);
@@ -349,15 +353,17 @@ async fn commit(
     if let Some(lease) = lease {
         write_persistently(lease, &record).await;
     }
-    let Some(minted) = minted_from(&record, shared.flights.rotates()) else { return };
+    let minted = minted_from(&record, shared.flights.rotates())?;
+    let generation = minted.generation;
     tracing::info!(
-        generation = %minted.generation,
+        %generation,
         expires_in_s = minted.lifetime.map(Span::as_secs),
         expires_in_note = answer.expires_in_note.map(tracing::field::debug),
         "token minted"
     );
     sample_mint(shared, &minted);
     shared.act(|keeper, now| keeper.handle_minted(flight, minted, now));
+    Some(generation)
 }
 
 /// A JWT says when it was issued, by the issuer's clock.

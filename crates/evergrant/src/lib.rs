@@ -26,6 +26,7 @@ mod redeem;
 mod replay;
 mod retry_after;
 mod source;
+pub mod spans;
 mod status;
 pub mod store;
 pub mod time_service;

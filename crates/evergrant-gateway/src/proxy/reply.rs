@@ -72,6 +72,7 @@ impl Call {
         headers::clean_response(&mut head.headers, &self.site.config.upstream);
         if let Some(verdict) = verdict {
             tracing::debug!(%verdict.id, cause = verdict.cause.name(), evidence = ?verdict.evidence, "refusal passed on");
+            self.span.note_verdict(verdict.cause.name());
             head.headers.extend(header_value(verdict).map(|value| (headers::VERDICT, value)));
         }
         if head.status == StatusCode::UNAUTHORIZED {
@@ -98,6 +99,7 @@ impl Call {
             return Ok(response.map(CallerBody::whole));
         }
         self.site.metrics.without_token.add();
+        self.span.note_verdict(verdict.cause.name());
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no usable token", error.to_string());
         problem.retry_after = Some(error.retry_after.map_or(1, whole_seconds));
         problem.verdict = header_value(verdict);

@@ -63,7 +63,9 @@ impl Call {
         let route = Route::new(self.site.config.upstream.host(), self.method.as_str(), self.path());
         let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate limited", refused.to_string());
         problem.retry_after = Some(whole_seconds(refused.retry_after));
-        problem.verdict = header_value(&self.site.source.verdict_on_rate_limit(route));
+        let verdict = self.site.source.verdict_on_rate_limit(route);
+        self.span.note_verdict(verdict.cause.name());
+        problem.verdict = header_value(&verdict);
         problem
     }
 }
