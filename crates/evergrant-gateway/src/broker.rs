@@ -141,6 +141,9 @@ impl Broker {
             Place::Logout | Place::OwnToken | Place::Api(_) | Place::Elsewhere => {}
         }
         let carried = carried_handle(request.headers());
+        if carried.is_none() && has_misplaced_handle(request.headers()) {
+            return Admitted::Here(Errand::UnknownHandle);
+        }
         if matches!(place, Place::Logout | Place::OwnToken) {
             match (carried, CallerAuth::of(request.headers())) {
                 (Some(_), _) => return Admitted::Here(Errand::End(request.headers().get(AUTHORIZATION).cloned())),
@@ -242,6 +245,15 @@ fn carried_handle(headers: &HeaderMap) -> Option<&str> {
     if fields.next().is_some() { None } else { handle_of(field) }
 }
 
+/// Is a handle where no handle belongs, behind another scheme? It goes nowhere: to the upstream it means nothing, and it
+/// is ours to keep.
+fn has_misplaced_handle(headers: &HeaderMap) -> bool {
+    let is_separator =
+        |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'~' | b'+' | b'/'));
+    let field = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    field.split(is_separator).any(|word| word.starts_with(handles::PREFIX.as_bytes()))
+}
+
 fn handle_of(field: &HeaderValue) -> Option<&str> {
     let text = field.to_str().ok()?.trim();
     let (scheme, credentials) = text.split_once([' ', '\t'])?;
@@ -279,6 +291,19 @@ mod tests {
         }
         for value in ["eg1_x", "Basic eg1_x", "Bearer", "Bearer xeg1_x", "Bearer EG1_x", ""] {
             assert_eq!(carried(&[value]), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_handle_behind_any_other_scheme_is_seen() {
+        let is_misplaced = |value: &str| {
+            has_misplaced_handle(&HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(value).unwrap())]))
+        };
+        for value in ["eg1_x", "Basic eg1_x", "Token token=\"eg1_x\"", "Bearer a,eg1_x"] {
+            assert!(is_misplaced(value), "{value}");
+        }
+        for value in ["Bearer xeg1_x", "Basic ZWcxX3g=", ""] {
+            assert!(!is_misplaced(value), "{value}");
         }
     }
 

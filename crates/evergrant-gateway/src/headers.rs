@@ -97,9 +97,25 @@ pub(crate) fn asks_first(headers: &HeaderMap, version: Version) -> bool {
 /// Makes an upstream's head fit to be handed to the caller. Verdicts are this gateway's own.
 pub(crate) fn clean_response(headers: &mut HeaderMap, upstream: &Upstream) {
     remove_hop_by_hop(headers);
+    mend_length(headers);
     remove_all(headers, |name| OF_ONE_ORIGIN.contains(&name.as_str()));
     name_location_here(headers, upstream);
     unbind_cookies(headers);
+}
+
+/// Leaves one length that everybody reads alike, or none. Where a body follows it was checked when the answer was read; an
+/// answer to a HEAD and a 304 have no body, and say what they like.
+fn mend_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return };
+    let is_number = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit);
+    let mut others = lengths.peekable();
+    if is_number && others.peek().is_none() {
+        return;
+    }
+    let kept = Some(first.clone()).filter(|first| is_number && others.all(|other| other == first));
+    headers.remove(CONTENT_LENGTH);
+    headers.extend(kept.map(|length| (CONTENT_LENGTH, length)));
 }
 
 /// A client follows a `Location` without this gateway's help. One that leads to the upstream itself must lead through
@@ -271,6 +287,24 @@ mod tests {
         headers.insert("content-security-policy", HeaderValue::from_static("default-src 'none'"));
         clean_response(&mut headers, &upstream);
         assert_eq!(headers, map(&[("content-security-policy", "default-src 'none'")]));
+    }
+
+    #[test]
+    fn an_answer_has_one_length_or_none() {
+        let upstream = Upstream::parse("https://api.example").unwrap();
+        for (lengths, kept) in [
+            (&["3"][..], &["3"][..]),
+            (&["3", "3"], &["3"]),
+            (&["3", "4"], &[]),
+            (&["-1"], &[]),
+            (&["+3"], &[]),
+            (&["3, 3"], &[]),
+            (&[""], &[]),
+        ] {
+            let mut headers = map(&lengths.iter().map(|length| ("content-length", *length)).collect::<Vec<_>>());
+            clean_response(&mut headers, &upstream);
+            assert_eq!(headers.get_all(CONTENT_LENGTH).iter().collect::<Vec<_>>(), kept, "{lengths:?}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("evergrant-cli", &["evergrant", "evergrant-core", "evergrant-gateway", "evergrant-sim"]),
     ("evergrant-py", &["evergrant", "evergrant-core"]),
     ("bench", &["evergrant", "evergrant-core", "evergrant-sim"]),
-    ("evergrant-fuzz", &["evergrant", "evergrant-core", "evergrant-sim"]),
+    ("evergrant-fuzz", &["evergrant", "evergrant-core", "evergrant-gateway", "evergrant-sim"]),
 ];
 
 /// What the core may use: parsers and data, nothing that reads a clock, a file or a socket for it.

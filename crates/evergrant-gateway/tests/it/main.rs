@@ -1,6 +1,8 @@
 //! The gateway on real sockets: a small upstream, the gateway, and a caller, all on loopback.
 
 #[cfg(test)]
+mod any_bytes;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod attacks_h2;
@@ -37,6 +39,8 @@ mod slow;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]
+mod strict;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tls;
@@ -46,3 +50,5 @@ mod upgrade;
 mod uploads;
 #[cfg(test)]
 mod upstream_faults;
+#[cfg(test)]
+mod witness;
