@@ -4,6 +4,7 @@
 
 mod assertions;
 mod client;
+mod diagnosis;
 mod durability;
 mod layer;
 mod offset;
