@@ -200,6 +200,9 @@ pub(crate) struct DoctorArgs {
     /// For how long the API is asked with the new token, as 10s
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = span)]
     pub(crate) propagation: Span,
+    /// A server whose clock is right, to tell which of two clocks is wrong
+    #[arg(long, value_name = "URL")]
+    pub(crate) reference: Option<String>,
     /// Settings.
     #[command(flatten)]
     pub(crate) flags: Flags,

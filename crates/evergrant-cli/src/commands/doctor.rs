@@ -74,6 +74,7 @@ fn setup(args: &DoctorArgs, layers: &Layers, settings: &Settings) -> Result<Setu
         store: settings.store.clone(),
         store_key: settings.store_key.clone(),
         skew_warn: timing.skew_warn,
+        reference: args.reference.clone(),
         policy: Policy { slack: timing.slack, settle: timing.settle, ..Policy::default() },
         propagation: args.propagation.to_duration(),
         timeout: timing.timeout.to_duration(),

@@ -237,6 +237,24 @@ fn a_wrong_clock_of_this_machine_is_found() {
     assert_eq!(found.check("api")["state"], "ok", "an opaque token does not mind");
 }
 
+#[test]
+fn a_reference_tells_which_of_two_clocks_is_wrong() {
+    let folder = scratch("doctor-reference");
+    let right = SimServer::start(ProviderConfig::genesys()).unwrap();
+    let behind = SimServer::start(ProviderConfig::genesys().with_offset(Span::from_secs(-600))).unwrap();
+    let (token_url, upstream) = (behind.token_url(), behind.url());
+    let mut command = doctor(&folder, &client(&token_url, &upstream));
+    let found = Found::by(command.args(["--reference", &right.url()]), FOUND);
+    found.has_faults(&["clock"], "by the reference: this machine agrees", "the provider's clock is wrong");
+
+    let wall = FakedWall::new(&folder, -900);
+    let (token_url, upstream) = (right.token_url(), right.url());
+    let mut command = doctor(&folder, &client(&token_url, &upstream));
+    let other = SimServer::start(ProviderConfig::genesys()).unwrap();
+    let found = Found::by(command.args(["--reference", &other.url()]).envs(wall.variables()), FOUND);
+    found.has_faults(&["clock"], "SLOW", "wrong by the reference too: let NTP set this machine's clock");
+}
+
 // A gateway.
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,7 @@ use reqwest::Method;
 
 use super::evidence::{self, Around};
 use super::report::{Check, Name, State};
+use super::setup::Identity;
 use super::visit::Visit;
 use super::words::{counted, millis};
 use crate::clock;
@@ -157,7 +158,7 @@ fn is_refused(probe: &ProbeExchange) -> bool {
 }
 
 /// What the last answer says about the token.
-pub(super) fn accepted(visit: &Visit<'_>, watched: &Watched, token: &Token) -> Check {
+pub(super) fn accepted(visit: &Visit<'_>, watched: &Watched, token: &Token, is_new: bool) -> Check {
     let check = Check::ok(Name::Api);
     let Some(last) = watched.probes.last() else { return Check::skipped(Name::Api, "nothing was sent") };
     let answer = match &last.result {
@@ -174,6 +175,11 @@ pub(super) fn accepted(visit: &Visit<'_>, watched: &Watched, token: &Token) -> C
     if !watched.needs_token && status != 401 && status != 403 {
         return Check { state: State::Skipped, ..check }
             .saw("the same path answers without a token, so this proves nothing; set EVERGRANT_PROBE_PATH to one that needs a token");
+    }
+    if status == 401 && !is_new && matches!(visit.setup.identity, Identity::Client(_)) {
+        return check
+            .saw("this is the token that the store holds; one that has ended is refused like this")
+            .warning("run `evergrant token`, which renews it, and look again");
     }
     let now = clock::now();
     let theta = visit.notes().clocks.theta(now);

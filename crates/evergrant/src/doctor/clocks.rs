@@ -1,10 +1,13 @@
 //! The clocks: what every answer's date says, kept as it grows, and what it means for a person.
 //!
 //! The estimator is the one that keeps tokens alive, so the report shows the same intervals under the same assumptions.
-//! Which of two clocks that disagree is wrong cannot be seen from one pair; where the token endpoint and the API agree
-//! with each other and not with this machine, this machine is the likelier one, and the words say "likely".
+//! Which of two clocks that disagree is wrong cannot be seen from one pair. A reference that somebody named as right
+//! tells; without one, where the token endpoint and the API agree with each other and not with this machine, this machine
+//! is the likelier one, and the words say "likely".
 
-use evergrant_core::offset::{Assumptions, Estimator, Reading, Sample, Source};
+use std::time::Duration;
+
+use evergrant_core::offset::{Assumptions, Estimator, ProbeGoal, Reading, Sample, Source};
 use evergrant_core::time::{Now, OffsetInterval, SkewInterval, Span};
 
 use url::Url;
@@ -13,6 +16,7 @@ use super::report::{Check, Name, OffsetPoint, Skew};
 use super::visit::Visit;
 use super::words::{counted, long};
 use crate::clock;
+use crate::offset::{Meter, Place, SourcePicture};
 
 /// What is known of the provider's clocks.
 pub(super) struct Clocks {
@@ -54,6 +58,25 @@ impl Clocks {
     }
 }
 
+/// What the reference says: the skew against it, or why there is none.
+pub(super) type Told = Result<SkewInterval, String>;
+
+/// Asks the server that somebody named as right.
+pub(super) async fn ask_reference(visit: &Visit<'_>) {
+    let Some(url) = &visit.setup.reference else { return };
+    let told = match Place::reference(url, &visit.tls, visit.options()) {
+        Ok(place) => {
+            let mut meter = Meter::default();
+            meter.add(place);
+            meter.measure(ProbeGoal::QUICK, visit.setup.timeout.min(REFERENCE_PATIENCE)).await;
+            let picture = meter.picture();
+            picture.skew().ok_or_else(|| picture.sources.iter().find_map(SourcePicture::note).unwrap_or_default())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    visit.notes().reference = Some(told);
+}
+
 /// Judges the clocks by everything that was answered so far.
 pub(super) fn check(visit: &Visit<'_>) -> Check {
     let now = clock::now();
@@ -70,19 +93,50 @@ pub(super) fn check(visit: &Visit<'_>) -> Check {
     }
     check = check.saw(format!("assumed: {}", reading.assumptions));
     let disagreements = notes.clocks.estimator.disagreements(now);
+    let reference = notes.reference.clone();
     drop(notes);
+    match &reference {
+        Some(Ok(skew)) => check = check.saw(format!("by the reference: {skew}")),
+        Some(Err(why)) => check = check.saw(format!("the reference tells nothing: {why}")),
+        None => {}
+    }
     for (left, right) in &disagreements {
         check = check.saw(format!("{} and {} cannot both be right", in_words(*left), in_words(*right))).fault(
             "two clocks of the provider disagree: tell the provider; Evergrant keeps them apart, other clients may not",
         );
     }
     let Some(skew) = reading.skew(now) else { return check };
-    let least = if skew.lo > Span::ZERO { skew.lo } else { -skew.hi };
+    let least = at_least(skew);
     if least <= visit.setup.skew_warn {
         return check;
     }
-    let remedy = remedy(skew, best, disagreements.is_empty() && are_two_hosts(visit, &readings));
+    let agree = disagreements.is_empty() && are_two_hosts(visit, &readings);
+    let remedy = remedy(skew, best, culprit(visit, reference.and_then(Result::ok), agree));
     if least > HARMFUL { check.fault(remedy) } else { check.warning(remedy) }
+}
+
+/// How far apart the clocks are for certain.
+fn at_least(skew: SkewInterval) -> Span {
+    if skew.lo > Span::ZERO { skew.lo } else { (-skew.hi).max(Span::ZERO) }
+}
+
+/// Which of two clocks that differ is wrong, as far as a third one tells.
+#[derive(Clone, Copy)]
+enum Culprit {
+    ThisMachine,
+    LikelyThisMachine,
+    Provider,
+    Open,
+}
+
+fn culprit(visit: &Visit<'_>, reference: Option<SkewInterval>, hosts_agree: bool) -> Culprit {
+    let warn = visit.setup.skew_warn;
+    match reference {
+        Some(skew) if at_least(skew) > warn => Culprit::ThisMachine,
+        Some(skew) if -warn <= skew.lo && skew.hi <= warn => Culprit::Provider,
+        Some(_) | None if hosts_agree => Culprit::LikelyThisMachine,
+        Some(_) | None => Culprit::Open,
+    }
 }
 
 /// Were the token endpoint and the API both seen, and are they two hosts?
@@ -90,15 +144,28 @@ fn are_two_hosts(visit: &Visit<'_>, readings: &[(Source, Reading)]) -> bool {
     let is_seen = |source| readings.iter().any(|(seen, _)| *seen == source);
     let profile = &visit.setup.profile;
     let origin = |url: &Option<String>| url.as_deref().and_then(|url| Some(Url::parse(url).ok()?.origin()));
-    is_seen(Source::AuthDate) && is_seen(Source::ApiDate) && origin(&profile.token_url) != origin(&profile.api_url)
+    let hosts = origin(&profile.token_url).zip(origin(&profile.api_url));
+    is_seen(Source::AuthDate) && is_seen(Source::ApiDate) && hosts.is_some_and(|(token, api)| token != api)
 }
 
-fn remedy(skew: SkewInterval, best: Source, others_agree: bool) -> String {
+fn remedy(skew: SkewInterval, best: Source, culprit: Culprit) -> String {
     let (way, by) = (if skew.lo > Span::ZERO { "fast" } else { "slow" }, long(skew.middle()));
-    let who = if others_agree { "its token endpoint and its API agree with each other, so likely" } else { "if" };
-    format!(
-        "this machine is {by} {way} against the provider ({best}); {who} this machine is wrong: let NTP set it (`timedatectl set-ntp true`). Tokens are counted without the calendar clock, but certificates, logs and signed assertions are not"
-    )
+    let apart = format!("this machine is {by} {way} against the provider ({best})");
+    let this = "let NTP set this machine's clock (`timedatectl set-ntp true`). Tokens are counted without the calendar clock, but certificates, logs and signed assertions are not";
+    match culprit {
+        Culprit::ThisMachine => format!("{apart} and wrong by the reference too: {this}"),
+        Culprit::LikelyThisMachine => {
+            format!(
+                "{apart}; its token endpoint and its API agree with each other, so likely this machine is wrong: {this}"
+            )
+        }
+        Culprit::Provider => format!(
+            "{apart}, and right by the reference: the provider's clock is wrong; tell the provider. Evergrant counts in the provider's time, other clients may not"
+        ),
+        Culprit::Open => format!(
+            "{apart}; which of the two is wrong, a third clock tells: repeat with --reference https://a-server-that-is-right. If it is this machine, {this}"
+        ),
+    }
 }
 
 fn in_words(source: Source) -> &'static str {
@@ -115,3 +182,5 @@ fn in_words(source: Source) -> &'static str {
 /// Beyond a minute most servers' tolerance for signed dates ends.
 const HARMFUL: Span = Span::from_secs(60);
 const POINTS_KEPT: usize = 400;
+/// A quick measurement takes about two seconds.
+const REFERENCE_PATIENCE: Duration = Duration::from_secs(3);

@@ -29,7 +29,11 @@ pub async fn examine(setup: &Setup, tell: &(dyn Fn(Progress<'_>) + Sync)) -> Rep
     let began = clock::boot();
     let visit = Visit::begin(setup, tell);
     let stored = visit.run_with(Name::Store, Duration::ZERO, store::check(&visit));
-    let (mut found, gateway) = tokio::join!(online(&visit, stored), visit.run(Name::Gateway, gateway::check(&visit)));
+    let (mut found, gateway, ()) = tokio::join!(
+        online(&visit, stored),
+        visit.run(Name::Gateway, gateway::check(&visit)),
+        clocks::ask_reference(&visit)
+    );
     found.checks.push(gateway);
     found.checks.push(visit.run(Name::Clock, async { clocks::check(&visit) }).await);
     let notes = visit.notes();
@@ -59,55 +63,73 @@ struct Online {
 }
 
 async fn online(visit: &Visit<'_>, stored: impl Future<Output = (Check, Option<Option<Secret>>)>) -> Online {
-    let setup = visit.setup;
-    let ((discovery_check, discovery), (store_check, stored)) = tokio::join!(discovery(visit), stored);
-    let mut online = Online { checks: vec![discovery_check, store_check], ..Online::default() };
-    let token_url =
-        setup.profile.token_url.clone().or_else(|| discovery.as_ref().map(|found| found.token_endpoint.clone()));
-    let parse = |name, url: Option<&String>| Target::parse(name, url?, setup.http.allow_insecure_http).ok();
-    online.token_target = parse("token URL", token_url.as_ref());
-    online.api_target = parse("API URL", setup.profile.api_url.as_ref());
-    let (token_target, api_target) = (online.token_target.clone(), online.api_target.clone());
-    let targets: Vec<&Target> = token_target.iter().chain(&api_target).collect();
-    let (_, is_open) = {
-        let (check, is_open) = visit.run_with(Name::Proxy, Duration::ZERO, reach::proxies(visit, &targets)).await;
-        let is_open = is_open.unwrap_or(false);
-        online.checks.push(check);
-        ((), is_open)
-    };
-    if !is_open {
-        online.checks.extend(blocked(visit, Name::Proxy));
-        return online;
-    }
-    let (minted, api_side) = tokio::join!(
-        token_side(visit, token_target.as_ref()),
-        api_side(visit, token_target.as_ref(), api_target.as_ref())
-    );
-    let (checks, minted) = minted;
-    online.checks.extend(checks);
-    let api_is_open = api_side.blocked.is_none();
-    online.checks.extend(api_side.checks);
-
-    let ready = match &setup.identity {
+    let (way, (store_check, stored)) = tokio::join!(way(visit), stored);
+    let mut online = Online { checks: way.checks, ..Online::default() };
+    online.checks.push(store_check);
+    let ready = match &visit.setup.identity {
         Identity::ReadyToken(token) => Some(token.clone()),
         Identity::Client(_) => stored.flatten(),
     };
-    let (token, is_minted) = match (&minted, ready) {
-        (Some(minted), _) => (token::planned(visit, minted), true),
-        (None, Some(text)) if may_use_stored(visit) => (as_it_is(visit, text), false),
+    let token = match (&way.minted, ready) {
+        _ if way.is_closed => None,
+        (Some(minted), _) => Some(token::planned(visit, minted)),
+        (None, Some(text)) if may_use_stored(visit) => Some(as_it_is(visit, text)),
         (None, _) => {
             online.checks.extend(without_token(visit));
-            return online;
+            None
         }
     };
-    let url = token_url.as_deref();
-    let (own, with_api) = tokio::join!(
-        of_token(visit, &token, minted.as_ref(), url, discovery.as_ref()),
-        of_api(visit, &token, is_minted, api_target.as_ref().filter(|_| api_is_open))
-    );
-    online.checks.extend(own.into_iter().chain(with_api));
-    (online.token, online.is_minted) = (Some(token), is_minted);
-    online
+    if let Some(token) = &token {
+        let (url, minted) = (way.token_url.as_deref(), way.minted.as_ref());
+        let api = way.api_target.as_ref().filter(|_| way.api_is_open);
+        let (own, with_api) = tokio::join!(
+            of_token(visit, token, minted, url, way.discovery.as_ref()),
+            of_api(visit, token, minted.is_some(), api)
+        );
+        online.checks.extend(own.into_iter().chain(with_api));
+    }
+    let (token_target, api_target, is_minted) = (way.token_target, way.api_target, way.minted.is_some());
+    Online { token_target, api_target, token, is_minted, ..online }
+}
+
+/// How far the network leads, up to a token.
+struct Way {
+    checks: Vec<Check>,
+    token_url: Option<String>,
+    token_target: Option<Target>,
+    api_target: Option<Target>,
+    discovery: Option<Discovery>,
+    minted: Option<Minted>,
+    /// A proxy lets nothing through, and every check behind it has been settled.
+    is_closed: bool,
+    api_is_open: bool,
+}
+
+async fn way(visit: &Visit<'_>) -> Way {
+    let setup = visit.setup;
+    let (check, discovery) = discovery(visit).await;
+    let mut checks = vec![check];
+    let token_url =
+        setup.profile.token_url.clone().or_else(|| discovery.as_ref().map(|found| found.token_endpoint.clone()));
+    let parse = |name, url: Option<&String>| Target::parse(name, url?, setup.http.allow_insecure_http).ok();
+    let token_target = parse("token URL", token_url.as_ref());
+    let api_target = parse("API URL", setup.profile.api_url.as_ref());
+    let targets: Vec<&Target> = token_target.iter().chain(&api_target).collect();
+    let (check, is_open) = visit.run_with(Name::Proxy, Duration::ZERO, reach::proxies(visit, &targets)).await;
+    checks.push(check);
+    let is_closed = !is_open.unwrap_or(false);
+    let (mut minted, mut api_is_open) = (None, false);
+    if is_closed {
+        checks.extend(blocked(visit, Name::Proxy));
+    } else {
+        let ((of_token, found), of_api) = tokio::join!(
+            token_side(visit, token_target.as_ref()),
+            api_side(visit, token_target.as_ref(), api_target.as_ref())
+        );
+        checks.extend(of_token.into_iter().chain(of_api.checks));
+        (minted, api_is_open) = (found, of_api.blocked.is_none());
+    }
+    Way { checks, token_url, token_target, api_target, discovery, minted, is_closed, api_is_open }
 }
 
 /// A grant that is not spent here is looked at through the token that the store holds.
@@ -243,7 +265,7 @@ async fn of_api(visit: &Visit<'_>, token: &Token, is_new: bool, target: Option<&
         checks.extend(rest.map(|name| visit.settle(Check::skipped(*name, "the probes did not end"))));
         return checks;
     };
-    checks.push(visit.run(Name::Api, async { api::accepted(visit, &watched, token) }).await);
+    checks.push(visit.run(Name::Api, async { api::accepted(visit, &watched, token, is_new) }).await);
     checks.extend(account::checks(visit, &api, token, &watched).await);
     checks
 }

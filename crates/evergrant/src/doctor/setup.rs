@@ -30,6 +30,8 @@ pub struct Setup {
     pub store_key: Option<SealKey>,
     /// From which difference of the clocks on somebody should look.
     pub skew_warn: Span,
+    /// A server whose clock is known to be right, to tell which of two clocks is wrong.
+    pub reference: Option<String>,
     /// The numbers by which a token's life is planned.
     pub policy: Policy,
     /// For how long a new token is probed.

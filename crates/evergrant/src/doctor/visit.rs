@@ -9,7 +9,7 @@ use std::time::Duration;
 use evergrant_core::offset::{Sample, Source};
 use evergrant_core::time::{Boot, Span};
 
-use super::clocks::Clocks;
+use super::clocks::{Clocks, Told};
 use super::report::{Check, LatencyPoint, Name, Progress};
 use super::setup::Setup;
 use crate::clock;
@@ -30,11 +30,12 @@ pub(super) struct Notes {
     pub(super) latency: Vec<LatencyPoint>,
     pub(super) clocks: Clocks,
     pub(super) token_requests: u32,
+    pub(super) reference: Option<Told>,
 }
 
 impl<'a> Visit<'a> {
     pub(super) fn begin(setup: &'a Setup, tell: &'a (dyn Fn(Progress<'_>) + Sync)) -> Self {
-        let notes = Notes { latency: Vec::new(), clocks: Clocks::default(), token_requests: 0 };
+        let notes = Notes { latency: Vec::new(), clocks: Clocks::default(), token_requests: 0, reference: None };
         let tls = setup.http.tls();
         Self { setup, tls, tell, began: clock::boot(), notes: Mutex::new(notes) }
     }
