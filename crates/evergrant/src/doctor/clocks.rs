@@ -17,6 +17,7 @@ use super::visit::Visit;
 use super::words::{counted, long};
 use crate::clock;
 use crate::offset::{Meter, Place, SourcePicture};
+use crate::time_service::TimeService;
 
 /// What is known of the provider's clocks.
 pub(super) struct Clocks {
@@ -61,8 +62,13 @@ impl Clocks {
 /// What the reference says: the skew against it, or why there is none.
 pub(super) type Told = Result<SkewInterval, String>;
 
-/// Asks the server that somebody named as right.
-pub(super) async fn ask_reference(visit: &Visit<'_>) {
+/// Asks this machine's time service, and the server that somebody named as right.
+pub(super) async fn ask_others(visit: &Visit<'_>) {
+    let (service, ()) = tokio::join!(TimeService::read(), ask_reference(visit));
+    visit.notes().time_service = Some(service);
+}
+
+async fn ask_reference(visit: &Visit<'_>) {
     let Some(url) = &visit.setup.reference else { return };
     let told = match Place::reference(url, &visit.tls, visit.options()) {
         Ok(place) => {
@@ -93,8 +99,11 @@ pub(super) fn check(visit: &Visit<'_>) -> Check {
     }
     check = check.saw(format!("assumed: {}", reading.assumptions));
     let disagreements = notes.clocks.estimator.disagreements(now);
-    let reference = notes.reference.clone();
+    let (reference, service) = (notes.reference.clone(), notes.time_service.clone());
     drop(notes);
+    if let Some(service) = service.filter(|service| *service != TimeService::default()) {
+        check = check.saw(format!("time service of this machine: {}", service.words()));
+    }
     match &reference {
         Some(Ok(skew)) => check = check.saw(format!("by the reference: {skew}")),
         Some(Err(why)) => check = check.saw(format!("the reference tells nothing: {why}")),

@@ -32,7 +32,7 @@ pub async fn examine(setup: &Setup, tell: &(dyn Fn(Progress<'_>) + Sync)) -> Rep
     let (mut found, gateway, ()) = tokio::join!(
         online(&visit, stored),
         visit.run(Name::Gateway, gateway::check(&visit)),
-        clocks::ask_reference(&visit)
+        clocks::ask_others(&visit)
     );
     found.checks.push(gateway);
     found.checks.push(visit.run(Name::Clock, async { clocks::check(&visit) }).await);

@@ -13,6 +13,7 @@ use super::clocks::{Clocks, Told};
 use super::report::{Check, LatencyPoint, Name, Progress};
 use super::setup::Setup;
 use crate::clock;
+use crate::time_service::TimeService;
 use crate::tls::Tls;
 use crate::transport::{AnswerHead, TransportOptions};
 
@@ -31,11 +32,18 @@ pub(super) struct Notes {
     pub(super) clocks: Clocks,
     pub(super) token_requests: u32,
     pub(super) reference: Option<Told>,
+    pub(super) time_service: Option<TimeService>,
 }
 
 impl<'a> Visit<'a> {
     pub(super) fn begin(setup: &'a Setup, tell: &'a (dyn Fn(Progress<'_>) + Sync)) -> Self {
-        let notes = Notes { latency: Vec::new(), clocks: Clocks::default(), token_requests: 0, reference: None };
+        let notes = Notes {
+            latency: Vec::new(),
+            clocks: Clocks::default(),
+            token_requests: 0,
+            reference: None,
+            time_service: None,
+        };
         let tls = setup.http.tls();
         Self { setup, tls, tell, began: clock::boot(), notes: Mutex::new(notes) }
     }
