@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test`, `tidy`, `bench` and `dist`.
+//! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `soak` and `dist`.
 //!
 //! Everything that a change must pass is one command, the same on a laptop and in CI: `cargo xtask test`. Each task is
 //! a module; each prints what it does in one line and, when it fails, what to do next. Nothing is skipped silently.
@@ -14,6 +14,7 @@ mod dist;
 mod pages;
 mod setup;
 mod shell;
+mod soak;
 mod steps;
 mod tidy;
 
@@ -23,6 +24,8 @@ Usage: cargo xtask TASK
   test [--only STEP] [--list]   everything a change must pass; --only may be repeated
   tidy                          the rules of the tree: imports, purity, sizes, licences
   bench [PART] [--write FILE]   speed and memory, as a table: token, latency, gateway
+  soak [--kills N] [--gateways N] [--rounds N]
+                                the tests of crashes and fleets with larger numbers
   dist                          the optimised binary with man pages and completions, as an archive
 ";
 
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ["test", options @ ..] => steps::test(options),
         ["tidy"] => tidy::print(),
         ["bench", options @ ..] => bench::run(options),
+        ["soak", options @ ..] => soak::run(options),
         ["dist"] => dist::run(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -1,5 +1,5 @@
 //! What the tests need beyond Rust: a certified OAuth server, a provider's own client, a library that fakes clocks, a
-//! browser.
+//! browser, a Redis server.
 //!
 //! Each [`Tool`] is a Debian package, asked for by a cheap check. Node and Python packages are pinned in `tests/parts/`
 //! and live in the target folder under `test-tools`, so that nothing is installed into anybody's home; a stamp with
@@ -21,7 +21,7 @@ pub(crate) struct Tool {
     is_there: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 10] = [
+const FOR_TESTS: [Tool; 11] = [
     Tool { name: "curl", packages: &["curl"], is_there: || shell::is_installed("curl", &["--version"]) },
     Tool {
         name: "chromium",
@@ -36,6 +36,13 @@ const FOR_TESTS: [Tool; 10] = [
     },
     Tool { name: "libfaketime", packages: &["faketime"], is_there: || faketime().is_some() },
     Tool { name: "openssl", packages: &["openssl"], is_there: || shell::is_installed("openssl", &["version"]) },
+    Tool {
+        name: "redis",
+        packages: &["redis-server", "redis-tools"],
+        is_there: || {
+            shell::is_installed("redis-server", &["--version"]) && shell::is_installed("redis-cli", &["--version"])
+        },
+    },
     Tool { name: "node", packages: &["nodejs"], is_there: || shell::is_installed("node", &["--version"]) },
     Tool { name: "npm", packages: &["npm"], is_there: || shell::is_installed("npm", &["--version"]) },
     Tool {

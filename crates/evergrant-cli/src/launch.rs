@@ -11,7 +11,7 @@ use evergrant::core::keeper::{AcquireError, AcquireErrorKind};
 use evergrant::core::policy::Policy;
 use evergrant::core::time::Span;
 use evergrant::core::wire::{TokenFailure, TokenFailureKind};
-use evergrant::store::{CredentialKey, Store, StoreError, StoreUrl};
+use evergrant::store::{CredentialKey, RedisFault, Store, StoreError, StoreOptions, StoreUrl};
 use evergrant::{BuildError, HttpOptions, TokenGuard, TokenSource};
 use evergrant_core::Secret;
 use evergrant_gateway::BrokerConfig;
@@ -55,11 +55,15 @@ pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
         Identity::Client(client) => (client.credential.clone(), client.seed.clone()),
     };
     let profile = settings.profile.clone();
-    let store = Store::open(&settings.store, settings.store_key.clone()).map_err(|error| store_failure(&error))?;
+    let store = open_store(settings)?;
     let place = settings.token_place();
-    // Read once to find out whether it can be; the source reads it again under its lease.
+    // Read once to find out whether it can be; the source reads it again under its lease. A server may be down for a
+    // while: what that means depends on the grant, and the source sees to it.
     let label = settings.label();
-    store.load(&CredentialKey::new(place, &credential, label)).await.map_err(|error| store_failure(&error))?;
+    match store.load(&CredentialKey::new(place, &credential, label)).await {
+        Err(StoreError::Redis { fault: RedisFault::Unreachable(_) | RedisFault::TimedOut, .. }) | Ok(_) => {}
+        Err(error) => return Err(store_failure(&error)),
+    }
     let mut builder = TokenSource::builder(profile, credential)
         .label(label)
         .store(store)
@@ -69,6 +73,17 @@ pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
         builder = builder.refresh_token(seed);
     }
     builder.build().map(Started::Source).map_err(|error| build_failure(&error))
+}
+
+/// The store that the settings name.
+pub(crate) fn open_store(settings: &Settings) -> Result<Store, Failure> {
+    let options = StoreOptions {
+        key: settings.store_key.clone(),
+        lease_ttl: settings.lease_ttl,
+        ca_file: settings.network.ca_file.clone(),
+        allow_insecure: settings.network.allow_insecure_http,
+    };
+    Store::open_with(&settings.store, options).map_err(|error| store_failure(&error))
 }
 
 /// A source, for commands that cannot do with a token that somebody else keeps.
@@ -155,7 +170,8 @@ pub(crate) fn http(settings: &Settings) -> HttpOptions {
 pub(crate) fn broker(settings: &Settings) -> Option<BrokerConfig> {
     let by_default = settings.profile.sdk.is_some();
     let handles_file = match &settings.store {
-        StoreUrl::Memory => None,
+        // A handle is known to the gateway that gave it out, and so far to none of its replicas.
+        StoreUrl::Memory | StoreUrl::Redis(_) => None,
         StoreUrl::File(path) | StoreUrl::PlainFile(path) => {
             let mut path = path.clone().into_os_string();
             path.push(".handles");
@@ -201,6 +217,8 @@ pub(crate) fn acquire_failure(error: &AcquireError, settings: &Settings) -> Fail
 /// What was said or happened, in one line that names the RFC 6749 code or the connection's fate.
 fn acquire_cause(error: &AcquireError, settings: &Settings) -> String {
     let verdict = match error.kind {
+        // The failure names itself.
+        AcquireErrorKind::Rejected if is_rotation_lost(error) => "",
         AcquireErrorKind::Rejected if is_grant_over(error) => "login_required: ",
         AcquireErrorKind::Rejected => "client_rejected: ",
         AcquireErrorKind::LoginRequired => "login_required: ",
@@ -219,13 +237,21 @@ fn acquire_cause(error: &AcquireError, settings: &Settings) -> String {
 
 /// Was the grant refused, and not the client?
 fn is_grant_over(error: &AcquireError) -> bool {
-    error.failure.as_ref().is_some_and(|failure| failure.kind == TokenFailureKind::InvalidGrant)
+    error
+        .failure
+        .as_ref()
+        .is_some_and(|failure| matches!(failure.kind, TokenFailureKind::InvalidGrant | TokenFailureKind::RotationLost))
+}
+
+fn is_rotation_lost(error: &AcquireError) -> bool {
+    error.failure.as_ref().is_some_and(|failure| failure.kind == TokenFailureKind::RotationLost)
 }
 
 fn acquire_hint(error: &AcquireError) -> &'static str {
     let said = error.failure.as_ref().map(|failure| failure.kind);
     match (error.kind, said) {
-        (AcquireErrorKind::LoginRequired, _) | (_, Some(TokenFailureKind::InvalidGrant)) => {
+        (AcquireErrorKind::LoginRequired, _)
+        | (_, Some(TokenFailureKind::InvalidGrant | TokenFailureKind::RotationLost)) => {
             "log in again: `evergrant login`, or set EVERGRANT_REFRESH_TOKEN to a new refresh token"
         }
         (_, Some(TokenFailureKind::UnauthorizedClient | TokenFailureKind::UnsupportedGrantType)) => {

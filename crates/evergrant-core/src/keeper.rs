@@ -8,6 +8,7 @@
 //! ```text
 //!  acquire      who gets which token, and who waits
 //!  flight       token requests: when, why, and what follows from their outcome
+//!  fleet        what other processes have minted, begun or repaired
 //!  refusal      a 401: replay, wait, refresh, or pass on with a verdict
 //!  proof        successes, probes, and giving a token up
 //!  slots        the tokens at hand        limits  budget, circuit, routes        learn  settle, revocation, latency
@@ -28,6 +29,7 @@
 //! RFC 6749, RFC 6750, RFC 9110; the promises P1 to P4 and P9 in the guide.
 
 mod acquire;
+mod fleet;
 mod flight;
 mod learn;
 mod limits;

@@ -26,6 +26,7 @@ use crate::clock;
 use crate::disturbance::Disturbances;
 use crate::flight::{self, Flights};
 use crate::grant::Credential;
+use crate::news;
 use crate::source::{BuildError, bearer};
 use crate::spans;
 use crate::store::Store;
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     next_report: AtomicI64,
     next_look: AtomicI64,
     next_sample: AtomicI64,
+    next_store_look: AtomicI64,
     is_skew_far: AtomicBool,
     runtime: Handle,
     patience: Span,
@@ -107,6 +109,7 @@ impl Shared {
             next_report: AtomicI64::new(0),
             next_look: AtomicI64::new(0),
             next_sample: AtomicI64::new(0),
+            next_store_look: AtomicI64::new(0),
             is_skew_far: AtomicBool::new(false),
             runtime: Handle::current(),
             patience,
@@ -198,6 +201,11 @@ impl Shared {
         let at_most = (until - clock::boot()).to_duration().min(LONGEST_SLEEP);
         // Both outcomes mean the same: ask the keeper again.
         let _ = tokio::time::timeout(at_most, changes.changed()).await;
+    }
+
+    /// May the store be looked at on behalf of a caller who would otherwise be told to log in?
+    pub(crate) fn is_look_due(&self) -> bool {
+        is_due(&self.next_store_look, clock::boot(), STORE_LOOK_EVERY)
     }
 
     /// Should this answer be reported, so that the keeper stays informed at a low cost?
@@ -314,6 +322,9 @@ async fn run(weak: Weak<Shared>) {
     if let Some(shared) = weak.upgrade() {
         flight::restore(&shared).await;
         shared.is_restored.send_replace(true);
+        if shared.flights.store().is_durable() {
+            shared.runtime.spawn(news::follow(weak.clone()));
+        }
     }
     let mut disturbances = Disturbances::default();
     while let Some(shared) = weak.upgrade() {
@@ -382,6 +393,7 @@ fn seed() -> u64 {
 }
 
 const REPORT_EVERY: Span = Span::from_millis(500);
+const STORE_LOOK_EVERY: Span = Span::from_millis(500);
 const LOOK_EVERY: Span = Span::from_millis(500);
 const SAMPLE_EVERY: Span = Span::from_millis(200);
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);

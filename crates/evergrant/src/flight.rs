@@ -5,201 +5,45 @@
 //! new tokens together before either is served: a crash in between leaves a record that says what was under way.
 //!
 //! The answer may be lost although the server acted. The keeper then asks once more within the same lease; within the
-//! provider's grace the same refresh token gives the answer again.
+//! provider's grace the same refresh token gives the answer again. What a process left unfinished is taken up by the
+//! next one that holds the lease (see `doubt`). A refused refresh token is looked for in the store once more before
+//! anybody is told, and nothing that is stored is ever removed because of an error.
 //!
 //! If the store fails, the client credentials grant goes on without it: its tokens are cheap. A refresh token is not
 //! spent without a lease, because another process may be spending it.
 //!
 //! Source: RFC 6749 sections 5.1 and 6; RFC 9700 section 4.14.2 (rotation).
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+mod means;
+mod stored;
 
-use evergrant_core::Secret;
+use std::sync::Arc;
+use std::time::Duration;
+
 use evergrant_core::keeper::{FlightId, FlightNext, Minted};
 use evergrant_core::offset::{Sample, Source};
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Issued};
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind, read_claims};
-use sha2::{Digest as _, Sha256};
 
 use crate::assertion::{self, Occasion, ServerTime};
-use crate::clock;
-use crate::driver::{Parts, Shared};
-use crate::grant::{ClientAuth, Credential, Grant, GrantError, TokenRequest};
-use crate::redeem::RedeemAs;
-use crate::source::BuildError;
-use crate::spans;
-use crate::store::{self, CredentialKey, Intent, Lease, Record, Stamp, Store, StoreError};
-use crate::tls::Tls;
-use crate::transport::{TokenEndpoint, TokenExchange, TransportOptions, discover};
-
-/// What token requests are made with.
-pub(crate) struct Flights {
-    credential: Mutex<Credential>,
-    seed: Option<Secret>,
-    store: Store,
-    key: CredentialKey,
-    /// The token endpoint's or the issuer's URL.
-    place: String,
-    /// The last record of this process. If it could not be stored it is newer than the store's, and the only copy.
-    last: Mutex<Option<Record>>,
-    endpoint: OnceLock<TokenEndpoint>,
-    issuer: Option<String>,
-    tls: Arc<Tls>,
-    transport: TransportOptions,
-}
-
-impl Flights {
-    pub(crate) fn new(parts: Parts) -> Result<Self, BuildError> {
-        let endpoint = OnceLock::new();
-        let place = match (&parts.profile.token_url, &parts.profile.issuer) {
-            (Some(url), _) => {
-                // A fresh cell takes the first value.
-                let _ = endpoint.set(TokenEndpoint::new(url, &parts.tls, parts.transport)?);
-                url.clone()
-            }
-            (None, Some(issuer)) => issuer.clone(),
-            (None, None) => return Err(BuildError::NoTokenUrl),
-        };
-        Ok(Self {
-            key: CredentialKey::new(&place, &parts.credential, &parts.label),
-            place,
-            credential: Mutex::new(parts.credential),
-            seed: parts.seed,
-            store: parts.store,
-            last: Mutex::default(),
-            endpoint,
-            issuer: parts.profile.issuer,
-            tls: parts.tls,
-            transport: parts.transport,
-        })
-    }
-
-    pub(crate) fn replace_client_secret(&self, secret: Secret) {
-        self.credential.lock().unwrap_or_else(PoisonError::into_inner).client_secret = Some(secret);
-    }
-
-    pub(crate) fn key(&self) -> &CredentialKey {
-        &self.key
-    }
-
-    pub(crate) fn place(&self) -> &str {
-        &self.place
-    }
-
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-
-    pub(crate) fn tls(&self) -> Arc<Tls> {
-        Arc::clone(&self.tls)
-    }
-
-    pub(crate) fn transport(&self) -> TransportOptions {
-        self.transport
-    }
-
-    pub(crate) fn credential_of_grant(&self, client: RedeemAs) -> Credential {
-        client.credential(&self.credential.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn client_id(&self) -> String {
-        self.credential.lock().unwrap_or_else(PoisonError::into_inner).client_id.clone()
-    }
-
-    pub(crate) fn is_client(&self, id: &str, secret: Option<&Secret>) -> bool {
-        let ours = self.credential.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_id = is_same(id, &ours.client_id);
-        // A public client's secret is none, or an empty one where a library insists on sending something.
-        let nothing = Secret::from("");
-        let is_secret = is_same(
-            secret.unwrap_or(&nothing).expose(),
-            ours.client_secret.as_ref().filter(|_| ours.client_auth != ClientAuth::None).unwrap_or(&nothing).expose(),
-        );
-        is_id & is_secret
-    }
-
-    fn credential(&self) -> Credential {
-        self.credential.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn rotates(&self) -> bool {
-        self.credential().grant == Grant::RefreshToken
-    }
-
-    /// The token endpoint, found through the issuer's discovery document the first time if no URL is configured.
-    pub(crate) async fn endpoint(&self) -> Result<&TokenEndpoint, TokenFailure> {
-        if let Some(endpoint) = self.endpoint.get() {
-            return Ok(endpoint);
-        }
-        let unreachable = |text: String| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&text);
-        let issuer = self.issuer.as_deref().unwrap_or_default();
-        let found =
-            discover(issuer, &self.tls, self.transport).await.map_err(|error| unreachable(error.to_string()))?;
-        let endpoint = TokenEndpoint::new(&found.token_endpoint, &self.tls, self.transport)
-            .map_err(|error| unreachable(error.to_string()))?;
-        Ok(self.endpoint.get_or_init(|| endpoint))
-    }
-
-    /// The stored record, or this process's own if storing that one failed.
-    fn newer_of(&self, stored: Record) -> Record {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|last| last.generation > stored.generation).cloned().unwrap_or(stored)
-    }
-
-    fn keep(&self, record: &Record) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(record.clone());
-    }
-
-    /// The lease and the record under it, with a refresh token from outside taken in.
-    async fn lease(&self) -> Result<(Option<Lease>, Record), StoreError> {
-        // Whoever holds the lease may ask twice, and what it gets is worth waiting for: it will be adopted.
-        let patience = Span::from_duration(self.transport.timeout).scaled(2, 1) + COMMIT_TIME;
-        let deadline = clock::boot() + patience.min(LONGEST_LEASE_WAIT);
-        match self.store.lease(&self.key, deadline).await {
-            Ok(lease) => {
-                let mut record = self.newer_of(lease.read().cloned().unwrap_or_default());
-                if let Some(seed) = &self.seed {
-                    record.take_seed(seed);
-                }
-                Ok((Some(lease), record))
-            }
-            Err(error) if self.rotates() => Err(error),
-            Err(error) => {
-                tracing::error!(%error, hint = error.hint(), "the store cannot be used; the token stays in memory");
-                Ok((None, self.newer_of(Record::default())))
-            }
-        }
-    }
-}
-
-/// Takes over what the store holds at start.
-pub(crate) async fn restore(shared: &Shared) {
-    let flights = &shared.flights;
-    match flights.store.load(&flights.key).await {
-        Ok(Some(mut record)) => {
-            if let Some(seed) = &flights.seed {
-                record.take_seed(seed);
-            }
-            let mints = mints_of(&record);
-            let restored = minted_from(&record, flights.rotates());
-            shared.act(|keeper, now| {
-                keeper.handle_known_mints(mints);
-                if let Some(restored) = restored {
-                    keeper.handle_restored(restored, now);
-                }
-            });
-        }
-        Ok(None) => {}
-        Err(error) => tracing::error!(%error, hint = error.hint(), "the store cannot be read"),
-    }
-}
+use crate::driver::Shared;
+use crate::grant::{Credential, GrantError, TokenRequest};
+use crate::store::{Intent, Lease, Record, STEPS, StoreError};
+use crate::transport::TokenExchange;
+use crate::{clock, doubt, spans};
+pub(crate) use means::Flights;
+pub(crate) use stored::{Restored, mints_of, restore, restored};
 
 /// Runs one flight to its end and tells the keeper how it ended, also if it panics or its runtime ends.
-pub(crate) async fn fly(shared: Arc<Shared>, flight: FlightId) {
-    let _watch = Watch { shared: Arc::clone(&shared), flight };
-    let span = spans::token_request(shared.flights.place());
-    take_off(shared, flight, &span).await;
+pub(crate) fn fly(shared: Arc<Shared>, flight: FlightId) -> impl Future<Output = ()> {
+    // Read now, not when the flight gets its turn: whatever is newer than this overtakes it.
+    let newest = shared.look(|keeper, _| keeper.newest_generation());
+    async move {
+        let _watch = Watch { shared: Arc::clone(&shared), flight };
+        let span = spans::token_request(shared.flights.place());
+        take_off(shared, flight, newest, &span).await;
+    }
 }
 
 /// Ends a flight that has not told its end: nobody may wait for it for ever. To one that has, it changes nothing.
@@ -216,8 +60,13 @@ impl Drop for Watch {
     }
 }
 
-async fn take_off(shared: Arc<Shared>, flight: FlightId, span: &tracing::Span) {
-    let (mut lease, mut record) = match shared.flights.lease().await {
+async fn take_off(shared: Arc<Shared>, flight: FlightId, newest: Generation, span: &tracing::Span) {
+    let leased = tokio::select! {
+        biased;
+        leased = shared.flights.lease() => leased,
+        () = overtaken(&shared, newest) => return shared.act(|keeper, _| keeper.handle_overtaken(flight)),
+    };
+    let (mut lease, mut record) = match leased {
         Ok(leased) => leased,
         Err(error) => {
             tracing::error!(%error, hint = error.hint(), "the store cannot be used; the refresh token is not spent without it");
@@ -226,47 +75,143 @@ async fn take_off(shared: Arc<Shared>, flight: FlightId, span: &tracing::Span) {
             return;
         }
     };
-    let mints = mints_of(&record);
+    tracing::trace!(target: STEPS, "lease acquired");
+    let mints = mints_of(&shared, &record);
     shared.act(|keeper, _| keeper.handle_known_mints(mints));
-    if adopt(&shared, flight, &record) {
-        return;
+    if !adopt(&shared, flight, newest, &record) && may_fly(&shared, flight, &record) {
+        let generation = pursue(&shared, flight, &mut lease, &mut record, span).await;
+        span.record("evergrant.generation", generation.map(|generation| generation.0));
     }
-    if shared.flights.rotates() && record.refresh_token.is_none() {
+    if let Some(lease) = lease {
+        lease.release().await;
+    }
+    tracing::trace!(target: STEPS, "lease given back");
+}
+
+/// Ends when another process has published a newer token than this.
+async fn overtaken(shared: &Shared, newest: Generation) {
+    let mut changes = shared.changes();
+    while shared.look(|keeper, _| keeper.newest_generation()) <= newest {
+        shared.wait(&mut changes, Boot::FAR).await;
+    }
+}
+
+/// Is there a refresh token, and may it be sent now?
+fn may_fly(shared: &Shared, flight: FlightId, record: &Record) -> bool {
+    let flights = &shared.flights;
+    if !flights.rotates() {
+        return true;
+    }
+    if record.refresh_token.is_none() {
         tracing::warn!("login_required: there is no refresh token to renew the grant with");
+        flights.refuse(record);
         shared.act(|keeper, now| {
             keeper.handle_not_renewable(flight, now);
             keeper.handle_timeout(now);
         });
-        return;
+        return false;
     }
+    let Some(doubt) = doubt::doubt_of(record) else { return true };
+    let is_within_grace = doubt::is_within_grace(doubt, flights);
+    let goes_on = is_within_grace || shared.act(|keeper, now| keeper.handle_doubt(flight, now));
+    tracing::warn!(
+        owner = %doubt.owner,
+        attempt = doubt.attempt_id,
+        is_within_grace,
+        sends_again = goes_on,
+        "a refresh was begun and nobody knows how it ended"
+    );
+    goes_on
+}
+
+/// Asks until there is a token, of the generation returned, or no sense in asking on.
+async fn pursue(
+    shared: &Shared,
+    flight: FlightId,
+    lease: &mut Option<Lease>,
+    record: &mut Record,
+    span: &tracing::Span,
+) -> Option<Generation> {
+    let mut has_looked_again = false;
     loop {
-        match request(&shared, &mut lease, &mut record).await {
-            Ok((answer, issued)) => {
-                let generation = commit(&shared, flight, lease.as_mut(), record, answer, issued).await;
-                span.record("evergrant.generation", generation.map(|generation| generation.0));
-                return;
-            }
+        let doubt = doubt::doubt_of(record).cloned();
+        match request(shared, lease, record).await {
+            Ok((answer, issued)) => return commit(shared, flight, lease.as_mut(), record, answer, issued).await,
             Err(failure) => {
+                let is_refused = failure.kind == TokenFailureKind::InvalidGrant && shared.flights.rotates();
+                if is_refused && !has_looked_again {
+                    has_looked_again = true;
+                    match look_again(shared, flight, record).await {
+                        LookedAgain::Adopted => return None,
+                        LookedAgain::Changed => continue,
+                        LookedAgain::Same => {}
+                    }
+                }
+                let failure = if is_refused { doubt::named(failure, doubt.as_ref()) } else { failure };
+                if is_refused {
+                    shared.flights.refuse(record);
+                }
                 tracing::warn!(%failure, "token request failed");
                 spans::note_failure(span, &failure);
+                if doubt.is_none() && !failure.refresh_token_may_be_spent() {
+                    withdraw(lease, record).await;
+                }
                 let next = shared.act(|keeper, now| keeper.handle_flight_failed(flight, failure.clone(), now));
                 if next == FlightNext::Over {
-                    return;
+                    return None;
                 }
             }
         }
     }
 }
 
+enum LookedAgain {
+    Adopted,
+    Changed,
+    Same,
+}
+
+/// A refused refresh token may have been replaced by somebody who holds no lease, or no longer holds it.
+async fn look_again(shared: &Shared, flight: FlightId, record: &mut Record) -> LookedAgain {
+    let flights = &shared.flights;
+    let Ok(Some(stored)) = flights.store().load(flights.key()).await else { return LookedAgain::Same };
+    if stored.generation <= record.generation && stored.refresh_token == record.refresh_token {
+        return LookedAgain::Same;
+    }
+    if let Some(Restored::Known(minted)) = restored(shared, &stored)
+        && stored.generation > record.generation
+    {
+        flights.keep(&stored);
+        shared.act(|keeper, now| keeper.handle_adopted(flight, minted, now));
+        return LookedAgain::Adopted;
+    }
+    *record = stored;
+    LookedAgain::Changed
+}
+
+/// The refresh token was certainly not spent: nothing is in doubt.
+async fn withdraw(lease: &mut Option<Lease>, record: &mut Record) {
+    if record.intent.take().is_some()
+        && let Some(lease) = lease
+        && let Err(error) = lease.write(record).await
+    {
+        tracing::debug!(%error, "an intent stays in the store although nothing came of it");
+    }
+}
+
 /// Another process may have minted while this one waited for the lease.
-fn adopt(shared: &Shared, flight: FlightId, record: &Record) -> bool {
-    let Some(adopted) = minted_from(record, shared.flights.rotates()) else { return false };
-    let newest = shared.look(|keeper, _| keeper.newest_generation());
+fn adopt(shared: &Shared, flight: FlightId, newest: Generation, record: &Record) -> bool {
+    if shared.look(|keeper, _| keeper.newest_generation()) > newest {
+        shared.act(|keeper, _| keeper.handle_overtaken(flight));
+        return true;
+    }
+    let Some(Restored::Known(adopted)) = restored(shared, record) else { return false };
     let half_left = adopted.lifetime.is_some_and(|life| clock::boot() - adopted.issued.sent < life.scaled(1, 2));
     if adopted.generation <= newest || !half_left {
         return false;
     }
     tracing::info!(generation = %adopted.generation, "token adopted from the store");
+    shared.flights.keep_if_newer(record);
     shared.act(|keeper, now| keeper.handle_adopted(flight, adopted, now));
     true
 }
@@ -284,14 +229,28 @@ async fn request(
     if flights.rotates() && refresh_token.is_none() {
         return Err(refused(GrantError::NoRefreshToken.to_string()));
     }
-    let now = clock::now();
-    record.note_mint(Stamp::of(now));
+    // What fails here was never sent, so it leaves no intent.
+    flights.endpoint().await?;
+    record.note_mint(flights.stamp());
     if let Some(lease) = lease.as_mut().filter(|_| flights.rotates()) {
-        record.intent = Some(Intent::new(record.refresh_token.as_ref(), now));
+        if doubt::doubt_of(record).is_none() {
+            record.intent = Some(Intent::new(record.refresh_token.as_ref(), flights.stamp()));
+        }
+        tracing::trace!(target: STEPS, "intent to be written");
         lease.write(record).await.map_err(|error| refused(error.to_string()))?;
+        tracing::trace!(target: STEPS, "intent written");
     }
+    let at_most = lease.as_ref().and_then(Lease::request_time);
     let make = |occasion: &Occasion<'_>| credential.token_request(refresh_token.as_ref(), occasion);
-    let exchange = ask(shared, &credential, make).await?;
+    let exchange = tokio::select! {
+        biased;
+        () = lease_lost(lease.as_ref()) => {
+            // The request may be on its way, and what becomes of it is no longer ours to store.
+            return Err(TokenFailure::of(TokenFailureKind::TimedOut).with_description("the lease on the store was lost"));
+        }
+        exchange = ask(shared, &credential, at_most, make) => exchange?,
+    };
+    tracing::trace!(target: STEPS, "answer received");
     let secrets = credential.client_secret.iter().chain(&record.refresh_token);
     exchange
         .result
@@ -304,12 +263,13 @@ async fn request(
 pub(crate) async fn ask(
     shared: &Shared,
     credential: &Credential,
+    at_most: Option<Duration>,
     make: impl Fn(&Occasion<'_>) -> Result<TokenRequest, GrantError>,
 ) -> Result<TokenExchange, TokenFailure> {
-    let endpoint = shared.flights.endpoint().await?;
+    let endpoint = shared.flights.endpoint().await?.within(at_most);
     let known = shared.look(|keeper, now| keeper.clocks().reading(Source::AuthDate, now.boot).interval);
     let known = known.map(|theta| ServerTime::by_offset(theta, clock::boot()));
-    assertion::ask(endpoint, credential, known, make, |exchange| {
+    assertion::ask(&endpoint, credential, known, make, |exchange| {
         tracing::trace!(
             token_url = endpoint.target().place(),
             took_ms = (exchange.received - exchange.sent).as_millis(),
@@ -319,6 +279,13 @@ pub(crate) async fn ask(
         sample(shared, exchange);
     })
     .await
+}
+
+async fn lease_lost(lease: Option<&Lease>) {
+    match lease {
+        Some(lease) => lease.lost().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Every answer of the token endpoint, errors too, tells its time; none of them comes from a cache.
@@ -335,7 +302,7 @@ async fn commit(
     shared: &Shared,
     flight: FlightId,
     lease: Option<&mut Lease>,
-    mut record: Record,
+    record: &mut Record,
     answer: TokenAnswer,
     issued: Issued,
 ) -> Option<Generation> {
@@ -344,16 +311,23 @@ async fn commit(
     record.access_token = Some(answer.access_token);
     record.token_type = answer.token_type;
     record.expires_in = answer.expires_in;
-    record.refresh_token = answer.refresh_token.or(record.refresh_token);
+    record.refresh_token = answer.refresh_token.or_else(|| record.refresh_token.take());
     let offset = shared.look(|keeper, now| keeper.clocks().reading(Source::AuthDate, now.boot).interval);
-    let sent = Stamp { boot: issued.sent, ..Stamp::of(clock::now()) };
-    record.issued = Some(store::Issued { sent, received: issued.received, offset });
+    record.issued = Some(shared.flights.issued(issued, offset));
     record.intent = None;
-    shared.flights.keep(&record);
-    if let Some(lease) = lease {
-        write_persistently(lease, &record).await;
+    tracing::trace!(target: STEPS, "tokens to be committed");
+    if let Some(lease) = lease
+        && let Some(stored) = write_persistently(shared, lease, record).await
+    {
+        let Some(Restored::Known(minted)) = restored(shared, &stored) else { return None };
+        tracing::info!(generation = %minted.generation, "another process was first; its token is adopted");
+        shared.flights.keep(&stored);
+        shared.act(|keeper, now| keeper.handle_adopted(flight, minted, now));
+        return None;
     }
-    let minted = minted_from(&record, shared.flights.rotates())?;
+    tracing::trace!(target: STEPS, "tokens committed");
+    shared.flights.keep(record);
+    let Some(Restored::Known(minted)) = restored(shared, record) else { return None };
     let generation = minted.generation;
     tracing::info!(
         %generation,
@@ -363,6 +337,7 @@ async fn commit(
     );
     sample_mint(shared, &minted);
     shared.act(|keeper, now| keeper.handle_minted(flight, minted, now));
+    tracing::trace!(target: STEPS, "token served");
     Some(generation)
 }
 
@@ -375,47 +350,34 @@ fn sample_mint(shared: &Shared, minted: &Minted) {
     }
 }
 
-/// A record that cannot be written is tried again: with a rotated refresh token it is the only copy.
-async fn write_persistently(lease: &mut Lease, record: &Record) {
+/// A record that cannot be written is tried again: with a rotated refresh token it is the only copy. The result is what
+/// another process has stored instead.
+async fn write_persistently(shared: &Shared, lease: &mut Lease, record: &Record) -> Option<Record> {
+    let flights = &shared.flights;
+    let deadline = clock::boot() + COMMIT_PATIENCE;
     for wait in COMMIT_RETRIES {
-        match lease.write(record).await {
-            Ok(()) => return,
+        match lease.commit(record).await {
+            Ok(()) => return None,
             Err(error) => {
+                if let StoreError::Superseded { .. } | StoreError::LeaseTaken { .. } = error
+                    && let Ok(Some(stored)) = flights.store().load(flights.key()).await
+                    && stored.generation >= record.generation
+                {
+                    return Some(stored);
+                }
                 tracing::error!(%error, hint = error.hint(), "the token cannot be stored; trying again");
+                if clock::boot() >= deadline {
+                    break;
+                }
                 tokio::time::sleep(wait.to_duration()).await;
             }
         }
     }
-    tracing::error!("the token is not stored and is lost when this process ends");
+    flights.note_store_down(true);
+    tracing::error!("the token is not stored; it is lost when this process ends before the store works again");
+    None
 }
 
-/// Compares hashes, so that the time taken tells nothing about where or by how much two texts differ.
-fn is_same(left: &str, right: &str) -> bool {
-    let (left, right) = (Sha256::digest(left), Sha256::digest(right));
-    left.iter().zip(right.iter()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-}
-
-/// The record's token on this boot's clock.
-fn minted_from(record: &Record, rotates: bool) -> Option<Minted> {
-    let access_token = record.access_token.clone()?;
-    let (sent, received) = record.issued.as_ref()?.on_this_boot(None)?;
-    Some(Minted {
-        generation: Generation(record.generation),
-        access_token,
-        issued: Issued { sent, received },
-        lifetime: record.expires_in,
-        is_renewable: !rotates || record.refresh_token.is_some(),
-    })
-}
-
-/// When this and other processes minted, as far as the boot clock can tell.
-fn mints_of(record: &Record) -> Vec<Boot> {
-    let now = clock::now();
-    record.mints.iter().filter_map(|mint| Some(now.boot - mint.age(now)?)).collect()
-}
-
-/// What the store may need beside the token requests.
-const COMMIT_TIME: Span = Span::from_secs(2);
-/// A holder that stands still, a stopped process, must not keep callers beyond their own patience.
-const LONGEST_LEASE_WAIT: Span = Span::from_secs(22);
+/// Callers wait for the commit; a server that does not answer must not keep them for long.
+const COMMIT_PATIENCE: Span = Span::from_secs(3);
 const COMMIT_RETRIES: [Span; 4] = [Span::ZERO, Span::from_millis(100), Span::from_millis(500), Span::from_secs(1)];

@@ -19,7 +19,7 @@ mod pkce;
 
 use evergrant_core::Secret;
 use evergrant_core::profile::Profile;
-use evergrant_core::time::Span;
+use evergrant_core::time::{OffsetInterval, Span};
 use evergrant_core::token::Issued;
 use evergrant_core::wire::{TokenAnswer, TokenFailure};
 use url::Url;
@@ -29,7 +29,7 @@ use crate::clock;
 use crate::grant::{Credential, Grant};
 use crate::redeem::Brought;
 use crate::source::HttpOptions;
-use crate::store::{self, CredentialKey, Record, Stamp, Store, StoreError};
+use crate::store::{self, CredentialKey, Record, Store, StoreError};
 use crate::tls::Tls;
 use crate::transport::{
     DiscoverError, Target, TargetError, TokenEndpoint, TokenExchange, TransportError, TransportOptions, discover,
@@ -204,7 +204,7 @@ impl Login {
         };
         let mut lease = self.store.lease(&self.key, clock::boot() + LONGEST_LEASE_WAIT).await?;
         let stored = lease.read().cloned().unwrap_or_default();
-        lease.write(&record(stored, answer, issued)).await?;
+        lease.commit(&record(stored, answer, issued, self.store.time_offset())).await?;
         Ok(logged_in)
     }
 }
@@ -223,18 +223,14 @@ fn asks_for_offline_access(scope: Option<&str>) -> bool {
 }
 
 /// The stored record with the tokens of a new login.
-fn record(stored: Record, answer: TokenAnswer, issued: Issued) -> Record {
+fn record(stored: Record, answer: TokenAnswer, issued: Issued, store: Option<OffsetInterval>) -> Record {
     Record {
         generation: stored.generation.saturating_add(1),
         access_token: Some(answer.access_token),
         token_type: answer.token_type,
         expires_in: answer.expires_in,
         refresh_token: answer.refresh_token,
-        issued: Some(store::Issued {
-            sent: Stamp { boot: issued.sent, ..Stamp::of(clock::now()) },
-            received: issued.received,
-            offset: None,
-        }),
+        issued: Some(store::Issued::of(issued, None, store)),
         intent: None,
         ..stored
     }

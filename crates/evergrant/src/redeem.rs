@@ -24,7 +24,7 @@ use crate::driver::{Parts, Shared};
 use crate::flight;
 use crate::grant::{ClientAuth, Credential, Grant};
 use crate::source::{BuildError, TokenSource};
-use crate::store::{self, CredentialKey, Record, Stamp};
+use crate::store::{self, CredentialKey, Record};
 
 /// What is redeemed.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl TokenSource {
         let credential = shared.flights.credential_of_grant(client);
         let unsent = |text: String| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&text);
         let exchange =
-            flight::ask(shared, &credential, |occasion| credential.redeem_request(brought, occasion)).await?;
+            flight::ask(shared, &credential, None, |occasion| credential.redeem_request(brought, occasion)).await?;
         let answer = exchange.result.map_err(|failure| {
             let mut failure =
                 brought.secrets().chain(&credential.client_secret).fold(failure, TokenFailure::without_secret);
@@ -181,19 +181,20 @@ async fn keep(
         Brought::AuthorizationCode { .. } => None,
     };
     let offset = shared.look(|keeper, now| keeper.clocks().reading(Source::AuthDate, now.boot).interval);
-    let sent = Stamp { boot: issued.sent, ..Stamp::of(clock::now()) };
+    let store = shared.flights.store();
+    let key = CredentialKey::new(shared.flights.place(), credential, label);
+    let mut lease = store.lease(&key, clock::boot() + LONGEST_LEASE_WAIT).await?;
+    let issued = shared.flights.issued(issued, offset);
     let record = Record {
         generation: 1,
         access_token: Some(answer.access_token),
         token_type: answer.token_type,
         expires_in: answer.expires_in,
         refresh_token: answer.refresh_token.or(brought),
-        issued: Some(store::Issued { sent, received: issued.received, offset }),
+        issued: Some(issued),
         ..Record::default()
     };
-    let key = CredentialKey::new(shared.flights.place(), credential, label);
-    let mut lease = shared.flights.store().lease(&key, clock::boot() + LONGEST_LEASE_WAIT).await?;
-    lease.write(&record).await
+    lease.commit(&record).await
 }
 
 /// A label is new, so nobody else holds its lease.

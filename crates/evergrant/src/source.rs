@@ -41,6 +41,7 @@ use crate::clock;
 use crate::driver::{Published, Shared};
 use crate::exchange::{Exchange, RequestTraits};
 use crate::grant::{Credential, GrantError};
+use crate::news;
 use crate::status::{EventStatus, SkewMoment, SkewStatus, SourceStatus};
 use crate::store::{CredentialKey, Store, StoreUrl};
 use crate::tls::{ClientIdentity, Tls};
@@ -262,11 +263,19 @@ impl Shared {
     pub(crate) async fn acquire(&self, need: Need, asked: Boot, deadline: Boot) -> Result<Arc<Token>, AcquireError> {
         self.wait_for_restored(deadline).await;
         let mut changes = self.changes();
+        let mut has_looked = false;
         loop {
             changes.mark_unchanged();
             match self.act(|keeper, now| keeper.handle_acquire(need, asked, deadline, now)) {
                 Acquire::Ready(token) => return Ok(token),
-                Acquire::Failed(error) => return Err(error),
+                Acquire::Failed(error) => {
+                    let waits_for_a_person = self.look(|keeper, _| keeper.is_waiting_for_a_person());
+                    let may_look = waits_for_a_person && !std::mem::replace(&mut has_looked, true);
+                    if may_look && self.is_look_due() && news::look_for_login(self).await {
+                        continue;
+                    }
+                    return Err(error);
+                }
                 Acquire::Wait(until) => self.wait(&mut changes, until).await,
             }
         }

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use evergrant::Credential;
 use evergrant::core::time::Span;
 use evergrant::login::{DeviceStep, LoggedIn, Login, LoginError};
-use evergrant::store::{Store, StoreUrl};
+use evergrant::store::StoreUrl;
 use evergrant_core::wire::TokenFailureKind;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -58,10 +58,9 @@ async fn prepare(settings: &Settings, credential: Credential, layers: &Layers) -
         return Err(Failure::new(exit::CONFIG, "a login needs a store that lasts")
             .at("store = memory")
             .because("what comes of it would be gone when this command ends")
-            .hint("set --store file:PATH (with EVERGRANT_STORE_KEY) or --store file+plain:PATH"));
+            .hint("set --store file:PATH or redis://HOST (with EVERGRANT_STORE_KEY), or --store file+plain:PATH"));
     }
-    let store = Store::open(&settings.store, settings.store_key.clone());
-    let store = store.map_err(|error| launch::store_failure(&error))?;
+    let store = launch::open_store(settings)?;
     let device_url = layers.plain(Setting::DeviceUrl).map(|found| found.value.trim().to_owned());
     let http = launch::http(settings);
     let login = Login::new(&settings.profile, credential, store, &http, device_url);

@@ -13,7 +13,7 @@ mod provider;
 
 use std::path::PathBuf;
 
-use evergrant::store::{SealKey, StoreUrl};
+use evergrant::store::{SealKey, StoreOptions, StoreUrl};
 use evergrant::tls::ClientIdentity;
 use evergrant_core::pace::PaceRules;
 use evergrant_core::profile::Profile;
@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) store: StoreUrl,
     /// The key of an encrypted store.
     pub(crate) store_key: Option<SealKey>,
+    /// How long a lease on a shared store outlives its holder.
+    pub(crate) lease_ttl: Span,
     /// Where connections may go and whom they trust.
     pub(crate) network: Network,
     /// How long things may take.
@@ -164,9 +166,10 @@ impl Settings {
         let mut findings = Findings::default();
         let network = network(layers, &mut findings);
         let endpoint = provider::resolve(layers, network.allow_insecure_http, &mut findings);
-        let store = store(layers, &mut findings);
+        let store = store(layers, network.allow_insecure_http, &mut findings);
         let identity = identity::resolve(layers, store.as_ref(), &mut findings);
         let store_key = store_key(layers, &mut findings);
+        let lease_ttl = lease_ttl(layers, &mut findings);
         let timing = timing(layers, &mut findings);
         let listen = listen(layers, &mut findings);
         let access = access::resolve(layers, listen.as_ref(), &mut findings);
@@ -177,8 +180,21 @@ impl Settings {
         let settings = || {
             let (profile, upstream) = endpoint?;
             let (identity, store, timing, listen, access) = (identity?, store?, timing?, listen?, access?);
-            let pace = pace?;
-            Some(Self { profile, upstream, identity, store, store_key, network, timing, listen, access, broker, pace })
+            let (pace, lease_ttl) = (pace?, lease_ttl?);
+            Some(Self {
+                profile,
+                upstream,
+                identity,
+                store,
+                store_key,
+                lease_ttl,
+                network,
+                timing,
+                listen,
+                access,
+                broker,
+                pace,
+            })
         };
         (settings(), findings)
     }
@@ -208,7 +224,7 @@ fn network(layers: &Layers, findings: &mut Findings) -> Network {
     Network { ca_file, identity, allow_insecure_http }
 }
 
-fn store(layers: &Layers, findings: &mut Findings) -> Option<StoreUrl> {
+fn store(layers: &Layers, allow_insecure: bool, findings: &mut Findings) -> Option<StoreUrl> {
     let Some(found) = layers.plain(Setting::Store) else { return Some(StoreUrl::Memory) };
     let has_user = found.value.contains("://") && found.value.contains('@');
     if has_user && matches!(found.origin, Origin::Flag(_)) {
@@ -220,9 +236,22 @@ fn store(layers: &Layers, findings: &mut Findings) -> Option<StoreUrl> {
         );
         return None;
     }
-    findings.keep(StoreUrl::parse(&found.value).map_err(|error| {
-        values::bad_value(Setting::Store, &found.origin, error).hint("write memory, file:PATH or file+plain:PATH")
-    }))
+    let store = findings.keep(StoreUrl::parse(&found.value).map_err(|error| {
+        let hint = "write memory, file:PATH, file+plain:PATH, redis://HOST:PORT or rediss://HOST:PORT";
+        values::bad_value(Setting::Store, &found.origin, error).hint(hint)
+    }))?;
+    if let StoreUrl::Redis(url) = &store
+        && !(url.is_tls() || url.is_loopback() || allow_insecure)
+    {
+        findings.errors.push(
+            Failure::new(exit::CONFIG, "the store URL is not safe to use")
+                .at(&found.origin)
+                .because(format!("redis://{} would send the password unprotected", url.place()))
+                .hint("use rediss://, or allow this with --allow-insecure-http"),
+        );
+        return None;
+    }
+    Some(store)
 }
 
 fn store_key(layers: &Layers, findings: &mut Findings) -> Option<SealKey> {
@@ -234,6 +263,18 @@ fn store_key(layers: &Layers, findings: &mut Findings) -> Option<SealKey> {
             .hint("make one with `head -c 32 /dev/urandom | base64`")
     });
     findings.keep(key)
+}
+
+fn lease_ttl(layers: &Layers, findings: &mut Findings) -> Option<Span> {
+    let Some(found) = layers.plain(Setting::LeaseTtl) else { return Some(StoreOptions::default().lease_ttl) };
+    let ttl = findings.keep(values::positive_duration(Setting::LeaseTtl, &found))?;
+    if !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&ttl) {
+        let why = format!("a lease of {ttl} cannot be kept or outlives every grace");
+        let failure = values::bad_value(Setting::LeaseTtl, &found.origin, why);
+        findings.errors.push(failure.hint(format!("choose between {SHORTEST_LEASE} and {LONGEST_LEASE}")));
+        return None;
+    }
+    Some(ttl)
 }
 
 fn timing(layers: &Layers, findings: &mut Findings) -> Option<Timing> {
@@ -277,9 +318,6 @@ fn listen(layers: &Layers, findings: &mut Findings) -> Option<Listen> {
 
 /// Settings that other commands use: checked all the same, so that a slip does not wait for its day.
 fn check_the_rest(layers: &Layers, findings: &mut Findings) {
-    if let Some(found) = layers.plain(Setting::LeaseTtl) {
-        findings.keep(values::positive_duration(Setting::LeaseTtl, &found));
-    }
     for (origin, meant) in layers.unknown_variables() {
         let warning = Failure::new(exit::CONFIG, "a variable that looks like a setting is none").at(origin);
         findings.warn(match meant {
@@ -288,6 +326,10 @@ fn check_the_rest(layers: &Layers, findings: &mut Findings) {
         });
     }
 }
+
+/// Below, a heartbeat every third of it does not fit over a network; above, no provider's grace is that long.
+const SHORTEST_LEASE: Span = Span::from_millis(600);
+const LONGEST_LEASE: Span = Span::from_secs(300);
 
 fn switch(layers: &Layers, key: Setting, findings: &mut Findings) -> bool {
     let found = layers.plain(key).map(|found| values::switch(key, &found));

@@ -133,7 +133,7 @@ fn a_store_that_cannot_be_used_is_named_and_left_alone() {
     assert_eq!(std::fs::read_to_string(&foreign).unwrap(), "not a store");
     insta::assert_snapshot!(tidy(run(&format!("file:{foreign}")).failed(8)), @r"
     error: cannot use the token store
-      cause: store file FOLDER/notes.txt is to be sealed, and there is no store key
+      cause: the store file:FOLDER/notes.txt is to be sealed, and there is no store key
     hint: set EVERGRANT_STORE_KEY to 32 random bytes in base64 (`openssl rand -base64 32`), or use `file+plain:`
     ");
     assert_eq!(provider.handle().ledger().token.succeeded, 0);

@@ -54,6 +54,11 @@ impl Gateway {
         kib.parse::<u64>().unwrap() / 1024
     }
 
+    /// The system's number for its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Everything it logged.
     pub(crate) fn log(&self) -> String {
         self.process.said()

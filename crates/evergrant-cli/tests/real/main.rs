@@ -18,6 +18,7 @@ mod dashboard;
 mod doctor;
 #[path = "../shared/faked_wall.rs"]
 mod faked_wall;
+mod fleet;
 mod gateway;
 mod load;
 mod login;
@@ -26,6 +27,9 @@ mod metrics;
 mod oidc;
 mod parts;
 mod process;
+#[path = "../../../evergrant/tests/shared/redis_server.rs"]
+mod redis_server;
+mod relay;
 mod sdk;
 mod sdk_login;
 

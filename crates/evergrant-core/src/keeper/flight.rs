@@ -39,6 +39,8 @@ pub enum Reason {
     Asked,
     /// The token was not used for so long that it may have been ended.
     Idle,
+    /// A process that is gone began a refresh, and nobody knows how it ended.
+    Unfinished,
 }
 
 impl Reason {
@@ -52,15 +54,17 @@ impl Reason {
             Self::Expired => "expired",
             Self::Asked => "asked",
             Self::Idle => "idle",
+            Self::Unfinished => "unfinished",
         }
     }
 }
 
 /// How a token came to hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Origin {
+pub(super) enum Origin {
     Minted(Reason),
     Adopted(Reason),
+    Published,
     Restored,
 }
 
@@ -74,7 +78,7 @@ impl Origin {
             Self::Minted(reason) => {
                 Event::TokenMinted { generation, reason: reason.name(), took_s: took.as_secs_f64() }
             }
-            Self::Adopted(_) => Event::TokenAdopted { generation },
+            Self::Adopted(_) | Self::Published => Event::TokenAdopted { generation },
             Self::Restored => Event::TokenRestored { generation },
         }
     }
@@ -86,6 +90,12 @@ pub(super) struct Flight {
     id: FlightId,
     pub(super) reason: Reason,
     has_asked_twice: bool,
+}
+
+impl Flight {
+    pub(super) fn id(&self) -> FlightId {
+        self.id
+    }
 }
 
 /// What to do after a failed token request.
@@ -116,7 +126,7 @@ pub struct Minted {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failures {
     streak: u32,
-    not_before: Option<Boot>,
+    pub(super) not_before: Option<Boot>,
     half_open_tries: u32,
     last: Option<TokenFailure>,
 }
@@ -145,6 +155,7 @@ impl Failures {
     pub(super) fn kind_of(&self, failure: &TokenFailure) -> AcquireErrorKind {
         match failure.kind {
             TokenFailureKind::InvalidGrant
+            | TokenFailureKind::RotationLost
             | TokenFailureKind::InvalidClient
             | TokenFailureKind::UnauthorizedClient
             | TokenFailureKind::InvalidScope
@@ -170,27 +181,6 @@ impl Keeper {
         self.budget.handle_mint(now.boot);
         self.latency.handle_sample(minted.issued.received - minted.issued.sent);
         self.take_in(minted, Origin::Minted(reason), now);
-    }
-
-    /// A flight found in the store that another process has minted already.
-    pub fn handle_adopted(&mut self, flight: FlightId, adopted: Minted, now: Now) {
-        let Some(reason) = self.land(flight) else { return };
-        self.counters.adoptions += 1;
-        self.has_minted = true;
-        self.take_in(adopted, Origin::Adopted(reason), now);
-    }
-
-    /// The store holds this token at start.
-    pub fn handle_restored(&mut self, restored: Minted, now: Now) {
-        if restored.generation > self.newest {
-            self.has_minted = true;
-            self.take_in(restored, Origin::Restored, now);
-        }
-    }
-
-    /// The store tells when this and other processes have minted.
-    pub fn handle_known_mints(&mut self, mints: impl IntoIterator<Item = Boot>) {
-        self.budget.handle_known(mints);
     }
 
     /// A flight brought no token.
@@ -219,21 +209,6 @@ impl Keeper {
         self.failures.last = Some(failure);
         self.wake();
         FlightNext::Over
-    }
-
-    /// The grant cannot be renewed any more without a person: serve what there is until it is gone.
-    pub fn handle_not_renewable(&mut self, flight: FlightId, now: Now) {
-        if self.land(flight).is_some() {
-            self.is_renewable = false;
-            self.events.note(Event::LoginRequired, now.boot);
-        }
-    }
-
-    /// The client's secret or the stored grant has changed: earlier failures say nothing any more.
-    pub fn handle_credential_changed(&mut self) {
-        self.failures = Failures::default();
-        self.is_renewable = true;
-        self.wake();
     }
 
     /// Starts a flight unless one is in the air or the brakes say no; `true` if one is in the air afterwards.
@@ -281,7 +256,12 @@ impl Keeper {
         self.budget_known_until = (after_budget > now).then_some(after_budget);
         let after_circuit = match reason {
             Reason::Refused => self.circuit.open_until().unwrap_or(now),
-            Reason::Scheduled | Reason::NoToken | Reason::Expired | Reason::Asked | Reason::Idle => now,
+            Reason::Scheduled
+            | Reason::NoToken
+            | Reason::Expired
+            | Reason::Asked
+            | Reason::Idle
+            | Reason::Unfinished => now,
         };
         after_failure.max(after_budget).max(after_circuit)
     }
@@ -289,7 +269,7 @@ impl Keeper {
     /// When the budget allows a mint for this reason.
     pub(super) fn next_budget(&mut self, reason: Reason, now: Boot) -> Boot {
         let limit = self.policy.mint_budget_for(self.lifetime);
-        let is_scheduled = matches!(reason, Reason::Scheduled | Reason::NoToken | Reason::Expired);
+        let is_scheduled = matches!(reason, Reason::Scheduled | Reason::NoToken | Reason::Expired | Reason::Unfinished);
         self.budget.next_allowed(limit, is_scheduled, now)
     }
 
@@ -301,7 +281,7 @@ impl Keeper {
         is_lesson_learned && now < soft + (dead - soft).scaled(1, 2)
     }
 
-    fn land(&mut self, flight: FlightId) -> Option<Reason> {
+    pub(super) fn land(&mut self, flight: FlightId) -> Option<Reason> {
         let landed = self.flight.take_if(|current| current.id == flight)?;
         self.failures = Failures::default();
         self.wake();
@@ -309,7 +289,7 @@ impl Keeper {
     }
 
     /// Puts a new token in its slot.
-    fn take_in(&mut self, minted: Minted, origin: Origin, now: Now) {
+    pub(super) fn take_in(&mut self, minted: Minted, origin: Origin, now: Now) {
         self.is_renewable = minted.is_renewable;
         self.lifetime = minted.lifetime;
         if self.is_given_up(&minted) {

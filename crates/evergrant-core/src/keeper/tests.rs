@@ -3,6 +3,7 @@
 //! The simulator plays whole providers against the keeper. Here every event is chosen freely, also those that no
 //! provider would show, and what must never happen is checked after each of them.
 
+mod fleet;
 mod properties;
 mod scenes;
 

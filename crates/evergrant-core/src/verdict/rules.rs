@@ -243,6 +243,8 @@ fn said_by_the_token_endpoint(evidence: &Evidence) -> Option<Finding> {
     let failed = evidence.token_failure.as_ref()?;
     match failed.kind {
         TokenFailureKind::InvalidClient => Some(of_a_refused_client(evidence, failed)),
+        // Whoever named it so has seen who spent the refresh token.
+        TokenFailureKind::RotationLost => Some((Cause::RotationLost, Likely)),
         TokenFailureKind::InvalidGrant => Some(of_a_refused_grant(evidence, failed)),
         TokenFailureKind::UnauthorizedClient | TokenFailureKind::UnsupportedGrantType => {
             Some((Cause::ClientRejected, Certain))

@@ -68,6 +68,13 @@ impl TokenFailure {
         Self { code: self.code.map(clean), description: self.description.map(clean), ..self }
     }
 
+    /// May the server have spent the refresh token? A server error may come after the deed; 503 says that it did not begin.
+    #[must_use]
+    pub fn refresh_token_may_be_spent(&self) -> bool {
+        let may_have_begun = self.kind == TokenFailureKind::ServerError && self.status != Some(503);
+        self.kind.answer_may_be_lost() || may_have_begun
+    }
+
     pub(super) fn malformed(status: u16, defect: Defect) -> Self {
         Self { defect: Some(defect), ..Self::of(TokenFailureKind::Malformed).with_status(status) }
     }
@@ -100,6 +107,8 @@ impl std::error::Error for TokenFailure {}
 pub enum TokenFailureKind {
     /// The refresh token, code or assertion is expired, revoked or was used before.
     InvalidGrant,
+    /// The same, of a refresh token that an earlier request had spent, whose answer was never stored.
+    RotationLost,
     /// The client id or secret was refused.
     InvalidClient,
     /// The client may not use this grant.
@@ -134,6 +143,7 @@ impl TokenFailureKind {
     pub fn is_permanent(self) -> bool {
         match self {
             Self::InvalidGrant
+            | Self::RotationLost
             | Self::InvalidClient
             | Self::UnauthorizedClient
             | Self::InvalidScope
@@ -173,6 +183,7 @@ impl TokenFailureKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidGrant => "invalid_grant",
+            Self::RotationLost => "rotation_lost",
             Self::InvalidClient => "invalid_client",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::InvalidScope => "invalid_scope",
@@ -193,6 +204,7 @@ impl fmt::Display for TokenFailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::InvalidGrant
+            | Self::RotationLost
             | Self::InvalidClient
             | Self::UnauthorizedClient
             | Self::InvalidScope

@@ -67,9 +67,11 @@ pub(crate) fn redeemed_as(name: &str) -> RedeemAs {
 
 /// Will this grant give no token any more, however long one waits?
 pub(crate) fn is_over(error: &AcquireError) -> bool {
-    let refused = error.failure.as_ref().map(|failure| failure.kind);
-    error.kind == AcquireErrorKind::LoginRequired
-        || (error.kind == AcquireErrorKind::Rejected && refused == Some(TokenFailureKind::InvalidGrant))
+    let is_refused = error
+        .failure
+        .as_ref()
+        .is_some_and(|failure| matches!(failure.kind, TokenFailureKind::InvalidGrant | TokenFailureKind::RotationLost));
+    error.kind == AcquireErrorKind::LoginRequired || (error.kind == AcquireErrorKind::Rejected && is_refused)
 }
 
 const CLIENT: &str = "caller-client-";

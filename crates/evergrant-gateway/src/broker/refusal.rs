@@ -79,7 +79,7 @@ impl Refusal {
     /// The provider refused what the caller brought, or could not be asked.
     pub(crate) fn of_provider(failure: &TokenFailure) -> Self {
         let kind = match failure.kind {
-            TokenFailureKind::InvalidGrant => Kind::Grant,
+            TokenFailureKind::InvalidGrant | TokenFailureKind::RotationLost => Kind::Grant,
             TokenFailureKind::InvalidClient => Kind::Client,
             TokenFailureKind::UnauthorizedClient => Kind::Unauthorized,
             TokenFailureKind::InvalidScope => Kind::Scope,

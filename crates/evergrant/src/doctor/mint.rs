@@ -146,7 +146,10 @@ fn more_exact_remedy(
         TokenFailureKind::Malformed | TokenFailureKind::Rejected => {
             "check EVERGRANT_TOKEN_URL: what answers there is no token endpoint for this client".to_owned()
         }
-        TokenFailureKind::Unreachable | TokenFailureKind::InvalidGrant | TokenFailureKind::InvalidScope => return None,
+        TokenFailureKind::Unreachable
+        | TokenFailureKind::RotationLost
+        | TokenFailureKind::InvalidGrant
+        | TokenFailureKind::InvalidScope => return None,
     })
 }
 

@@ -10,7 +10,7 @@ use super::setup::Identity;
 use super::visit::Visit;
 use super::words::counted;
 use crate::grant::Grant;
-use crate::store::{CredentialKey, Inspection, Store, StoreError, StoreUrl};
+use crate::store::{CredentialKey, Inspection, Store, StoreError, StoreOptions, StoreUrl};
 
 /// Looks at the store; also gives the access token that it holds for this credential.
 pub(super) async fn check(visit: &Visit<'_>) -> (Check, Option<Secret>) {
@@ -28,7 +28,13 @@ pub(super) async fn check(visit: &Visit<'_>) -> (Check, Option<Secret>) {
             Grant::ClientCredentials | Grant::JwtBearer | Grant::Saml2Bearer => check,
         }, None);
     }
-    let store = match Store::open(&setup.store, setup.store_key.clone()) {
+    let options = StoreOptions {
+        key: setup.store_key.clone(),
+        ca_file: setup.http.ca_file.clone(),
+        allow_insecure: setup.http.allow_insecure_http,
+        ..StoreOptions::default()
+    };
+    let store = match Store::open_with(&setup.store, options) {
         Ok(store) => store,
         Err(error) => return (failed(check, &error), None),
     };
@@ -47,7 +53,9 @@ fn failed(check: Check, error: &StoreError) -> Check {
 }
 
 fn judge(check: Check, url: &StoreUrl, found: &Inspection) -> Check {
-    let check = if found.exists {
+    let check = if matches!(url, StoreUrl::Redis(_)) {
+        check.saw(format!("{url} can be reached and read"))
+    } else if found.exists {
         check.saw(format!("{url}: {}, readable by its owner only", counted(found.credentials, "credential")))
     } else {
         check.saw(format!("{url} does not exist yet; its folder can be written to"))
@@ -61,7 +69,9 @@ fn judge(check: Check, url: &StoreUrl, found: &Inspection) -> Check {
         StoreUrl::PlainFile(_) => {
             check.saw("in plain text: protected from other users, not from backups or a stolen disk")
         }
-        StoreUrl::Memory | StoreUrl::File(_) => check.saw("sealed: worthless without EVERGRANT_STORE_KEY"),
+        StoreUrl::Memory | StoreUrl::File(_) | StoreUrl::Redis(_) => {
+            check.saw("sealed: worthless without EVERGRANT_STORE_KEY")
+        }
     };
     match &found.busy {
         Some(busy) => check.saw(busy.to_string()).warning(busy.hint()),

@@ -13,7 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
+use super::{STEPS, StoreError};
 
 /// The file that `path` stands for, with every symbolic link followed; it need not exist yet.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
@@ -84,7 +84,9 @@ pub(super) fn replace(file: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         let _ = fs::remove_file(&beside);
         StoreError::Io { action: "write", path: beside.clone(), cause }
     })?;
+    tracing::trace!(target: STEPS, "written beside");
     fs::rename(&beside, file).map_err(|cause| StoreError::Io { action: "replace", path: file.to_owned(), cause })?;
+    tracing::trace!(target: STEPS, "file replaced");
     sync_folder(file).map_err(|cause| StoreError::Io { action: "sync the folder of", path: file.to_owned(), cause })
 }
 
@@ -95,6 +97,7 @@ fn write_beside(beside: &Path, bytes: &[u8]) -> io::Result<()> {
         Ok(()) | Err(_) => {}
     }
     let mut file = owner_only(OpenOptions::new().write(true).create_new(true)).open(beside)?;
+    tracing::trace!(target: STEPS, "file made beside");
     file.write_all(bytes)?;
     file.sync_all()
 }

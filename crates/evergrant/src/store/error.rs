@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use evergrant_core::time::Span;
 
+use super::RedisFault;
+
 /// What a store can fail with. The text names the file; [`StoreError::hint`] names the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -67,10 +69,10 @@ pub enum StoreError {
         repair: String,
     },
     /// A sealed store needs a key and none was given.
-    #[error("store file {} is to be sealed, and there is no store key", path.display())]
+    #[error("the store {store} is to be sealed, and there is no store key")]
     NoKey {
-        /// The store file.
-        path: PathBuf,
+        /// The store, as the settings name it.
+        store: String,
     },
     /// The file was sealed with another key and was left untouched.
     #[error("store file {} was sealed with another key; it was left untouched", path.display())]
@@ -95,6 +97,34 @@ pub enum StoreError {
         stored: u64,
         /// The generation offered.
         offered: u64,
+    },
+    /// Redis, or the way to it, failed.
+    #[error("the store in Redis at {place} cannot be used: {fault}")]
+    Redis {
+        /// Host and port.
+        place: String,
+        /// What is wrong.
+        fault: RedisFault,
+    },
+    /// Somebody else has acquired the lease since: this process was stopped, or cut off from Redis, for too long.
+    #[error("the lease in Redis at {place} was taken over by another process; nothing was written")]
+    LeaseTaken {
+        /// Host and port.
+        place: String,
+    },
+    /// Passwords and records would travel in the clear.
+    #[error(
+        "the store is redis://{place}, which would send its password unprotected; use rediss:// or --allow-insecure-http"
+    )]
+    InsecureRedis {
+        /// Host and port.
+        place: String,
+    },
+    /// This program was built without that store.
+    #[error("this program was built without the store {store}")]
+    NotInThisBuild {
+        /// The store, as the settings name it.
+        store: String,
     },
     /// The runtime ended before the operation did.
     #[error("the runtime is shutting down")]
@@ -124,9 +154,9 @@ impl StoreError {
             Self::Foreign { .. } => "name another path for the store, or move that file away".to_owned(),
             Self::Version { .. } => "use the program version that wrote it, or name another path".to_owned(),
             Self::Exposed { repair, .. } => repair.clone(),
-            Self::NoKey { .. } => {
-                "set EVERGRANT_STORE_KEY to 32 random bytes in base64 (`openssl rand -base64 32`), or use `file+plain:`"
-                    .to_owned()
+            Self::NoKey { store } => {
+                let set = "set EVERGRANT_STORE_KEY to 32 random bytes in base64 (`openssl rand -base64 32`)";
+                if store.starts_with("file:") { format!("{set}, or use `file+plain:`") } else { set.to_owned() }
             }
             Self::WrongKey { .. } => {
                 "set EVERGRANT_STORE_KEY to the key that sealed it, or name another path".to_owned()
@@ -136,6 +166,13 @@ impl StoreError {
                 _ => "use `file:` with its key for this file, or name another path for a plain store".to_owned(),
             },
             Self::Superseded { .. } => "read the store again and use what it holds".to_owned(),
+            Self::Redis { fault, .. } => fault.hint().to_owned(),
+            Self::LeaseTaken { .. } => {
+                "nothing needs to be done; if it happens often, raise --lease-ttl or find what stops the process"
+                    .to_owned()
+            }
+            Self::InsecureRedis { .. } => "use rediss://, or Redis on this machine".to_owned(),
+            Self::NotInThisBuild { .. } => "build it with `--features redis`".to_owned(),
             Self::ShuttingDown => "run it again".to_owned(),
             Self::LeaseLost { .. } => "leave lock files alone while a process uses the store".to_owned(),
         }

@@ -4,13 +4,15 @@
 //! were issued on which clock, an intent that is written before a refresh token is spent, and the recent mints.
 //!
 //! Times are kept as they were read, with the boot they belong to. On the same boot they mean what they meant; on
-//! another boot, or another machine, they are mapped through the provider's clock if its offset was known then and is
-//! known now, and otherwise they are worth nothing: the token is stale and only a fallback.
+//! another boot, or another machine, they are mapped through a clock that both boots were held against: the provider's
+//! or that of the store's server. With both, the earlier result counts; with neither they are worth nothing: the token
+//! is stale and only a fallback.
 
 use std::sync::OnceLock;
 
 use evergrant_core::Secret;
-use evergrant_core::time::{Boot, Now, OffsetInterval, Span, Wall};
+use evergrant_core::time::{Boot, Now, OffsetInterval, Server, Span, Wall};
+use evergrant_core::token;
 use serde::{Deserialize, Serialize};
 
 use super::TokenHash;
@@ -71,7 +73,7 @@ impl Record {
     /// How many token requests were noted within `window` before `now`.
     #[must_use]
     pub fn mints_within(&self, window: Span, now: Now) -> usize {
-        self.mints.iter().filter(|mint| mint.age(now).is_some_and(|age| age <= window)).count()
+        self.mints.iter().filter(|mint| mint.age(now, None).is_some_and(|age| age <= window)).count()
     }
 }
 
@@ -90,22 +92,33 @@ pub struct Stamp {
     pub boot: Boot,
     /// The wall clock.
     pub wall: Wall,
+    /// The clock of the store's server, if the store has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Server>,
 }
 
 impl Stamp {
-    /// This moment, on this boot.
+    /// This moment, on this boot. `store` is the offset of the store's clock.
     #[must_use]
-    pub fn of(now: Now) -> Self {
-        Self { boot_id: clock::boot_id().cloned(), boot: now.boot, wall: now.wall }
+    pub fn of(now: Now, store: Option<OffsetInterval>) -> Self {
+        let store = store.map(|store| now.boot + store.lo);
+        Self { boot_id: clock::boot_id().cloned(), boot: now.boot, wall: now.wall, store }
     }
 
     /// The time since this stamp; `None` if no clock can tell.
     ///
-    /// On the boot of the stamp the boot clock tells. On another one only the wall clock can, and only if it has not
-    /// visibly stepped back: enough for budgets and messages, never for a token's lifetime.
+    /// On the boot of the stamp the boot clock tells. On another one the store's clock does, if it has one, and else
+    /// only the wall clock can, and only if it has not visibly stepped back: enough for budgets and messages, never for
+    /// a token's lifetime.
     #[must_use]
-    pub fn age(&self, now: Now) -> Option<Span> {
-        let age = if is_this_boot(self.boot_id.as_ref()) { now.boot - self.boot } else { now.wall - self.wall };
+    pub fn age(&self, now: Now, store: Option<OffsetInterval>) -> Option<Span> {
+        let age = if is_this_boot(self.boot_id.as_ref()) {
+            now.boot - self.boot
+        } else if let (Some(then), Some(store)) = (self.store, store) {
+            now.boot + store.hi - then
+        } else {
+            now.wall - self.wall
+        };
         (!age.is_negative()).then_some(age)
     }
 }
@@ -119,24 +132,50 @@ pub struct Issued {
     pub received: Boot,
     /// The auth host's offset to that boot clock, if it was known then.
     pub offset: Option<OffsetInterval>,
+    /// The offset of the store's clock to that boot clock, if the store has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_offset: Option<OffsetInterval>,
+}
+
+/// The clocks that outlive a boot, as offsets to the current boot clock.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Anchors {
+    /// The auth host's.
+    pub auth: Option<OffsetInterval>,
+    /// The store's.
+    pub store: Option<OffsetInterval>,
 }
 
 impl Issued {
-    /// The earliest sending and the latest arrival on the current boot's clock; `None` if the token must be taken as
-    /// stale. `offset` is the auth host's offset to the current boot clock.
+    /// The moments of an answer on this boot, with what is known of the auth host's and the store's clock.
     #[must_use]
-    pub fn on_this_boot(&self, offset: Option<OffsetInterval>) -> Option<(Boot, Boot)> {
-        self.on_boot(is_this_boot(self.sent.boot_id.as_ref()), offset)
+    pub fn of(issued: token::Issued, auth: Option<OffsetInterval>, store: Option<OffsetInterval>) -> Self {
+        let stamp = Stamp::of(clock::now(), store);
+        let ago = clock::boot() - issued.sent;
+        let sent = Stamp { boot: issued.sent, store: stamp.store.map(|store| store - ago), ..stamp };
+        Self { sent, received: issued.received, offset: auth, store_offset: store }
     }
 
-    fn on_boot(&self, same: bool, offset: Option<OffsetInterval>) -> Option<(Boot, Boot)> {
+    /// Sending and arrival on the current boot's clock; `None` if the token must be taken as stale.
+    ///
+    /// Through one clock these are the earliest sending and the latest arrival; of two clocks that disagree, the earlier
+    /// of each.
+    #[must_use]
+    pub fn on_this_boot(&self, anchors: Anchors) -> Option<(Boot, Boot)> {
+        self.on_boot(is_this_boot(self.sent.boot_id.as_ref()), anchors)
+    }
+
+    fn on_boot(&self, same: bool, anchors: Anchors) -> Option<(Boot, Boot)> {
         if same {
             return Some((self.sent.boot, self.received));
         }
-        let (then, here) = (self.offset?, offset?);
-        let sent = (self.sent.boot + then.lo) - here.hi;
-        let received = (self.received + then.hi) - here.lo;
-        Some((sent, received))
+        let mapped = |then: Option<OffsetInterval>, here: Option<OffsetInterval>| {
+            let (then, here) = (then?, here?);
+            Some(((self.sent.boot + then.lo) - here.hi, (self.received + then.hi) - here.lo))
+        };
+        let by_auth = mapped(self.offset, anchors.auth);
+        let by_store = mapped(self.store_offset, anchors.store);
+        by_auth.into_iter().chain(by_store).reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)))
     }
 }
 
@@ -160,12 +199,12 @@ pub struct Intent {
 impl Intent {
     /// This process is about to spend `refresh_token`.
     #[must_use]
-    pub fn new(refresh_token: Option<&Secret>, now: Now) -> Self {
+    pub fn new(refresh_token: Option<&Secret>, at: Stamp) -> Self {
         Self {
             attempt_id: random_id(),
             refresh_token_hash: refresh_token.map(TokenHash::of),
             owner: Owner::this_process(),
-            at: Stamp::of(now),
+            at,
         }
     }
 }
@@ -199,7 +238,7 @@ impl std::fmt::Display for Owner {
     }
 }
 
-fn random_id() -> String {
+pub(super) fn random_id() -> String {
     let mut bytes = [0_u8; 8];
     getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -246,7 +285,7 @@ mod tests {
         let now = clock::now();
         for n in 0..2_000 {
             record.take_seed(&Secret::new(format!("seed {n}")));
-            record.note_mint(Stamp::of(now));
+            record.note_mint(Stamp::of(now, None));
         }
         assert_eq!((record.seeds.len(), record.mints.len()), (SEEDS_KEPT, MINTS_KEPT));
     }
@@ -254,14 +293,14 @@ mod tests {
     #[test]
     fn a_stamp_of_another_boot_ages_by_the_wall_clock_unless_it_stepped_back() {
         let now = Now { boot: Boot::from_secs(50), wall: Wall::from_secs(1_000) };
-        let mut stamp = Stamp::of(Now { boot: Boot::from_secs(40), wall: Wall::from_secs(100) });
+        let mut stamp = Stamp::of(Now { boot: Boot::from_secs(40), wall: Wall::from_secs(100) }, None);
         if clock::boot_id().is_some() {
-            assert_eq!(stamp.age(now), Some(Span::from_secs(10)));
+            assert_eq!(stamp.age(now, None), Some(Span::from_secs(10)));
         }
         stamp.boot_id = Some(BootId::new("another".to_owned()));
-        assert_eq!(stamp.age(now), Some(Span::from_secs(900)));
+        assert_eq!(stamp.age(now, None), Some(Span::from_secs(900)));
         stamp.wall = Wall::from_secs(1_001);
-        assert_eq!(stamp.age(now), None);
+        assert_eq!(stamp.age(now, None), None);
     }
 
     #[test]
@@ -269,25 +308,49 @@ mod tests {
         let mut record = Record::default();
         let now = clock::now();
         for secs in [700, 601, 600, 1] {
-            record.note_mint(Stamp::of(Now {
-                boot: now.boot - Span::from_secs(secs),
-                wall: now.wall - Span::from_secs(secs),
-            }));
+            let at = Now { boot: now.boot - Span::from_secs(secs), wall: now.wall - Span::from_secs(secs) };
+            record.note_mint(Stamp::of(at, None));
         }
         assert_eq!(record.mints_within(Span::from_secs(600), now), 2);
     }
 
     fn issued(offset: Option<OffsetInterval>) -> Issued {
-        let sent = Stamp { boot_id: None, boot: Boot::from_secs(10), wall: Wall::from_secs(0) };
-        Issued { sent, received: Boot::from_secs(11), offset }
+        let sent = Stamp { boot_id: None, boot: Boot::from_secs(10), wall: Wall::from_secs(0), store: None };
+        Issued { sent, received: Boot::from_secs(11), offset, store_offset: None }
     }
 
     #[test]
     fn another_boot_without_both_offsets_knows_nothing() {
         let offset = OffsetInterval { lo: Offset::from_nanos(0), hi: Offset::from_nanos(1) };
-        assert_eq!(issued(None).on_this_boot(Some(offset)), None);
-        assert_eq!(issued(Some(offset)).on_this_boot(None), None);
-        assert!(issued(None).on_boot(true, None).is_some());
+        let auth = |offset| Anchors { auth: Some(offset), store: None };
+        assert_eq!(issued(None).on_this_boot(auth(offset)), None);
+        assert_eq!(issued(Some(offset)).on_this_boot(Anchors::default()), None);
+        assert!(issued(None).on_boot(true, Anchors::default()).is_some());
+    }
+
+    #[test]
+    fn of_two_clocks_the_earlier_result_counts() {
+        let exact = |secs: i64| {
+            let offset = Offset::from_nanos(secs * 1_000_000_000);
+            Some(OffsetInterval { lo: offset, hi: offset })
+        };
+        let issued = Issued { store_offset: exact(500), ..issued(exact(100)) };
+        let at = |auth, store| issued.on_this_boot(Anchors { auth, store }).unwrap().0;
+        assert_eq!(at(exact(95), None), Boot::from_secs(15));
+        assert_eq!(at(None, exact(498)), Boot::from_secs(12));
+        assert_eq!(at(exact(95), exact(498)), Boot::from_secs(12));
+        assert_eq!(at(exact(99), exact(498)), Boot::from_secs(11));
+    }
+
+    #[test]
+    fn the_store_s_clock_tells_the_age_of_a_stamp_of_another_machine() {
+        let now = Now { boot: Boot::from_secs(50), wall: Wall::from_secs(1_000) };
+        let store = OffsetInterval { lo: Offset::from_nanos(0), hi: Offset::from_nanos(2_000_000_000) };
+        let then = Server::from_secs(40);
+        let boot_id = Some(BootId::new("another".to_owned()));
+        let stamp = Stamp { boot_id, boot: Boot::from_secs(7), wall: Wall::from_secs(999), store: Some(then) };
+        assert_eq!(stamp.age(now, Some(store)), Some(Span::from_secs(12)), "the longest that it can be");
+        assert_eq!(stamp.age(now, None), Some(Span::from_secs(1)));
     }
 
     proptest! {
@@ -298,7 +361,7 @@ mod tests {
         ) {
             let (then, here) = (Offset::from_nanos(then), Offset::from_nanos(here));
             let around = |o: Offset, below: i64, above: i64| OffsetInterval { lo: o - Span::from_nanos(below), hi: o + Span::from_nanos(above) };
-            let (sent, received) = issued(Some(around(then, a, b))).on_this_boot(Some(around(here, c, d))).unwrap();
+            let (sent, received) = issued(Some(around(then, a, b))).on_this_boot(Anchors { auth: Some(around(here, c, d)), store: None }).unwrap();
             let true_sent: Server = Boot::from_secs(10) + then;
             let true_received: Server = Boot::from_secs(11) + then;
             prop_assert!(sent <= true_sent - here, "never later than the truth");

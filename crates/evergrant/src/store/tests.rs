@@ -72,7 +72,7 @@ impl Folder {
 async fn put(store: &Store, key: &CredentialKey, record: &Record) {
     let mut lease = store.lease(key, soon()).await.unwrap();
     lease.write(record).await.unwrap();
-    lease.release();
+    lease.release().await;
 }
 
 /// Reads the number in the record, waits for others to interleave, and writes it one higher.
@@ -99,7 +99,7 @@ async fn every_store_keeps_the_contract() {
         let busy = store.lease(&key("a"), clock::boot() + Span::from_millis(20)).await.unwrap_err();
         assert!(matches!(busy, StoreError::Busy { .. }), "{busy}");
         put(&store, &key("b"), &record(9, "other")).await;
-        lease.release();
+        lease.release().await;
         assert_eq!(store.lease(&key("a"), soon()).await.unwrap().read(), Some(&record(2, "two")));
         assert_eq!(store.load(&key("b")).await.unwrap(), Some(record(9, "other")));
     }
@@ -144,7 +144,7 @@ async fn child_process() {
     }
     let mut lease = store.lease(&key("shared"), soon()).await.unwrap();
     let mut intended = lease.read().cloned().unwrap_or_default();
-    intended.intent = Some(Intent::new(Some(&Secret::from("refresh-x")), clock::now()));
+    intended.intent = Some(Intent::new(Some(&Secret::from("refresh-x")), Stamp::of(clock::now(), None)));
     lease.write(&intended).await.unwrap();
     println!("HELD");
     std::io::stdout().flush().unwrap();

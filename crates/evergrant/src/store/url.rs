@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::RedisUrl;
+
 /// A store as the settings name it.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub enum StoreUrl {
@@ -14,6 +16,8 @@ pub enum StoreUrl {
     File(PathBuf),
     /// `file+plain:PATH`: one file in plain text, for its owner only.
     PlainFile(PathBuf),
+    /// `redis://` or `rediss://`: a server that a fleet shares.
+    Redis(RedisUrl),
 }
 
 impl StoreUrl {
@@ -34,7 +38,14 @@ impl StoreUrl {
         }
         let scheme = text.split(':').next().unwrap_or_default();
         match scheme {
-            "redis" | "rediss" | "valkey" | "keyring" => Err(StoreUrlError::NotInThisVersion(scheme.to_owned())),
+            "redis" | "rediss" | "valkey" | "valkeys" => {
+                let scheme = if scheme.ends_with('s') && scheme != "redis" { "rediss" } else { "redis" };
+                RedisUrl::parse(text).map(Self::Redis).map_err(|cause| StoreUrlError::Path { scheme, cause })
+            }
+            _ if scheme.starts_with("redis+") || scheme.starts_with("redis-") || scheme.starts_with("rediss+") => {
+                Err(StoreUrlError::NotSupported(scheme.to_owned()))
+            }
+            "keyring" => Err(StoreUrlError::NotInThisVersion(scheme.to_owned())),
             // The rest may hold a password (`scheme://user:password@host`), so it is not repeated.
             _ if text.contains("://") => Err(StoreUrlError::Unknown(format!("{scheme}://..."))),
             _ => Err(StoreUrlError::Unknown(text.to_owned())),
@@ -55,6 +66,7 @@ impl fmt::Display for StoreUrl {
             Self::Memory => f.write_str("memory"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::PlainFile(path) => write!(f, "file+plain:{}", path.display()),
+            Self::Redis(url) => url.fmt(f),
         }
     }
 }
@@ -63,12 +75,15 @@ impl fmt::Display for StoreUrl {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreUrlError {
     /// A store this version does not have.
-    #[error("the `{0}` store is not in this version: expected `memory`, `file:PATH` or `file+plain:PATH`")]
+    #[error("the `{0}` store is not in this version: expected one of {EXPECTED}")]
     NotInThisVersion(String),
+    /// Redis Sentinel, a Redis cluster or a socket.
+    #[error("`{0}://` is not supported: expected redis:// or rediss:// with the one server that is written to")]
+    NotSupported(String),
     /// Not a store.
-    #[error("unknown store `{0}`: expected `memory`, `file:PATH` or `file+plain:PATH`")]
+    #[error("unknown store `{0}`: expected one of {EXPECTED}")]
     Unknown(String),
-    /// A file store without a usable path.
+    /// A file store without a usable path, or a server that cannot be reached by its URL.
     #[error("`{scheme}:` {cause}")]
     Path {
         /// The scheme as written.
@@ -77,6 +92,8 @@ pub enum StoreUrlError {
         cause: &'static str,
     },
 }
+
+const EXPECTED: &str = "`memory`, `file:PATH`, `file+plain:PATH`, `redis://HOST` or `rediss://HOST`";
 
 fn file_path(scheme: &'static str, text: &str) -> Result<PathBuf, StoreUrlError> {
     let error = |cause| StoreUrlError::Path { scheme, cause };
@@ -109,8 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn the_three_stores_read_back() {
-        for text in ["memory", "file:/var/lib/x/store", "file+plain:relative/store"] {
+    fn the_stores_read_back() {
+        let redis = "rediss://cache.example:6380/2";
+        for text in ["memory", "file:/var/lib/x/store", "file+plain:relative/store", redis] {
             assert_eq!(StoreUrl::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(StoreUrl::parse("file:///a/b"), Ok(StoreUrl::File(PathBuf::from("/a/b"))));
@@ -120,9 +138,10 @@ mod tests {
 
     #[test]
     fn what_is_not_a_store_is_told_what_would_be_one() {
-        assert!(error("redis://:hunter2@host").starts_with("the `redis` store is not in this version"));
+        assert!(error("redis+sentinel://:hunter2@host/main").contains("`redis+sentinel://` is not supported"));
+        assert!(error("redis://a,b").contains("several servers"));
         assert!(error("keyring").starts_with("the `keyring` store is not in this version"));
-        assert!(error("").contains("expected `memory`"));
+        assert!(error("").contains("expected one of `memory`"));
         assert!(error("/tmp/store").contains("unknown store `/tmp/store`"));
         assert!(error("file:").contains("needs a path"));
         assert!(error("file:folder/").contains("not of a folder"));
@@ -131,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_password_in_a_store_url_is_not_repeated() {
-        for text in ["redis://:hunter2@host", "postgres://user:hunter2@host/x"] {
+        for text in ["redis://:hunter2@host/x", "redis+unix://:hunter2@host", "postgres://user:hunter2@host/x"] {
             assert!(!error(text).contains("hunter2"), "{}", error(text));
         }
     }

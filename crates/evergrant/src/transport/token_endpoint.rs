@@ -31,6 +31,13 @@ impl TokenEndpoint {
         Ok(Self { target, client, timeout: options.timeout })
     }
 
+    /// The same endpoint for a caller whose own time is short.
+    #[must_use]
+    pub fn within(&self, at_most: Option<Duration>) -> Self {
+        let timeout = at_most.map_or(self.timeout, |at_most| at_most.min(self.timeout));
+        Self { timeout, ..self.clone() }
+    }
+
     /// Where requests go.
     #[must_use]
     pub fn target(&self) -> &Target {

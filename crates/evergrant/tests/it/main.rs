@@ -4,10 +4,17 @@
 
 mod assertions;
 mod client;
-mod diagnosis;
+mod crash;
 mod durability;
+#[cfg(feature = "redis")]
+mod fleet;
 mod layer;
 mod offset;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+#[path = "../shared/redis_server.rs"]
+mod redis_server;
 mod source;
 mod stores;
 mod support;

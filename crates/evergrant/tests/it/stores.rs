@@ -94,7 +94,7 @@ async fn a_peer_that_holds_the_lease_delays_a_mint_and_does_not_prevent_it() {
     let source = builder(&sim).store(store).build().unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(300), source.token()).await.is_err());
     assert_eq!(sim.handle().ledger().token.requests, 0);
-    lease.release();
+    lease.release().await;
     until("the token arrives", || source.is_ready()).await;
     assert_eq!(sim.handle().ledger().token.requests, 1);
 }

@@ -165,7 +165,7 @@ pub(crate) const SPECS: &[Spec] = &[
             Setting::Store,
             "store",
             "STORE",
-            "Where tokens are kept between runs: memory, file:PATH or file+plain:PATH",
+            "Where tokens are kept between runs: memory, file:PATH, file+plain:PATH, redis://HOST or rediss://HOST",
         )
     },
     secret(Setting::StoreKey, "store-key", "the key of an encrypted store: 32 bytes in base64"),

@@ -223,16 +223,16 @@ fn named_slips_are_explained() {
     hint: store it again without spaces and line breaks, as with `printf %s SECRET > FILE`
     ");
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_STORE", "redis://:s3cr3t@10.0.0.1/0")]), @r"
-    error: cannot use the value of `store`
+    error: the store URL is not safe to use
       in: EVERGRANT_STORE
-      cause: the `redis` store is not in this version: expected `memory`, `file:PATH` or `file+plain:PATH`
-    hint: write memory, file:PATH or file+plain:PATH
+      cause: redis://10.0.0.1:6379 would send the password unprotected
+    hint: use rediss://, or allow this with --allow-insecure-http
     ");
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_STORE", "keyring")]), @r"
     error: cannot use the value of `store`
       in: EVERGRANT_STORE
-      cause: the `keyring` store is not in this version: expected `memory`, `file:PATH` or `file+plain:PATH`
-    hint: write memory, file:PATH or file+plain:PATH
+      cause: the `keyring` store is not in this version: expected one of `memory`, `file:PATH`, `file+plain:PATH`, `redis://HOST` or `rediss://HOST`
+    hint: write memory, file:PATH, file+plain:PATH, redis://HOST:PORT or rediss://HOST:PORT
     ");
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_GRANT", "password")]), @r"
     error: cannot use the value of `grant`

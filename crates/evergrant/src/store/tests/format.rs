@@ -1,6 +1,6 @@
 //! Every record survives the file, and no bytes upset its reader.
 
-use evergrant_core::time::{Now, Offset, OffsetInterval, Wall};
+use evergrant_core::time::{Now, Offset, OffsetInterval, Server, Wall};
 use proptest::prelude::*;
 
 use super::super::format;
@@ -8,15 +8,18 @@ use super::*;
 use crate::clock::BootId;
 
 prop_compose! {
-    fn any_stamp()(boot_id in proptest::option::of("[a-f0-9-]{36}"), boot: i64, wall: i64) -> Stamp {
-        Stamp { boot_id: boot_id.map(BootId::new), boot: Boot::from_nanos(boot), wall: Wall::from_nanos(wall) }
+    fn any_stamp()(
+        boot_id in proptest::option::of("[a-f0-9-]{36}"), boot: i64, wall: i64, store in proptest::option::of(any::<i64>()),
+    ) -> Stamp {
+        let (boot_id, store) = (boot_id.map(BootId::new), store.map(Server::from_nanos));
+        Stamp { boot_id, boot: Boot::from_nanos(boot), wall: Wall::from_nanos(wall), store }
     }
 }
 
 prop_compose! {
     fn any_issued()(sent in any_stamp(), received: i64, ends in proptest::option::of((any::<i64>(), any::<i64>()))) -> Issued {
         let offset = ends.map(|(a, b)| OffsetInterval { lo: Offset::from_nanos(a.min(b)), hi: Offset::from_nanos(a.max(b)) });
-        Issued { sent, received: Boot::from_nanos(received), offset }
+        Issued { sent, received: Boot::from_nanos(received), offset, store_offset: offset.filter(|_| received % 2 == 0) }
     }
 }
 
@@ -40,7 +43,7 @@ prop_compose! {
             refresh_token: secret(1),
             seeds: seeds.iter().map(|seed| TokenHash::of(&Secret::from(seed.as_str()))).collect(),
             issued,
-            intent: intended.then(|| Intent::new(secret(1).as_ref(), now)),
+            intent: intended.then(|| Intent::new(secret(1).as_ref(), Stamp::of(now, None))),
             mints,
         }
     }
