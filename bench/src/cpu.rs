@@ -8,10 +8,10 @@
 
 use std::time::Instant;
 
-use crate::Failure;
 use crate::peers::{Gateway, Kind, Nginx, load};
 use crate::process::{Process, machine_cpu, own_cpu};
 use crate::table::{Goal, Pair, Row, median};
+use crate::{Effort, Failure};
 
 /// Load, what it is called, its connections and its goal.
 const LOADS: [(&str, Kind, u32, f64); 4] = [
@@ -50,11 +50,11 @@ struct Slice {
 }
 
 impl Field<'_> {
-    pub(crate) fn measure(&self) -> Result<Outcome, Failure> {
+    pub(crate) fn measure(&self, effort: Effort) -> Result<Outcome, Failure> {
         let (mut rows, mut speeds, mut disturbed, mut all) = (Vec::new(), Vec::new(), 0, 0);
         for (what, kind, connections, most) in LOADS {
             let (mut cpu, mut speed) = (Vec::new(), Vec::new());
-            for round in 0..ROUNDS {
+            for round in 0..effort.rounds(ROUNDS) {
                 let peer = || self.slice(&self.peer.process, self.peer.port, kind, connections);
                 let gateway = || self.slice(&self.gateway.process, self.gateway.port, kind, connections);
                 let (beside, ours) = if round % 2 == 0 {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::Failure;
 use crate::peers::{Gateway, Nginx, connect};
 use crate::table::{Goal, Row, median};
+use crate::{Effort, Failure};
 
 const STARTS: usize = 9;
 const SETTLED: Duration = Duration::from_secs(15);
@@ -16,11 +16,11 @@ const CONNECTIONS: usize = 10_000;
 /// Files that both ends need beside their connections.
 const OTHER_FILES: u64 = 200;
 
-pub(crate) fn rows(program: &Path) -> Result<Vec<Row>, Failure> {
+pub(crate) fn rows(program: &Path, effort: Effort) -> Result<Vec<Row>, Failure> {
     allow_connections()?;
     let upstream = Nginx::upstream()?;
     let mut starts = Vec::new();
-    for _ in 0..STARTS {
+    for _ in 0..effort.rounds(STARTS) {
         starts.push(Gateway::before(program, &upstream)?.first_answer.as_secs_f64() * 1e3);
     }
     let gateway = Gateway::before(program, &upstream)?;

@@ -3,7 +3,8 @@
 //! Every number has its yardstick beside it, measured in the same run on the same machine: one atomic load for a token,
 //! nginx for a request, the direct call for a latency. Rounds alternate between the two, so that both see the same
 //! neighbours, and the round with the median ratio is shown. `--write FILE` puts the table into a page. The goals are for a reader to compare with: a busy machine
-//! may miss them, and nothing fails if it does.
+//! may miss them, and nothing fails if it does. `--quick` takes a third of the rounds of the gateway's part, to see
+//! that everything works.
 //!
 //! Linux only: the numbers about processes come from `/proc`. It needs `nginx` and `wrk`, which the task installs.
 #![expect(clippy::print_stdout, reason = "the table is the output")]
@@ -27,12 +28,31 @@ mod waits;
 /// Why nothing could be measured; a bench has nobody to recover for.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effort {
+    Full,
+    Quick,
+}
+
+impl Effort {
+    /// How many rounds, of those that a full measurement has.
+    fn rounds(self, full: usize) -> usize {
+        match self {
+            Self::Full => full,
+            Self::Quick => full.div_ceil(3),
+        }
+    }
+}
+
 /// The parts, in the order in which they are measured: from the quietest to the loudest.
 const PARTS: [&str; 4] = ["token", "verdict", "latency", "gateway"];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let effort = if args.contains(&"--quick") { Effort::Quick } else { Effort::Full };
+    args.retain(|arg| *arg != "--quick");
     let page = match args.as_slice() {
         [.., "--write", page] => Some(Path::new(*page)),
         _ => None,
@@ -41,13 +61,13 @@ fn main() -> ExitCode {
         args.truncate(args.len() - 2);
     }
     let measured = match args.as_slice() {
-        [program] => measure(Path::new(program), &PARTS),
-        [program, part] if PARTS.contains(part) => measure(Path::new(program), &[part]),
-        _ => Err(format!("usage: bench PATH-OF-EVERGRANT [{}] [--write FILE]", PARTS.join("|")).into()),
+        [program] => measure(Path::new(program), &PARTS, effort),
+        [program, part] if PARTS.contains(part) => measure(Path::new(program), &[part], effort),
+        _ => Err(format!("usage: bench PATH-OF-EVERGRANT [{}] [--quick] [--write FILE]", PARTS.join("|")).into()),
     };
     let shown = measured.and_then(|rows| {
         print!("{}", table::render(&rows));
-        page.map_or(Ok(()), |page| page::write(page, &rows))
+        page.map_or(Ok(()), |page| page::write(page, &rows, effort))
     });
     match shown {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,7 +78,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(program: &Path, parts: &[&str]) -> Result<Vec<table::Row>, Failure> {
+fn measure(program: &Path, parts: &[&str], effort: Effort) -> Result<Vec<table::Row>, Failure> {
     let mut rows = Vec::new();
     for part in parts {
         eprintln!("measuring {part} ...");
@@ -66,7 +86,7 @@ fn measure(program: &Path, parts: &[&str]) -> Result<Vec<table::Row>, Failure> {
             "token" => token::rows()?,
             "verdict" => verdict::rows()?,
             "latency" => latency::rows(program)?,
-            _ => gateway::rows(program)?,
+            _ => gateway::rows(program, effort)?,
         });
     }
     Ok(rows)

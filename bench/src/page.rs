@@ -6,16 +6,17 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::Failure;
 use crate::table::{Row, markdown};
+use crate::{Effort, Failure};
 
 const BEGIN: &str = "<!-- measured: begin -->\n";
 const END: &str = "<!-- measured: end -->";
 
 /// Replaces the table of this page.
-pub(crate) fn write(page: &Path, rows: &[Row]) -> Result<(), Failure> {
+pub(crate) fn write(page: &Path, rows: &[Row], effort: Effort) -> Result<(), Failure> {
     let text = fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
-    let measured = format!("\n{}\n\n{}\n", machine(), markdown(rows));
+    let rounds = if effort == Effort::Quick { " A third of the rounds." } else { "" };
+    let measured = format!("\n{}{rounds}\n\n{}\n", machine(), markdown(rows));
     fs::write(page, with(&text, &measured).ok_or("the page has no marks for a table")?)?;
     Ok(())
 }

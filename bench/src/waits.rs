@@ -8,10 +8,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Failure;
 use crate::pace::{Timed, paced, quantile};
 use crate::peers::{Gateway, Nginx};
 use crate::table::{Goal, Pair, Row, median};
+use crate::{Effort, Failure};
 
 const ROUNDS: usize = 9;
 const SLICE: Duration = Duration::from_secs(1);
@@ -26,9 +26,10 @@ pub(crate) fn at_half_load(
     peer: &Nginx,
     gateway: &Gateway,
     per_second: f64,
+    effort: Effort,
 ) -> Result<Vec<Row>, Failure> {
     let (mut direct, mut ours, mut theirs) = (Side::default(), Side::default(), Side::default());
-    for _ in 0..ROUNDS {
+    for _ in 0..effort.rounds(ROUNDS) {
         direct.note(&paced(upstream.port, true, per_second / 2.0, SLICE)?);
         theirs.note(&paced(peer.port, false, per_second / 2.0, SLICE)?);
         ours.note(&paced(gateway.port, false, per_second / 2.0, SLICE)?);
@@ -47,10 +48,16 @@ pub(crate) fn at_half_load(
 }
 
 /// The row about time at a refresh.
-pub(crate) fn at_a_refresh(program: &Path, upstream: &Nginx, peer: &Nginx, per_second: f64) -> Result<Row, Failure> {
+pub(crate) fn at_a_refresh(
+    program: &Path,
+    upstream: &Nginx,
+    peer: &Nginx,
+    per_second: f64,
+    effort: Effort,
+) -> Result<Row, Failure> {
     let gateway = Gateway::refreshing(program, upstream)?;
     let mut rounds = Vec::new();
-    for _ in 0..REFRESH_ROUNDS {
+    for _ in 0..effort.rounds(REFRESH_ROUNDS) {
         let beside = quantile(&paced(peer.port, false, per_second / 2.0, SLICE)?, 990);
         let timed = paced(gateway.port, false, per_second / 2.0, REFRESH_SLICE)?;
         let mints = upstream.mints()?;

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: speed and memory as a table, never asserted in a test.
 //!
 //! The measuring is the `bench` package's. This task installs what it needs, builds the program as `cargo xtask dist`
-//! ships it and the bench for release, and hands the table through.
+//! ships it, and the bench in the same way, because both then share what they are made of, and hands the table through.
 
 use crate::setup;
 use crate::shell::{self, Failure, capture, command};
@@ -12,10 +12,11 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     eprintln!("building the program with the dist profile, some minutes ...");
     capture(&mut command("cargo", ["build", "--locked", "--profile", "dist", "-p", "evergrant-cli"]))?;
     eprintln!("building the bench ...");
-    capture(&mut command("cargo", ["build", "--locked", "--release", "-p", "bench"]))?;
-    let program = shell::target().join("dist/evergrant").display().to_string();
+    capture(&mut command("cargo", ["build", "--locked", "--profile", "dist", "-p", "bench"]))?;
+    let built = shell::target().join("dist");
+    let program = built.join("evergrant").display().to_string();
     let args = std::iter::once(program.as_str()).chain(options.iter().copied());
-    let ended = command(&shell::target().join("release/bench").display().to_string(), args).status();
+    let ended = command(&built.join("bench").display().to_string(), args).status();
     match ended {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Failure::new(format!("the bench ended early ({status})"), "")),
