@@ -10,10 +10,12 @@ use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use evergrant_core::time::Span;
+use evergrant_core::capture::parse_moment;
+use evergrant_core::time::{Span, Wall};
+use evergrant_core::verdict::Cause;
 
 use crate::exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, nearest};
 use crate::settings::catalog::{Kind, SPECS, Setting};
 use crate::settings::duration;
 use crate::settings::file::secret_hint;
@@ -63,7 +65,7 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Measure how far this machine's clock is from the provider's
     Clock(ClockArgs),
-    /// Explain the last refusals of a running gateway
+    /// Explain a refused request: from a capture, or from a running gateway
     Explain(ExplainArgs),
     /// Check the settings, or write a settings file
     #[command(subcommand)]
@@ -237,12 +239,34 @@ pub(crate) struct ClockArgs {
     pub(crate) flags: Flags,
 }
 
+/// What only a capture has.
+const CAPTURE: [&str; 3] = ["file", "token_file", "captured_at"];
+
 /// `evergrant explain`.
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
+    /// A capture: an HTTP answer, a log of `curl -v`, a HAR, a JSON error, or the text of an exception; - or nothing for
+    /// standard input
+    #[arg(value_name = "FILE", conflicts_with = "last")]
+    pub(crate) file: Option<PathBuf>,
     /// Ask a running gateway for its last N verdicts; 5 if no number is given
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", required = true)]
-    pub(crate) last: usize,
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5")]
+    pub(crate) last: Option<usize>,
+    /// The token that was sent, for a capture that does not show it; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "last")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// When the capture was made, for one without dates, as 2026-11-28T22:43:10Z
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "last")]
+    pub(crate) captured_at: Option<Wall>,
+    /// With --last: only verdicts with this cause
+    #[arg(long, value_name = "CAUSE", value_parser = cause, requires = "last", conflicts_with_all = CAPTURE, value_delimiter = ',')]
+    pub(crate) cause: Vec<String>,
+    /// With --last: only routes that hold this text, as /api/v2/users
+    #[arg(long, value_name = "TEXT", requires = "last", conflicts_with_all = CAPTURE)]
+    pub(crate) route: Option<String>,
+    /// With --last: only verdicts of this time, as 10m
+    #[arg(long, value_name = "DURATION", value_parser = span, requires = "last", conflicts_with_all = CAPTURE)]
+    pub(crate) since: Option<Span>,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -394,6 +418,21 @@ fn secret_flag(error: &clap::Error) -> Option<Failure> {
             failure.hint(format!("set {}", Setting::AccessToken.spec().also.join(" or ")))
         }
     })
+}
+
+fn cause(text: &str) -> Result<String, String> {
+    let names = || Cause::ALL.into_iter().map(Cause::name);
+    if names().any(|name| name == text) {
+        return Ok(text.to_owned());
+    }
+    Err(match nearest(text, names()) {
+        Some(name) => format!("no cause has this name; did you mean `{name}`?"),
+        None => format!("no cause has this name; there are {}", names().collect::<Vec<_>>().join(", ")),
+    })
+}
+
+fn moment(text: &str) -> Result<Wall, &'static str> {
+    parse_moment(text).ok_or("a time has a date and a zone, as 2026-11-28T22:43:10Z or 2026-11-28T23:43:10+01:00")
 }
 
 fn span(text: &str) -> Result<Span, duration::DurationError> {

@@ -30,6 +30,8 @@ pub(crate) const LISTEN: u8 = 10;
 pub(crate) const DEMO_401: u8 = 11;
 /// `doctor` found a fault; a warning is none.
 pub(crate) const DOCTOR_FAULT: u8 = 12;
+/// `explain` found no HTTP in its input.
+pub(crate) const NO_HTTP: u8 = 13;
 /// Evergrant is broken: please report it.
 pub(crate) const INTERNAL: u8 = 70;
 /// `exec` found the command but could not start it.
@@ -52,6 +54,7 @@ pub(crate) const TABLE: &[(u8, &str)] = &[
     (LISTEN, "`gateway`: the address cannot be listened on"),
     (DEMO_401, "`demo`: a 401 reached a caller of Evergrant"),
     (DOCTOR_FAULT, "`doctor`: a fault was found"),
+    (NO_HTTP, "`explain`: there is no HTTP in the capture"),
     (INTERNAL, "evergrant is broken: please report it"),
     (NOT_EXECUTABLE, "`exec`: the command cannot be started"),
     (NOT_FOUND, "`exec`: the command was not found"),

@@ -50,7 +50,10 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
         Command::Gateway(args) => commands::gateway::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args, &prepare(&args.flags, "error")?),
         Command::Clock(args) => commands::clock::run(&args, &prepare(&args.flags, "error")?),
-        Command::Explain(args) => commands::explain::run(&args, &prepare(&args.flags, "error")?),
+        Command::Explain(args) => match args.last {
+            Some(last) => commands::explain::last::run(&args, last, &prepare(&args.flags, "error")?),
+            None => commands::explain::capture(&args),
+        },
         Command::Config(command) => commands::config::run(command),
         Command::Completions { shell } => Ok(commands::completions::run(shell)?),
         Command::Man { dir } => Ok(commands::man::run(dir.as_deref())?),

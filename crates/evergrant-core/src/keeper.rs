@@ -49,7 +49,7 @@ use crate::policy::Policy;
 use crate::profile::{Probe, Profile};
 use crate::time::{Boot, Now, Span};
 use crate::token::{Generation, Token};
-use crate::verdict::{Cause, Verdict};
+use crate::verdict::Cause;
 
 use learn::{Latency, RevokesOld, Settle};
 use limits::{Budget, Circuit, RouteMemory};
@@ -134,7 +134,7 @@ pub struct Keeper {
     counters: Counters,
     verdicts: BTreeMap<Cause, u64>,
     verdict_count: u64,
-    recent_verdicts: VecDeque<Verdict>,
+    recent_verdicts: VecDeque<report::KeptVerdict>,
     events: EventLog,
     actions: VecDeque<Action>,
 }

@@ -10,6 +10,7 @@
 //! way stands [`pace`], which decides when a request may be sent under a provider's rate limit.
 
 pub mod attempt;
+pub mod capture;
 pub mod event;
 pub mod evidence;
 pub mod keeper;

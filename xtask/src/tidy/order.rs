@@ -9,7 +9,7 @@ use super::{Finding, Tree};
 const CORE: &str = "crates/evergrant-core/src/";
 
 /// The core's modules, earliest first; those of one row may know each other.
-const ORDER: [&[&str]; 9] = [
+const ORDER: [&[&str]; 10] = [
     &["time", "secret"],
     &["wire"],
     &["pace"],
@@ -17,6 +17,7 @@ const ORDER: [&[&str]; 9] = [
     &["attempt"],
     &["evidence"],
     &["verdict"],
+    &["capture"],
     &["event"],
     &["keeper"],
 ];

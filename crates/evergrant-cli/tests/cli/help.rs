@@ -18,7 +18,7 @@ fn the_short_help_fits_on_a_screen() {
       gateway      Run a local gateway that gives every request a token that works
       doctor       Look at everything between here and the API, and say what is wrong and what to do
       clock        Measure how far this machine's clock is from the provider's
-      explain      Explain the last refusals of a running gateway
+      explain      Explain a refused request: from a capture, or from a running gateway
       config       Check the settings, or write a settings file
       completions  Print a completion script for a shell
       man          Print the manual page, or write all of them into a folder
@@ -152,6 +152,7 @@ fn the_long_help_tells_what_the_exit_codes_mean() {
      10  `gateway`: the address cannot be listened on
      11  `demo`: a 401 reached a caller of Evergrant
      12  `doctor`: a fault was found
+     13  `explain`: there is no HTTP in the capture
      70  evergrant is broken: please report it
     126  `exec`: the command cannot be started
     127  `exec`: the command was not found

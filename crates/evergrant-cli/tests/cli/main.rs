@@ -10,6 +10,7 @@ mod clock;
 mod doctor;
 mod exec;
 mod explain;
+mod explain_capture;
 mod gateway;
 mod help;
 mod lossless;

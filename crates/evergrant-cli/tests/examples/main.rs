@@ -12,6 +12,7 @@ use std::process::Command;
 
 use evergrant::Credential;
 use evergrant_sim::config::{CLIENT_ID, CLIENT_SECRET, ProviderConfig};
+use evergrant_sim::faults::{ApiFault, Event};
 use evergrant_sim::http::SimServer;
 
 fn folder() -> PathBuf {
@@ -110,6 +111,15 @@ fn one_request_needs_no_other_tool() {
     let provider = provider();
     let answer = good(example("api.sh", &provider).arg("/api/v2/users"));
     assert!(answer.contains("/api/v2/users"), "{answer}");
+}
+
+#[test]
+fn a_refused_request_of_curl_is_explained() {
+    let provider = provider();
+    assert_eq!(good(&mut example("explain.sh", &provider)), "", "nothing is refused yet");
+    provider.handle().apply(Event::api(ApiFault::MissingPermission));
+    let said = good(&mut example("explain.sh", &provider));
+    assert!(said.contains("GET /api/v2/users/me answered 403") && said.contains("missing_permission"), "{said}");
 }
 
 #[test]

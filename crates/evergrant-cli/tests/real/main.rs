@@ -11,6 +11,7 @@
 #![expect(clippy::print_stdout, reason = "what was measured is worth reading, and hidden unless asked for")]
 
 mod browser;
+mod captures;
 mod clock;
 mod clocks;
 mod crowd;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::Keeper;
 use super::acquire::{AcquireError, AcquireErrorKind};
+use super::report::KeptVerdict;
 use super::slots::Held;
 use crate::attempt::{Attempt, Refusal};
 use crate::event::Event;
@@ -238,12 +239,13 @@ impl Keeper {
         verdict.id = format!("{:04x}-{}", self.seed & 0xffff, self.verdict_count);
         *self.verdicts.entry(verdict.cause).or_default() += 1;
         let Verdict { id, cause, confidence, .. } = verdict;
-        let (id, cause, confidence, route) = (id.clone(), *cause, *confidence, route.to_owned());
-        self.events.note(Event::Verdict { id, cause, confidence, status, route }, now);
+        let (id, cause, confidence) = (id.clone(), *cause, *confidence);
+        self.events.note(Event::Verdict { id, cause, confidence, status, route: route.to_owned() }, now);
         if self.recent_verdicts.len() == VERDICTS_KEPT {
             self.recent_verdicts.pop_front();
         }
-        self.recent_verdicts.push_back(verdict.clone());
+        let kept = KeptVerdict { verdict: verdict.clone(), status, route: route.to_owned(), reached: now };
+        self.recent_verdicts.push_back(kept);
     }
 
     /// Everything known about a refused request.
@@ -318,4 +320,4 @@ const JUMP_SEEN_WITHIN: Span = Span::from_secs(30);
 /// What is said in the token endpoint's place if it was not asked.
 const BUDGET: &str = "as many tokens were minted as the mint budget allows";
 /// Verdicts kept to be looked up by their `id`.
-const VERDICTS_KEPT: usize = 16;
+const VERDICTS_KEPT: usize = 32;

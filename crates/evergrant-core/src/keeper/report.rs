@@ -127,7 +127,38 @@ pub struct Report {
     /// Verdicts by cause.
     pub verdicts: BTreeMap<Cause, u64>,
     /// The last verdicts with their evidence, newest last; a refusal that was passed on names its own by `id`.
-    pub recent_verdicts: Vec<Verdict>,
+    pub recent_verdicts: Vec<RecentVerdict>,
+}
+
+/// A verdict, and on what and when it was reached.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RecentVerdict {
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The status of the refusal.
+    pub status: u16,
+    /// Method and path template; empty if no request was sent.
+    pub route: String,
+    /// How long ago that was.
+    pub age_s: f64,
+}
+
+/// A verdict while it is kept.
+#[derive(Clone, Debug)]
+pub(super) struct KeptVerdict {
+    pub(super) verdict: Verdict,
+    pub(super) status: u16,
+    pub(super) route: String,
+    pub(super) reached: Boot,
+}
+
+impl KeptVerdict {
+    fn at(&self, now: Boot) -> RecentVerdict {
+        let Self { verdict, status, route, reached } = self;
+        let age_s = (now - *reached).as_secs_f64();
+        RecentVerdict { verdict: verdict.clone(), status: *status, route: route.clone(), age_s }
+    }
 }
 
 impl Keeper {
@@ -158,7 +189,7 @@ impl Keeper {
             },
             counters: self.counters,
             verdicts: self.verdicts.clone(),
-            recent_verdicts: self.recent_verdicts.iter().cloned().collect(),
+            recent_verdicts: self.recent_verdicts.iter().map(|kept| kept.at(at)).collect(),
         }
     }
 
