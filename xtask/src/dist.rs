@@ -1,7 +1,8 @@
 //! `cargo xtask dist`: what a user unpacks.
 //!
 //! Builds the program with the `dist` profile (thin LTO, one codegen unit, stripped) and packs it with its man pages,
-//! completions, licences and README into one archive under `dist-packages` in the target folder, with a checksum beside it.
+//! completions, units for systemd, licences and README into one archive under `dist-packages` in the target folder,
+//! with a checksum beside it.
 
 use std::fs;
 use std::path::Path;
@@ -10,6 +11,7 @@ use crate::shell::{self, Failure, capture, command};
 
 const PAPERS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+const UNITS: [&str; 2] = ["evergrant.service", "evergrant.socket"];
 
 /// Builds and packs.
 pub(crate) fn run() -> Result<(), Failure> {
@@ -22,10 +24,15 @@ pub(crate) fn run() -> Result<(), Failure> {
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|error| at(&folder, &error))?;
     }
-    fs::create_dir_all(folder.join("completions")).map_err(|error| at(&folder, &error))?;
+    for part in ["completions", "systemd"] {
+        fs::create_dir_all(folder.join(part)).map_err(|error| at(&folder, &error))?;
+    }
     copy(&program, &folder.join("evergrant"))?;
     for paper in PAPERS {
         copy(&shell::root().join(paper), &folder.join(paper))?;
+    }
+    for unit in UNITS {
+        copy(&shell::root().join("deploy/systemd").join(unit), &folder.join("systemd").join(unit))?;
     }
     let program = program.display().to_string();
     for shell_name in SHELLS {

@@ -39,8 +39,13 @@ pub(crate) fn start(asked: Option<&Found<String>>, default: &str) -> Result<(), 
 
 #[cfg(not(feature = "otel"))]
 fn install(filter: EnvFilter, colours: bool) -> Result<(), Failure> {
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).finish();
+    // A log that nobody can read any more, as that of a closed terminal, is no reason to end.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .log_internal_errors(false)
+        .finish();
     // A second start can only come from a test; the first subscriber stays.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(())
@@ -51,7 +56,8 @@ fn install(filter: EnvFilter, colours: bool) -> Result<(), Failure> {
 fn install(filter: EnvFilter, colours: bool) -> Result<(), Failure> {
     use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_filter(filter);
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+    let log = log.log_internal_errors(false).with_filter(filter);
     let subscriber = tracing_subscriber::registry().with(crate::telemetry::layer()?).with(log);
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(())

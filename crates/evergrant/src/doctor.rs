@@ -1,6 +1,6 @@
 //! Looks at a set-up once and says what works, what does not, and what to do about it.
 //!
-//! [`examine`] runs every check that the [`Setup`] allows, in the order in which they depend on each other, and
+//! [`examine()`] runs every check that the [`Setup`] allows, in the order in which they depend on each other, and
 //! independent ones at once. A check whose ground is missing is skipped and says which one that was, so that one broken
 //! wire is one fault and not twelve. The [`Report`] holds each check with its state, its evidence in sentences with
 //! numbers, what to do, and the cause by [`diagnose`](evergrant_core::verdict::diagnose) where a server refused

@@ -96,6 +96,19 @@ fn a_secret_of_a_variable_is_not_sent_to_two_providers() {
 }
 
 #[test]
+fn a_secret_of_a_variable_serves_profiles_that_differ_in_their_scope_only() {
+    let (one, files) = (provider(), Files::new());
+    let b = Files::profile("b", &one, &one.url()).replace("[profile.b]", "[profile.b]\nscope = \"other\"");
+    let text = "admin_listen = \"127.0.0.1:0\"\n".to_owned() + &Files::profile("a", &one, &one.url()) + &b;
+    let config = files.write(&text);
+    let mut command = command(&files.folder, &config);
+    command.args(["--profile", "a,b"]).env("EVERGRANT_CLIENT_SECRET", evergrant_sim::config::CLIENT_SECRET);
+    let served = Served::start(command);
+    assert_eq!((served.get("a"), served.get("b")), ("HTTP/1.1 200 OK".into(), "HTTP/1.1 200 OK".into()));
+    assert_eq!(one.handle().ledger().token.requests, 2);
+}
+
+#[test]
 fn what_is_wrong_in_any_profile_is_told_at_once() {
     let files = Files::new();
     let text = "[profile.a]\nregion = \"eu-central-9\"\n[profile.b]\nregion = \"eu-west-1\"\nlisten = \"x\"\n";

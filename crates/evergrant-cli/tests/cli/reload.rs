@@ -6,7 +6,9 @@ use std::path::Path;
 use evergrant_sim::SimServer;
 use evergrant_sim::config::CLIENT_SECRET;
 use evergrant_sim::faults::Event;
+use rustix::process::Signal;
 
+use crate::gateway::{FREE_PORTS, address, log_of};
 use crate::served::{Files, Served, api, command};
 use crate::support::{evergrant, get, provider};
 
@@ -235,6 +237,22 @@ fn a_profile_can_be_dropped_and_come_back() {
     served.status_until("both again", |status| status["listeners"].as_array().unwrap().len() == 2);
     served.heard_times("profile=\"b\"", 2);
     assert_eq!((served.get("a"), served.get("b")), (OK.to_owned(), OK.to_owned()));
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_ends_nothing() {
+    let one = provider();
+    let (mut running, _home) = evergrant(FREE_PORTS).client_of(&one).start();
+    let mut log = log_of(&mut running);
+    let (gateway, admin) = (address(&mut log, "gateway"), address(&mut log, "admin"));
+    drop(log);
+    running.signal(Signal::HUP);
+    while !get(&admin, "/metrics").contains("evergrant_reloads_total{result=\"accepted\"} 1") {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(get(&gateway, "/api/v2/users").starts_with(OK));
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().code(), Some(0));
 }
 
 #[test]

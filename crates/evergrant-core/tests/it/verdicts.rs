@@ -110,7 +110,8 @@ const OF_AGE: [Cause; 8] = [
     Cause::Revoked,
 ];
 
-const KINDS: [TokenFailureKind; 13] = [
+const KINDS: [TokenFailureKind; 14] = [
+    TokenFailureKind::RotationLost,
     TokenFailureKind::InvalidGrant,
     TokenFailureKind::InvalidClient,
     TokenFailureKind::UnauthorizedClient,

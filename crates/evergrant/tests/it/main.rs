@@ -5,6 +5,7 @@
 mod assertions;
 mod client;
 mod crash;
+mod diagnosis;
 mod durability;
 #[cfg(feature = "redis")]
 mod fleet;

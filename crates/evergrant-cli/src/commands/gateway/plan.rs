@@ -133,6 +133,12 @@ impl Plan {
         files.iter().all(|file| self.keeping.get(file) == other.keeping.get(file))
     }
 
+    /// The client that its secret belongs to, and where that is known.
+    fn client(&self) -> Option<(&str, &str)> {
+        let client = self.settings.identity.client()?;
+        Some((self.settings.token_place(), &client.credential.client_id))
+    }
+
     /// What tells its credential apart, if it has a client.
     pub(crate) fn key(&self) -> Option<CredentialKey> {
         let client = self.settings.identity.client()?;
@@ -193,6 +199,9 @@ fn two_ways(one: &Plan, two: &Plan) -> Option<Failure> {
 
 /// A secret of a flag or a variable that holds for all profiles, though they are different clients.
 fn stray_secret(one: &Plan, two: &Plan) -> Option<Failure> {
+    if one.client() == two.client() {
+        return None;
+    }
     let origin = one.secret_origin.as_ref().filter(|origin| Some(*origin) == two.secret_origin.as_ref())?;
     let is_for_all = match origin {
         Origin::SecretFile { named_by, .. } => !matches!(**named_by, Origin::File(_)),
