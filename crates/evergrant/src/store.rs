@@ -35,6 +35,7 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 mod redis_fault;
+mod redis_safety;
 mod redis_url;
 mod seal;
 mod url;
@@ -54,6 +55,7 @@ pub use record::{Anchors, Intent, Issued, MINTS_KEPT, Owner, Record, Stamp};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 pub use redis_fault::RedisFault;
+pub use redis_safety::RedisSafety;
 pub use redis_url::RedisUrl;
 pub use seal::{SealKey, SealKeyError};
 pub use url::{StoreUrl, StoreUrlError};
@@ -156,7 +158,8 @@ impl Store {
             Self::Redis(store) => {
                 let record = store.load(key).await?;
                 let (exists, credentials) = (record.is_some(), usize::from(record.is_some()));
-                Ok(Inspection { exists, credentials, record, busy: None })
+                let redis = Some(store.safety().await.map_err(|error| error.to_string()));
+                Ok(Inspection { exists, credentials, record, busy: None, redis })
             }
         }
     }

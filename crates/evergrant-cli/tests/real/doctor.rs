@@ -18,6 +18,7 @@ use crate::faked_wall::FakedWall;
 use crate::gateway::Gateway;
 use crate::oidc::Idp;
 use crate::parts::scratch;
+use crate::redis_server::RedisServer;
 use certificates::{Authority, Front, Leaf};
 
 /// The exit code of a run that found a fault.
@@ -253,6 +254,54 @@ fn a_reference_tells_which_of_two_clocks_is_wrong() {
     let other = SimServer::start(ProviderConfig::genesys()).unwrap();
     let found = Found::by(command.args(["--reference", &other.url()]).envs(wall.variables()), FOUND);
     found.has_faults(&["clock"], "SLOW", "wrong by the reference too: let NTP set this machine's clock");
+}
+
+// A store that a fleet shares.
+
+/// A run against a healthy provider with this Redis as its store.
+fn with_redis(name: &str, url: &str, code: i32) -> Found {
+    let folder = scratch(name);
+    let provider = SimServer::start(ProviderConfig::genesys()).unwrap();
+    let (token_url, upstream) = (provider.token_url(), provider.url());
+    let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let settings = [client(&token_url, &upstream), vec![("STORE", url), ("STORE_KEY", key)]].concat();
+    Found::by(&mut doctor(&folder, &settings), code)
+}
+
+#[test]
+fn a_redis_that_keeps_its_data_has_no_finding() {
+    let server = RedisServer::start(&["--appendonly", "yes"]);
+    let found = with_redis("doctor-redis-good", &server.url(), 0);
+    assert_eq!(found.0["state"], "ok", "{:#}", found.0);
+    found.says("store", "logs every write", "");
+    assert_eq!(server.records(), [""; 0], "looking writes nothing");
+}
+
+#[test]
+fn a_redis_without_persistence_is_found() {
+    let server = RedisServer::start(&[]);
+    let found = with_redis("doctor-redis-volatile", &server.url(), 0);
+    assert_eq!(found.names_in("warning"), ["store"], "{:#}", found.0);
+    found.says("store", "keeps nothing on disk: a restart forgets every record", "appendonly yes");
+}
+
+#[test]
+fn a_redis_that_throws_keys_away_is_found() {
+    let server =
+        RedisServer::start(&["--appendonly", "yes", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
+    let found = with_redis("doctor-redis-evicts", &server.url(), 0);
+    assert_eq!(found.names_in("warning"), ["store"], "{:#}", found.0);
+    found.says("store", "throws keys away (allkeys-lru)", "noeviction");
+}
+
+#[test]
+fn a_redis_that_is_gone_or_wants_a_password_is_found() {
+    let mut server = RedisServer::start(&["--requirepass", "not-given"]);
+    let found = with_redis("doctor-redis-password", &server.url(), FOUND);
+    found.has_faults(&["store"], "it refuses the user name or password", "redis://USER:PASSWORD@HOST:PORT");
+    server.kill();
+    let found = with_redis("doctor-redis-gone", &server.url(), FOUND);
+    found.has_faults(&["store"], "it cannot be reached", "check that Redis runs");
 }
 
 // A gateway.

@@ -10,7 +10,7 @@ use super::setup::Identity;
 use super::visit::Visit;
 use super::words::counted;
 use crate::grant::Grant;
-use crate::store::{CredentialKey, Inspection, Store, StoreError, StoreOptions, StoreUrl};
+use crate::store::{CredentialKey, Inspection, RedisSafety, Store, StoreError, StoreOptions, StoreUrl};
 
 /// Looks at the store; also gives the access token that it holds for this credential.
 pub(super) async fn check(visit: &Visit<'_>) -> (Check, Option<Secret>) {
@@ -42,7 +42,8 @@ pub(super) async fn check(visit: &Visit<'_>) -> (Check, Option<Secret>) {
     match store.inspect(&CredentialKey::new(place, credential, &setup.label), HELD_TOO_LONG).await {
         Ok(found) => {
             let token = found.record.as_ref().and_then(|record| record.access_token.clone());
-            (judge(check, &setup.store, &found), token)
+            let rotates = credential.grant == Grant::RefreshToken;
+            (judge(check, &setup.store, &found, rotates), token)
         }
         Err(error) => (failed(check, &error), None),
     }
@@ -52,7 +53,7 @@ fn failed(check: Check, error: &StoreError) -> Check {
     check.saw(error.to_string()).fault(error.hint())
 }
 
-fn judge(check: Check, url: &StoreUrl, found: &Inspection) -> Check {
+fn judge(check: Check, url: &StoreUrl, found: &Inspection, rotates: bool) -> Check {
     let check = if matches!(url, StoreUrl::Redis(_)) {
         check.saw(format!("{url} can be reached and read"))
     } else if found.exists {
@@ -73,10 +74,38 @@ fn judge(check: Check, url: &StoreUrl, found: &Inspection) -> Check {
             check.saw("sealed: worthless without EVERGRANT_STORE_KEY")
         }
     };
+    let check = match &found.redis {
+        Some(Ok(safety)) => judge_redis(check, safety, rotates),
+        Some(Err(why)) => check.saw(format!("what it keeps on disk cannot be read: {why}")),
+        None => check,
+    };
     match &found.busy {
         Some(busy) => check.saw(busy.to_string()).warning(busy.hint()),
         None => check,
     }
+}
+
+/// A server that forgets costs a token request, or a rotating grant.
+fn judge_redis(check: Check, safety: &RedisSafety, rotates: bool) -> Check {
+    let log = if safety.keeps_log { "logs every write" } else { "logs no writes" };
+    let snapshots = match safety.keeps_snapshots {
+        Some(true) => "writes snapshots",
+        Some(false) => "writes no snapshots",
+        None => "does not tell whether it writes snapshots",
+    };
+    let replicas = counted(usize::try_from(safety.replicas).unwrap_or(usize::MAX), "replica");
+    let mut check = check.saw(format!("version {}, {log}, {snapshots}, {replicas}", safety.version));
+    if safety.forgets() {
+        check = check.saw("it keeps nothing on disk: a restart forgets every record");
+        let remedy = "switch persistence on: `appendonly yes` in redis.conf, or `redis-cli CONFIG SET appendonly yes`";
+        check = if rotates { check.fault(remedy) } else { check.warning(remedy) };
+    }
+    if let Some(policy) = &safety.evicts {
+        check = check
+            .saw(format!("when its memory is full it throws keys away ({policy})"))
+            .warning("set maxmemory-policy to noeviction, or give Evergrant a server of its own");
+    }
+    check
 }
 
 /// A refresh takes milliseconds to seconds; who holds the store longer may hang.

@@ -168,7 +168,7 @@ impl Place {
         let record = self.read_entry(&file, key).map_err(unreadable)?.map(|(_, record)| record);
         let busy = inspect::wait_while_held(&inspect::locks(&file, key.short()), patience);
         let credentials = document.as_ref().map_or(0, |document| document.credentials.len());
-        Ok(Inspection { exists: document.is_some(), credentials, record, busy })
+        Ok(Inspection { exists: document.is_some(), credentials, record, busy, redis: None })
     }
 
     /// The entry of `key` with its revision. Damage is kept aside, then reported.

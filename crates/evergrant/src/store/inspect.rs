@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evergrant_core::time::Span;
 
-use super::{Record, StoreError, disk};
+use super::{Record, RedisSafety, StoreError, disk};
 use crate::clock;
 
 /// What a look at a store shows.
@@ -23,6 +23,8 @@ pub struct Inspection {
     pub record: Option<Record>,
     /// Somebody has held the lease or the write lock all the time; [`StoreError::Busy`] says who.
     pub busy: Option<StoreError>,
+    /// How safe records are in a server, or why that cannot be read.
+    pub redis: Option<Result<RedisSafety, String>>,
 }
 
 /// Waits until none of these locks is held, up to `patience`, and says who holds one then.

@@ -30,6 +30,7 @@ use tokio::sync::broadcast;
 
 use super::format::{self, Entry, Sealing};
 use super::redis_fault::RedisFault;
+use super::redis_safety::RedisSafety;
 use super::{CredentialKey, Record, RedisUrl, SealKey, StoreError, StoreOptions};
 use crate::clock;
 use crate::tls::Tls;
@@ -87,6 +88,15 @@ impl RedisStore {
         self.shared.note_time(secs, micros, sent);
         self.shared.note(key, Known { generation, fence: 0 });
         self.shared.open(key, &entry)
+    }
+
+    /// What the server keeps and what it throws away, as far as this user may ask.
+    pub(super) async fn safety(&self) -> Result<RedisSafety, StoreError> {
+        let info: String = self.shared.link.ask(&redis::cmd("INFO")).await?;
+        let mut setting = redis::cmd("CONFIG");
+        // Managed services forbid it; then the answer is that nobody knows.
+        let told: Option<BTreeMap<String, String>> = self.shared.link.ask(setting.arg("GET").arg("save")).await.ok();
+        Ok(RedisSafety::read(&info, told.as_ref().and_then(|told| told.get("save")).map(String::as_str)))
     }
 
     pub(super) async fn lease(
