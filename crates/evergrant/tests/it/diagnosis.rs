@@ -21,7 +21,7 @@ async fn the_source_knows_its_own_token_and_counts_the_verdict() {
     assert!(!verdict.is_replay_unsafe && !verdict.id.is_empty());
     let report = source.status().report;
     assert_eq!(report.verdicts.get(&Cause::Propagating), Some(&1));
-    assert_eq!(report.recent_verdicts.last().map(|last| &last.id), Some(&verdict.id));
+    assert_eq!(report.recent_verdicts.last().map(|last| &last.verdict.id), Some(&verdict.id));
     let foreign = of("somebody elses").verdict_from(&source).unwrap();
     assert_eq!(foreign.cause, Cause::MalformedToken);
     assert_eq!(Diagnosis::of(StatusCode::OK, &headers).verdict_from(&source), None);
