@@ -222,7 +222,7 @@ pub(crate) struct ClockArgs {
     /// How often --watch shows what is known, as 500ms
     #[arg(long, value_name = "DURATION", value_parser = span, default_value = "2s", requires = "watch")]
     pub(crate) interval: Span,
-    /// Ask an NTP server as well, as ntp.example.com or [::1]:123
+    /// Ask an NTP server as well, as ntp.example.com or 192.0.2.1:123
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) ntp: Option<String>,
     /// Ask the Date of this https URL as well, where a network lets no NTP out

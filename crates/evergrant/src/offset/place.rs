@@ -202,7 +202,7 @@ pub enum PlaceError {
     Transport(#[from] TransportError),
     /// The address of an NTP server is none.
     #[error(
-        "`{given}` is no address of an NTP server: {cause}; write HOST or HOST:PORT, as ntp.example.com or [::1]:123"
+        "`{given}` is no address of an NTP server: {cause}; write HOST or HOST:PORT, as ntp.example.com or 192.0.2.1:123"
     )]
     Address {
         /// What was given.
