@@ -11,7 +11,7 @@
 //! Three rules hold throughout. **Nothing secret survives being read**: a token becomes a [`TokenFacts`] at once, a body
 //! is dropped with its draft, texts of servers are cleaned, and of a URL the host and the route template remain.
 //! **Everything is bounded**: texts, bodies, lines, tokens, refusals; a capture of any size is read in a few megabytes.
-//! **The capture's own times decide**, never today's: see [`timing`].
+//! **The capture's own times decide**, never today's: see `timing`.
 //!
 //! Limits: English texts; HTTP as text, so no packet captures. A body that was compressed on the wire is not unpacked.
 

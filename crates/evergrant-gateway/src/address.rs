@@ -48,7 +48,7 @@ impl Address {
         self.tcp().is_none_or(|addr| addr.ip().is_loopback())
     }
 
-    /// Would two listeners with these addresses be in each other's way? All addresses of the machine (0.0.0.0, and [::],
+    /// Would two listeners with these addresses be in each other's way? All addresses of the machine (`0.0.0.0`, and `[::]`,
     /// which takes IPv4 along) include each of them; port 0 is a different port each time.
     #[must_use]
     pub fn clashes_with(&self, other: &Self) -> bool {

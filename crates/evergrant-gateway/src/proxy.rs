@@ -9,7 +9,7 @@
 //! body is whole in its copy, and that no byte of the answer has been handed on. If a replay finds no upstream, the
 //! caller gets the 401 that caused it, unharmed.
 //!
-//! Before a request goes out it waits for its turn under the provider's rate limit ([`pace`](crate::pace)). A 429 says
+//! Before a request goes out it waits for its turn under the provider's rate limit ([`crate::pace`]). A 429 says
 //! that nothing was executed, so a request whose body is at hand waits it out and goes again, whatever its method.
 //!
 //! Queries, `Authorization` and `Cookie` are in no log line; a path is there as its route template only.
