@@ -162,6 +162,7 @@ impl Provider {
 
     fn refuse_all(&mut self, why: Refusal, correlation: &str) -> Response<Payload> {
         *self.ledger.api.refused.entry(why).or_default() += 1;
+        self.last_refusal = Some(why);
         shape::refusal(self.config.shape, why, correlation)
     }
 
@@ -194,6 +195,7 @@ impl Provider {
             None => (None, Err(Refusal::MissingToken)),
         };
         self.ledger.note_use(generation, verdict, now);
+        self.last_refusal = verdict.err();
         verdict?;
         generation.ok_or(Refusal::UnknownToken)
     }

@@ -21,6 +21,8 @@
 //! | [`ledger`] | what happened |
 //! | [`provider`] | the state machine that joins them |
 //! | [`scenario`] | named situations with what each of them forces on a perfect client |
+//! | [`strategy`] | the clients that are compared: Evergrant and the ways in common use |
+//! | [`world`] | one client, the provider, a network and callers in virtual time |
 //! | [`measurement`] | a server's clock measured through a simulated network |
 //! | [`http`] | the same provider on a real loopback socket; the one module with a runtime |
 
@@ -39,6 +41,7 @@ pub mod provider;
 pub mod rotation;
 pub mod scenario;
 pub mod shape;
+pub mod strategy;
 pub mod tokens;
 pub mod world;
 

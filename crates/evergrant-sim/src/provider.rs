@@ -183,6 +183,7 @@ pub struct Provider {
     pub(crate) ledger: Ledger,
     pub(crate) seed: Seed,
     pub(crate) next_node: usize,
+    pub(crate) last_refusal: Option<Refusal>,
     frozen_date: Server,
     schedule: VecDeque<(Boot, Event)>,
 }
@@ -206,6 +207,7 @@ impl Provider {
             ledger: Ledger::default(),
             seed: Seed::new(config.seed),
             next_node: 0,
+            last_refusal: None,
             frozen_date: shown,
             schedule: VecDeque::new(),
             config,
@@ -236,6 +238,7 @@ impl Provider {
     /// Answers a request that arrives now.
     pub fn handle(&mut self, request: &Request, now: Boot) -> Reply {
         self.advance(now);
+        self.last_refusal = None;
         let is_token = request.path == self.config.token_path;
         let (mut reply, shown) = match request.listener {
             Listener::Both | Listener::Login if is_token => (self.token_request(request, now), self.clock.read(now)),
@@ -297,6 +300,11 @@ impl Provider {
             Event::ApiFault(rule) => config.faults.api.insert(0, rule),
             Event::ClearApiFaults => config.faults.api.clear(),
         }
+    }
+
+    /// Why the token of the last request was refused, if it was.
+    pub(crate) fn last_refusal(&self) -> Option<Refusal> {
+        self.last_refusal
     }
 
     /// What happened so far.

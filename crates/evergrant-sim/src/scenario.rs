@@ -11,7 +11,7 @@
 use evergrant_core::time::Span;
 use serde::Serialize;
 
-use crate::config::ProviderConfig;
+use crate::config::{Delay, ProviderConfig};
 use crate::faults::At;
 
 mod strike;
@@ -26,6 +26,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// The provider.
     pub config: ProviderConfig,
+    /// The way to it, in virtual time; a test on a socket has the way that it has.
+    pub network: Network,
     /// Which grant the client uses.
     pub grant: Grant,
     /// What callers do.
@@ -48,11 +50,27 @@ pub enum Grant {
     RefreshToken,
 }
 
+/// The way to the provider and back.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Network {
+    /// From the client to the provider.
+    pub there: Delay,
+    /// From the provider to the client.
+    pub back: Delay,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        let near = Delay::uniform(Span::from_millis(1), Span::from_millis(3));
+        Self { there: near, back: near }
+    }
+}
+
 /// What callers do.
 #[derive(Clone, Debug, Serialize)]
 pub struct Load {
-    /// Calls in each second, evenly spread.
-    pub calls_per_sec: u32,
+    /// Calls in each minute, evenly spread.
+    pub calls_per_min: u32,
     /// Calls that all start at one moment, on top.
     pub bursts: Vec<Burst>,
     /// Does the load start at once, without waiting until the client is ready?

@@ -110,8 +110,8 @@ struct Moment {
 
 fn moments(load: &Load, duration: Span) -> Vec<Moment> {
     let mut moments = Vec::new();
-    if load.calls_per_sec > 0 {
-        let every = Span::from_secs(1).scaled(1, i64::from(load.calls_per_sec));
+    if load.calls_per_min > 0 {
+        let every = Span::from_secs(60).scaled(1, i64::from(load.calls_per_min));
         let mut after = Span::ZERO;
         while after < duration {
             moments.push(Moment { after, is_burst: false });

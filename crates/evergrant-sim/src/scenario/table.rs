@@ -6,7 +6,7 @@
 
 use evergrant_core::time::Span;
 
-use super::{Burst, Forced, Grant, Load, Outage, Scenario};
+use super::{Burst, Forced, Grant, Load, Network, Outage, Scenario};
 use crate::config::{
     ClockConfig, Delay, InGrace, LimitAnswer, MintLimit, NodeConfig, ProviderConfig, RotationConfig, TokenFormat,
 };
@@ -26,8 +26,9 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
         name,
         about,
         config,
+        network: Network::default(),
         grant: Grant::ClientCredentials,
-        load: Load { calls_per_sec: 100, bursts: Vec::new(), cold: false },
+        load: Load { calls_per_min: 6_000, bursts: Vec::new(), cold: false },
         events: Vec::new(),
         duration: secs(13),
         forced: Forced { wait: secs(2), ..Forced::default() },
@@ -149,7 +150,7 @@ fn endings() -> Vec<Scenario> {
             s.config = s.config.clone().with_lifetime(secs(60));
             s.config.tokens.idle_timeout = Some(secs(2));
             let bursts = [0, 4, 8, 12].map(|after| Burst { after: secs(after), calls: 40 });
-            s.load = Load { calls_per_sec: 0, bursts: bursts.into(), cold: false };
+            s.load = Load { calls_per_min: 0, bursts: bursts.into(), cold: false };
             s.forced.token_requests = 4;
         }),
     ]
@@ -287,20 +288,20 @@ fn loads() -> Vec<Scenario> {
     vec![
         with(base("burst_at_expiry", "150 calls at once around each token's end"), |s| {
             s.load = Load {
-                calls_per_sec: 20,
+                calls_per_min: 1_200,
                 bursts: bursts_at(&[2_660, 3_990, 4_000, 4_010, 8_000, 12_000]),
                 cold: false,
             };
         }),
         with(base("burst_at_early_revocation", "150 calls at once just after a revocation"), |s| {
-            s.load = Load { calls_per_sec: 20, bursts: bursts_at(&[2_005, 9_005]), cold: false };
+            s.load = Load { calls_per_min: 1_200, bursts: bursts_at(&[2_005, 9_005]), cold: false };
             s.events = vec![At::millis(2_000, Event::RevokeAll), At::millis(9_000, Event::RevokeAll)];
             s.forced.token_requests = 2;
             s.forced.wait = UNPROVEN_WAIT;
         }),
         with(base("cold_start", "150 calls at once before the first token, which takes 300 ms"), |s| {
             s.config.latency.token = Delay::fixed(Span::from_millis(300));
-            s.load = Load { calls_per_sec: 50, bursts: bursts_at(&[0]), cold: true };
+            s.load = Load { calls_per_min: 3_000, bursts: bursts_at(&[0]), cold: true };
         }),
         with(
             base("all_at_once", "a fast clock, late nodes that disagree, a revocation, a step, and a flaky endpoint"),
@@ -319,7 +320,7 @@ fn loads() -> Vec<Scenario> {
         ),
         with(base("cold_start_propagation", "as above, and nodes learn of the first token up to 2 s late"), |s| {
             propagate(s, 2_000, 9);
-            s.load = Load { calls_per_sec: 50, bursts: bursts_at(&[0]), cold: true };
+            s.load = Load { calls_per_min: 3_000, bursts: bursts_at(&[0]), cold: true };
         }),
     ]
 }

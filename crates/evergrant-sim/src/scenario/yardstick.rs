@@ -128,7 +128,7 @@ impl Yardstick {
         let since_start = self.now - self.start;
         let load = &self.scenario.load;
         if since_start >= Span::ZERO {
-            if load.calls_per_sec > 0 && since_start.as_millis() % 50 == 0 {
+            if load.calls_per_min > 0 && since_start.as_millis() % 50 == 0 {
                 self.waiting.push(self.now);
             }
             let bursts =
