@@ -3,6 +3,8 @@
 //! Commands are described here; the settings that they share are made from the table in `settings::catalog`. Whoever
 //! types a secret as a flag learns how to give it instead, and the message does not repeat it.
 
+mod store;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -20,6 +22,7 @@ use crate::settings::catalog::{Kind, SPECS, Setting};
 use crate::settings::duration;
 use crate::settings::file::secret_hint;
 use crate::settings::flags::Flags;
+pub(crate) use store::{MoveArgs, StoreCommand};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -67,6 +70,9 @@ pub(crate) enum Command {
     Clock(ClockArgs),
     /// Explain a refused request: from a capture, or from a running gateway
     Explain(ExplainArgs),
+    /// Look at the token store, move a credential to another store, or forget it
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Check the settings, or write a settings file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -331,6 +337,7 @@ impl Command {
             | Self::Clock(ClockArgs { flags, .. })
             | Self::Explain(ExplainArgs { flags, .. })
             | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
+            Self::Store(command) => Some(command.flags_mut()),
             Self::Demo(_) | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
@@ -358,11 +365,16 @@ pub(crate) fn command() -> clap::Command {
         let hidden: Vec<&str> = ONLY_GATEWAY.into_iter().filter(|name| !FOR_ASKING.contains(name)).collect();
         without(without(command, &hidden), &ONLY_LOGIN)
     };
-    let only_asking = |command: clap::Command| {
+    let only = |command: clap::Command, shown: &[&str]| {
         command.mut_args(|arg| {
-            let is_shown = arg.get_help_heading().is_none() || FOR_ASKING.contains(&arg.get_id().as_str());
+            let is_shown = arg.get_help_heading().is_none() || shown.contains(&arg.get_id().as_str());
             if is_shown { arg } else { arg.hide(true) }
         })
+    };
+    let only_asking = |command: clap::Command| only(command, &FOR_ASKING);
+    let of_store = |command: clap::Command| {
+        let about_stores = |command: clap::Command, name| command.mut_subcommand(name, |sub| only(sub, &FOR_STORE));
+        STORE_COMMANDS.into_iter().fold(command, about_stores)
     };
     let exit_codes: String = exit::TABLE.iter().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}")).collect();
     Cli::command()
@@ -376,6 +388,7 @@ pub(crate) fn command() -> clap::Command {
         .mut_subcommand("doctor", of_doctor)
         .mut_subcommand("clock", only_tokens)
         .mut_subcommand("explain", only_asking)
+        .mut_subcommand("store", of_store)
 }
 
 /// Settings that the help of the other commands does not show.
@@ -397,6 +410,12 @@ const ONLY_GATEWAY: [&str; 13] = [
 
 /// Settings that only a login needs.
 const ONLY_LOGIN: [&str; 3] = ["authorize-url", "device-url", "redirect-uri"];
+
+/// Settings of a store. Those of a client are read as well, to mark its credential.
+const FOR_STORE: [&str; 9] =
+    ["config", "profile", "env-file", "store", "store-key-file", "lease-ttl", "ca-file", "allow-insecure-http", "log"];
+
+const STORE_COMMANDS: [&str; 4] = ["list", "show", "move", "forget"];
 
 /// Settings of a command that asks a running gateway.
 const FOR_ASKING: [&str; 6] = ["config", "profile", "env-file", "admin-listen", "caller-secret-file", "log"];

@@ -11,4 +11,5 @@ pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod login;
 pub(crate) mod man;
+pub(crate) mod store;
 pub(crate) mod token;

@@ -11,7 +11,7 @@ use evergrant::core::keeper::{AcquireError, AcquireErrorKind};
 use evergrant::core::policy::Policy;
 use evergrant::core::time::Span;
 use evergrant::core::wire::{TokenFailure, TokenFailureKind};
-use evergrant::store::{CredentialKey, RedisFault, Store, StoreError, StoreOptions, StoreUrl};
+use evergrant::store::{CredentialKey, RedisFault, StoreError, StoreUrl};
 use evergrant::{BuildError, HttpOptions, TokenGuard, TokenSource};
 use evergrant_core::Secret;
 use evergrant_gateway::BrokerConfig;
@@ -55,7 +55,7 @@ pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
         Identity::Client(client) => (client.credential.clone(), client.seed.clone()),
     };
     let profile = settings.profile.clone();
-    let store = open_store(settings)?;
+    let store = settings.store.open()?;
     let place = settings.token_place();
     // Read once to find out whether it can be; the source reads it again under its lease. A server may be down for a
     // while: what that means depends on the grant, and the source sees to it.
@@ -73,17 +73,6 @@ pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
         builder = builder.refresh_token(seed);
     }
     builder.build().map(Started::Source).map_err(|error| build_failure(&error))
-}
-
-/// The store that the settings name.
-pub(crate) fn open_store(settings: &Settings) -> Result<Store, Failure> {
-    let options = StoreOptions {
-        key: settings.store_key.clone(),
-        lease_ttl: settings.lease_ttl,
-        ca_file: settings.network.ca_file.clone(),
-        allow_insecure: settings.network.allow_insecure_http,
-    };
-    Store::open_with(&settings.store, options).map_err(|error| store_failure(&error))
 }
 
 /// A source, for commands that cannot do with a token that somebody else keeps.
@@ -169,7 +158,7 @@ pub(crate) fn http(settings: &Settings) -> HttpOptions {
 /// How a gateway with these settings handles logins of its callers.
 pub(crate) fn broker(settings: &Settings) -> Option<BrokerConfig> {
     let by_default = settings.profile.sdk.is_some();
-    let handles_file = match &settings.store {
+    let handles_file = match &settings.store.url {
         // A handle is known to the gateway that gave it out, and so far to none of its replicas.
         StoreUrl::Memory | StoreUrl::Redis(_) => None,
         StoreUrl::File(path) | StoreUrl::PlainFile(path) => {

@@ -22,6 +22,7 @@
 //! Threats covered: other users, backups, stolen disks (sealed files), and whoever reads Redis (sealed records). Not the
 //! same user, not root.
 
+mod contents;
 mod disk;
 mod error;
 mod file;
@@ -38,6 +39,7 @@ mod redis_fault;
 mod redis_safety;
 mod redis_url;
 mod seal;
+mod transfer;
 mod url;
 
 use std::path::PathBuf;
@@ -45,6 +47,7 @@ use std::time::Duration;
 
 use evergrant_core::time::{Boot, OffsetInterval, Span};
 
+pub use contents::{Contents, Listed};
 pub use error::StoreError;
 pub use file::FileStore;
 pub use inspect::Inspection;
@@ -58,6 +61,7 @@ pub use redis_fault::RedisFault;
 pub use redis_safety::RedisSafety;
 pub use redis_url::RedisUrl;
 pub use seal::{SealKey, SealKeyError};
+pub use transfer::{MoveError, Moved};
 pub use url::{StoreUrl, StoreUrlError};
 
 /// One place that holds records, cheap to clone.
@@ -306,6 +310,22 @@ impl Lease {
             LeaseKind::File(lease) => lease.write(record).await,
             #[cfg(feature = "redis")]
             LeaseKind::Redis(lease) => lease.write(record, true).await,
+        }
+    }
+
+    /// Removes the record and gives the lease back. A process that still holds the record may write it again.
+    ///
+    /// # Errors
+    /// As [`Lease::write`]; the record is still there then.
+    pub async fn forget(self) -> Result<(), StoreError> {
+        match self.0 {
+            LeaseKind::Memory(lease) => {
+                lease.forget();
+                Ok(())
+            }
+            LeaseKind::File(lease) => lease.forget().await,
+            #[cfg(feature = "redis")]
+            LeaseKind::Redis(lease) => lease.forget().await,
         }
     }
 

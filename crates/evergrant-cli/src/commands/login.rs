@@ -54,13 +54,13 @@ pub(crate) fn run(args: &LoginArgs, layers: &Layers) -> Result<u8, Failures> {
 }
 
 async fn prepare(settings: &Settings, credential: Credential, layers: &Layers) -> Result<Login, Failure> {
-    if settings.store == StoreUrl::Memory {
+    if settings.store.url == StoreUrl::Memory {
         return Err(Failure::new(exit::CONFIG, "a login needs a store that lasts")
             .at("store = memory")
             .because("what comes of it would be gone when this command ends")
             .hint("set --store file:PATH or redis://HOST (with EVERGRANT_STORE_KEY), or --store file+plain:PATH"));
     }
-    let store = launch::open_store(settings)?;
+    let store = settings.store.open()?;
     let device_url = layers.plain(Setting::DeviceUrl).map(|found| found.value.trim().to_owned());
     let http = launch::http(settings);
     let login = Login::new(&settings.profile, credential, store, &http, device_url);
@@ -184,10 +184,10 @@ fn tell(args: &LoginArgs, settings: &Settings, logged_in: &LoggedIn, says_grant:
             "renewable": logged_in.has_refresh_token,
             "expires_in": logged_in.expires_in.map(Span::as_secs),
             "scope": logged_in.scope,
-            "store": settings.store.to_string(),
+            "store": settings.store.url.to_string(),
         }));
     }
-    anstream::eprintln!("Logged in. The store {} keeps it.", settings.store);
+    anstream::eprintln!("Logged in. The store {} keeps it.", settings.store.url);
     Ok(())
 }
 

@@ -119,6 +119,31 @@ impl Layers {
         layers
     }
 
+    /// The same layers with another store, named by itself or by a file that holds its name, and maybe another key.
+    pub(crate) fn with_store(
+        &self,
+        name: Option<&str>,
+        file: Option<&Path>,
+        key_file: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let of_flag =
+            |value: &str, flag: &str| Found { value: value.to_owned(), origin: Origin::Flag(flag.to_owned()) };
+        let path = |path: &Path, flag| of_flag(&path.to_string_lossy(), flag);
+        let mut layers = self.clone();
+        let store = match (name, file) {
+            (Some(name), _) => Some(of_flag(name, "--to")),
+            (None, Some(file)) => {
+                let found = read_secret(&path(file, "--to-file"))?;
+                Some(Found { value: found.value.expose().to_owned(), origin: found.origin })
+            }
+            (None, None) => None,
+        };
+        layers.flags.values.extend(store.map(|store| ((Setting::Store, false), store)));
+        let key = key_file.map(|file| path(file, "--to-key-file"));
+        layers.flags.values.extend(key.map(|key| ((Setting::StoreKey, true), key)));
+        Ok(layers)
+    }
+
     /// What a settings file would hold for a setting: its value, or the path of the secret's file.
     pub(crate) fn given(&self, key: Setting) -> Option<String> {
         match key.spec().kind {

@@ -10,10 +10,10 @@ mod clocks;
 mod identity;
 mod pace;
 mod provider;
+mod store;
 
 use std::path::PathBuf;
 
-use evergrant::store::{SealKey, StoreOptions, StoreUrl};
 use evergrant::tls::ClientIdentity;
 use evergrant_core::pace::PaceRules;
 use evergrant_core::profile::Profile;
@@ -30,6 +30,7 @@ use crate::failure::{Failure, Failures};
 pub(crate) use access::Access;
 pub(crate) use clocks::ClockSettings;
 pub(crate) use identity::Identity;
+pub(crate) use store::StoreSettings;
 
 /// Settings that can be used.
 #[derive(Debug)]
@@ -41,11 +42,7 @@ pub(crate) struct Settings {
     /// Who asks for tokens.
     pub(crate) identity: Identity,
     /// Where tokens are kept.
-    pub(crate) store: StoreUrl,
-    /// The key of an encrypted store.
-    pub(crate) store_key: Option<SealKey>,
-    /// How long a lease on a shared store outlives its holder.
-    pub(crate) lease_ttl: Span,
+    pub(crate) store: StoreSettings,
     /// Where connections may go and whom they trust.
     pub(crate) network: Network,
     /// How long things may take.
@@ -166,10 +163,9 @@ impl Settings {
         let mut findings = Findings::default();
         let network = network(layers, &mut findings);
         let endpoint = provider::resolve(layers, network.allow_insecure_http, &mut findings);
-        let store = store(layers, network.allow_insecure_http, &mut findings);
-        let identity = identity::resolve(layers, store.as_ref(), &mut findings);
-        let store_key = store_key(layers, &mut findings);
-        let lease_ttl = lease_ttl(layers, &mut findings);
+        let store = store::resolve(layers, &network, &mut findings);
+        let url = store.as_ref().map(|store| &store.url);
+        let identity = identity::resolve(layers, url, &mut findings);
         let timing = timing(layers, &mut findings);
         let listen = listen(layers, &mut findings);
         let access = access::resolve(layers, listen.as_ref(), &mut findings);
@@ -180,21 +176,8 @@ impl Settings {
         let settings = || {
             let (profile, upstream) = endpoint?;
             let (identity, store, timing, listen, access) = (identity?, store?, timing?, listen?, access?);
-            let (pace, lease_ttl) = (pace?, lease_ttl?);
-            Some(Self {
-                profile,
-                upstream,
-                identity,
-                store,
-                store_key,
-                lease_ttl,
-                network,
-                timing,
-                listen,
-                access,
-                broker,
-                pace,
-            })
+            let pace = pace?;
+            Some(Self { profile, upstream, identity, store, network, timing, listen, access, broker, pace })
         };
         (settings(), findings)
     }
@@ -222,59 +205,6 @@ fn network(layers: &Layers, findings: &mut Findings) -> Network {
         }
     };
     Network { ca_file, identity, allow_insecure_http }
-}
-
-fn store(layers: &Layers, allow_insecure: bool, findings: &mut Findings) -> Option<StoreUrl> {
-    let Some(found) = layers.plain(Setting::Store) else { return Some(StoreUrl::Memory) };
-    let has_user = found.value.contains("://") && found.value.contains('@');
-    if has_user && matches!(found.origin, Origin::Flag(_)) {
-        findings.errors.push(
-            Failure::new(exit::USAGE, "the store URL holds a user name or password")
-                .at(&found.origin)
-                .because("every user of this machine can read the command lines of all programs")
-                .hint("set EVERGRANT_STORE instead"),
-        );
-        return None;
-    }
-    let store = findings.keep(StoreUrl::parse(&found.value).map_err(|error| {
-        let hint = "write memory, file:PATH, file+plain:PATH, redis://HOST:PORT or rediss://HOST:PORT";
-        values::bad_value(Setting::Store, &found.origin, error).hint(hint)
-    }))?;
-    if let StoreUrl::Redis(url) = &store
-        && !(url.is_tls() || url.is_loopback() || allow_insecure)
-    {
-        findings.errors.push(
-            Failure::new(exit::CONFIG, "the store URL is not safe to use")
-                .at(&found.origin)
-                .because(format!("redis://{} would send the password unprotected", url.place()))
-                .hint("use rediss://, or allow this with --allow-insecure-http"),
-        );
-        return None;
-    }
-    Some(store)
-}
-
-fn store_key(layers: &Layers, findings: &mut Findings) -> Option<SealKey> {
-    let found = findings.keep(layers.secret(Setting::StoreKey)).flatten()?;
-    let key = SealKey::from_base64(&found.value).map_err(|error| {
-        Failure::new(exit::CONFIG, "cannot use the store key")
-            .at(&found.origin)
-            .because(error)
-            .hint("make one with `head -c 32 /dev/urandom | base64`")
-    });
-    findings.keep(key)
-}
-
-fn lease_ttl(layers: &Layers, findings: &mut Findings) -> Option<Span> {
-    let Some(found) = layers.plain(Setting::LeaseTtl) else { return Some(StoreOptions::default().lease_ttl) };
-    let ttl = findings.keep(values::positive_duration(Setting::LeaseTtl, &found))?;
-    if !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&ttl) {
-        let why = format!("a lease of {ttl} cannot be kept or outlives every grace");
-        let failure = values::bad_value(Setting::LeaseTtl, &found.origin, why);
-        findings.errors.push(failure.hint(format!("choose between {SHORTEST_LEASE} and {LONGEST_LEASE}")));
-        return None;
-    }
-    Some(ttl)
 }
 
 fn timing(layers: &Layers, findings: &mut Findings) -> Option<Timing> {
@@ -326,10 +256,6 @@ fn check_the_rest(layers: &Layers, findings: &mut Findings) {
         });
     }
 }
-
-/// Below, a heartbeat every third of it does not fit over a network; above, no provider's grace is that long.
-const SHORTEST_LEASE: Span = Span::from_millis(600);
-const LONGEST_LEASE: Span = Span::from_secs(300);
 
 fn switch(layers: &Layers, key: Setting, findings: &mut Findings) -> bool {
     let found = layers.plain(key).map(|found| values::switch(key, &found));

@@ -21,5 +21,6 @@ mod secrets;
 mod served;
 mod service;
 mod settings;
+mod store;
 mod support;
 mod token;

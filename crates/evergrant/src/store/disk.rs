@@ -78,7 +78,7 @@ pub(super) fn read(file: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 
 /// Replaces the file, durably. The caller holds the lock that makes it the only writer.
 pub(super) fn replace(file: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let beside = with_suffix(file, ".new");
+    let beside = with_suffix(file, UNFINISHED);
     write_beside(&beside, bytes).map_err(|cause| {
         // What cannot be removed here is removed by the next writer.
         let _ = fs::remove_file(&beside);
@@ -121,6 +121,20 @@ pub(super) fn keep_copy(file: &Path) -> Result<PathBuf, StoreError> {
     Ok(kept)
 }
 
+/// What lies beside the file and is no part of it: damaged files that were kept, and one that was never finished.
+pub(super) fn kept_beside(file: &Path) -> Vec<PathBuf> {
+    let (Some(name), Ok(entries)) = (file.file_name(), fs::read_dir(folder_of(file))) else { return Vec::new() };
+    let name = name.to_string_lossy();
+    let is_kept = |entry: &fs::DirEntry| {
+        let other = entry.file_name();
+        let other = other.to_string_lossy();
+        other.strip_prefix(&*name).is_some_and(|rest| rest == UNFINISHED || rest.starts_with(KEPT))
+    };
+    let mut kept: Vec<_> = entries.flatten().filter(is_kept).map(|entry| entry.path()).collect();
+    kept.sort();
+    kept
+}
+
 /// Opens a lock file for writing, making it if it is missing.
 pub(super) fn open_lock(path: &Path) -> io::Result<File> {
     owner_only(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
@@ -153,6 +167,9 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// As large as a store file may become: thousands of credentials.
 pub(super) const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
+/// What a file is called until it is whole, and what a damaged one is called from then on.
+const UNFINISHED: &str = ".new";
+const KEPT: &str = ".damaged-";
 const LINKS_FOLLOWED: u32 = 40;
 const COPIES_KEPT: u32 = 1_000;
 
@@ -162,7 +179,7 @@ fn folder_of(file: &Path) -> &Path {
 
 fn free_name(file: &Path) -> Result<PathBuf, StoreError> {
     (1..=COPIES_KEPT)
-        .map(|n| with_suffix(file, &format!(".damaged-{n}")))
+        .map(|n| with_suffix(file, &format!("{KEPT}{n}")))
         .find(|name| fs::symlink_metadata(name).is_err_and(|error| error.kind() == ErrorKind::NotFound))
         .ok_or_else(|| StoreError::Io {
             action: "keep a damaged file beside",

@@ -17,7 +17,7 @@ use evergrant_core::time::{Boot, Span};
 use super::format::{self, Document, Entry, Sealing, Unreadable};
 use super::inspect::{self, Inspection};
 use super::lock::{LockFile, WRITE_WAIT, blocking};
-use super::{CredentialKey, Record, SealKey, StoreError, disk};
+use super::{Contents, CredentialKey, Listed, Record, SealKey, StoreError, disk};
 use crate::clock;
 
 /// Records in one file.
@@ -47,6 +47,16 @@ impl FileStore {
     pub(super) async fn inspect(&self, key: &CredentialKey, patience: Span) -> Result<Inspection, StoreError> {
         let (place, key) = (Arc::clone(&self.place), key.clone());
         blocking(move || place.inspect(&key, patience)).await
+    }
+
+    pub(super) async fn contents(&self) -> Result<Contents, StoreError> {
+        let place = Arc::clone(&self.place);
+        blocking(move || place.contents()).await
+    }
+
+    /// Do both names lead to the same file? Links that cannot be followed lead nowhere.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        matches!((self.place.file(), other.place.file()), (Ok(one), Ok(another)) if one == another)
     }
 
     pub(super) async fn lease(&self, key: &CredentialKey, deadline: Boot) -> Result<FileLease, StoreError> {
@@ -80,6 +90,10 @@ impl FileLease {
         self.record = Some(record.clone());
         Ok(())
     }
+
+    pub(super) async fn forget(self) -> Result<(), StoreError> {
+        blocking(move || self.held.lock().unwrap_or_else(PoisonError::into_inner).forget()).await
+    }
 }
 
 /// What a lease holds. A write that outlives its cancelled caller keeps it, and so the lock, until it is done.
@@ -110,11 +124,10 @@ impl Held {
             Err(Fault::Store(error)) => return Err(error),
         };
         let stored = document.credentials.get(self.key.as_str());
-        if let Some(stored) = stored {
-            let is_ours = [self.seen, self.tried].contains(&Some(stored.revision));
-            if !is_ours || stored.generation > record.generation {
-                return Err(StoreError::Superseded { stored: stored.generation, offered: record.generation });
-            }
+        if let Some(stored) = stored
+            && (!self.is_ours(stored.revision) || stored.generation > record.generation)
+        {
+            return Err(StoreError::Superseded { stored: stored.generation, offered: record.generation });
         }
         let revision = stored.map_or(0, |entry| entry.revision).max(self.seen.unwrap_or(0)).saturating_add(1);
         let entry = Entry::close(&self.place.sealing, &self.key, revision, record);
@@ -123,6 +136,23 @@ impl Held {
         self.place.replace(&self.file, &document)?;
         self.seen = Some(revision);
         Ok(())
+    }
+
+    fn forget(&self) -> Result<(), StoreError> {
+        let _writing = self.place.lock_for_writing(&self.file)?;
+        self.lock.check()?;
+        let document = self.place.read(&self.file).map_err(|fault| fault.untouched(&self.file))?;
+        let Some(mut document) = document else { return Ok(()) };
+        let Some(stored) = document.credentials.remove(self.key.as_str()) else { return Ok(()) };
+        if !self.is_ours(stored.revision) {
+            return Err(StoreError::Superseded { stored: stored.generation, offered: stored.generation });
+        }
+        self.place.replace(&self.file, &document)
+    }
+
+    /// Did this lease read or write that revision?
+    fn is_ours(&self, revision: u64) -> bool {
+        [self.seen, self.tried].contains(&Some(revision))
     }
 }
 
@@ -137,6 +167,16 @@ struct Place {
 enum Fault {
     Store(StoreError),
     Damaged(String),
+}
+
+impl Fault {
+    /// For those who leave damage where it is.
+    fn untouched(self, file: &Path) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Damaged(cause) => StoreError::Foreign { path: file.to_owned(), cause: format!("damaged: {cause}") },
+        }
+    }
 }
 
 impl From<StoreError> for Fault {
@@ -160,15 +200,27 @@ impl Place {
     fn inspect(&self, key: &CredentialKey, patience: Span) -> Result<Inspection, StoreError> {
         let file = self.file()?;
         inspect::require_writable(&file)?;
-        let unreadable = |fault| match fault {
-            Fault::Store(error) => error,
-            Fault::Damaged(cause) => StoreError::Foreign { path: file.clone(), cause: format!("damaged: {cause}") },
-        };
-        let document = self.read(&file).map_err(unreadable)?;
-        let record = self.read_entry(&file, key).map_err(unreadable)?.map(|(_, record)| record);
+        let document = self.read(&file).map_err(|fault| fault.untouched(&file))?;
+        let record = self.read_entry(&file, key).map_err(|fault| fault.untouched(&file))?.map(|(_, record)| record);
         let busy = inspect::wait_while_held(&inspect::locks(&file, key.short()), patience);
         let credentials = document.as_ref().map_or(0, |document| document.credentials.len());
         Ok(Inspection { exists: document.is_some(), credentials, record, busy, redis: None })
+    }
+
+    fn contents(&self) -> Result<Contents, StoreError> {
+        let file = self.file()?;
+        let beside = disk::kept_beside(&file);
+        let document = self.read(&file).map_err(|fault| fault.untouched(&file))?;
+        let Some(document) = document else { return Ok(Contents { beside, ..Contents::default() }) };
+        let listed = |(name, entry): (&String, &Entry)| {
+            let key = CredentialKey::parse(name).ok_or_else(|| {
+                let cause = "an entry has a name that no credential has".to_owned();
+                Fault::Damaged(cause).untouched(&file)
+            })?;
+            Ok(Listed { record: entry.open(&self.sealing, &key), key })
+        };
+        let credentials = document.credentials.iter().map(listed).collect::<Result<_, StoreError>>()?;
+        Ok(Contents { exists: true, credentials, beside })
     }
 
     /// The entry of `key` with its revision. Damage is kept aside, then reported.

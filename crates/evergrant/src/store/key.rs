@@ -43,8 +43,16 @@ impl CredentialKey {
         &self.0
     }
 
-    /// The first digits, enough to tell the credentials of one store apart in a file name.
-    pub(super) fn short(&self) -> &str {
+    /// A key that a store wrote down; `None` if the text is no key.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_key = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_key.then(|| Self(text.to_owned()))
+    }
+
+    /// The first digits, enough to tell the credentials of one store apart, for a person or in a file name.
+    #[must_use]
+    pub fn short(&self) -> &str {
         self.0.get(..16).unwrap_or(&self.0)
     }
 }
@@ -116,6 +124,10 @@ mod tests {
         keys.dedup();
         assert_eq!(keys.len(), 7);
         assert_eq!(base.as_str().len(), 64);
+        assert_eq!(CredentialKey::parse(base.as_str()), Some(base.clone()));
+        for text in ["", base.short(), &base.as_str().to_uppercase(), &format!("{}x", &base.as_str()[1..])] {
+            assert_eq!(CredentialKey::parse(text), None, "{text}");
+        }
     }
 
     #[test]

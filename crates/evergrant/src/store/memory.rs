@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use evergrant_core::time::{Boot, Span};
 use tokio::sync::{Mutex as LeaseLock, OwnedMutexGuard};
 
-use super::{CredentialKey, Record, StoreError};
+use super::{Contents, CredentialKey, Listed, Record, StoreError};
 use crate::clock;
 
 /// Records in this process's memory, shared by the clones of this value.
@@ -24,6 +24,16 @@ struct Shared {
 impl MemoryStore {
     pub(super) fn load(&self, key: &CredentialKey) -> Option<Record> {
         self.shared().records.get(key).cloned()
+    }
+
+    pub(super) fn contents(&self) -> Contents {
+        let listed = |(key, record): (&CredentialKey, &Record)| Listed { key: key.clone(), record: Ok(record.clone()) };
+        let credentials = self.shared().records.iter().map(listed).collect();
+        Contents { exists: true, credentials, beside: Vec::new() }
+    }
+
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     pub(super) async fn lease(&self, key: &CredentialKey, deadline: Boot) -> Result<MemoryLease, StoreError> {
@@ -64,5 +74,9 @@ impl MemoryLease {
         self.store.shared().records.insert(self.key.clone(), record.clone());
         self.record = Some(record.clone());
         Ok(())
+    }
+
+    pub(super) fn forget(self) {
+        self.store.shared().records.remove(&self.key);
     }
 }

@@ -18,7 +18,7 @@ mod lease;
 mod link;
 mod scripts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,7 +31,7 @@ use tokio::sync::broadcast;
 use super::format::{self, Entry, Sealing};
 use super::redis_fault::RedisFault;
 use super::redis_safety::RedisSafety;
-use super::{CredentialKey, Record, RedisUrl, SealKey, StoreError, StoreOptions};
+use super::{Contents, CredentialKey, Listed, Record, RedisUrl, SealKey, StoreError, StoreOptions};
 use crate::clock;
 use crate::tls::Tls;
 pub(super) use lease::RedisLease;
@@ -88,6 +88,35 @@ impl RedisStore {
         self.shared.note_time(secs, micros, sent);
         self.shared.note(key, Known { generation, fence: 0 });
         self.shared.open(key, &entry)
+    }
+
+    /// Every record there. A server with many other keys takes its time, a few at once, and answers others meanwhile.
+    pub(super) async fn contents(&self) -> Result<Contents, StoreError> {
+        let mut keys = BTreeSet::new();
+        let mut cursor = 0_u64;
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg("evergrant:{*}:record").arg("COUNT").arg(1_000);
+            let (next, names): (u64, Vec<String>) = self.shared.link.ask(&scan).await?;
+            keys.extend(names.iter().filter_map(|name| key_of_record(name)));
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        let mut credentials = Vec::new();
+        for key in keys {
+            match self.load(&key).await {
+                // Forgotten: only its fence is kept.
+                Ok(None) => {}
+                Ok(Some(record)) => credentials.push(Listed { key, record: Ok(record) }),
+                Err(StoreError::Redis { fault: fault @ (RedisFault::Damaged(_) | RedisFault::WrongKey), .. }) => {
+                    credentials.push(Listed { key, record: Err(fault.to_string()) });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Contents { exists: !credentials.is_empty(), credentials, beside: Vec::new() })
     }
 
     /// What the server keeps and what it throws away, as far as this user may ask.
@@ -220,6 +249,11 @@ impl Shared {
         known.generation = known.generation.max(seen.generation);
     }
 
+    /// A record that was removed on purpose is not one that the store has lost.
+    fn note_forgotten(&self, key: &CredentialKey) {
+        self.all_known().entry(key.clone()).or_default().generation = 0;
+    }
+
     fn all_known(&self) -> MutexGuard<'_, BTreeMap<CredentialKey, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -263,6 +297,10 @@ impl Shared {
 
 fn record_key(key: &CredentialKey) -> String {
     format!("evergrant:{{{}}}:record", key.as_str())
+}
+
+fn key_of_record(name: &str) -> Option<CredentialKey> {
+    CredentialKey::parse(name.strip_prefix("evergrant:{")?.strip_suffix("}:record")?)
 }
 
 fn lease_key(key: &CredentialKey) -> String {

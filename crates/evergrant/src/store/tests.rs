@@ -16,6 +16,7 @@ use crate::grant::Credential;
 mod damage;
 mod exposure;
 mod format;
+mod transfer;
 
 fn key(label: &str) -> CredentialKey {
     CredentialKey::new("https://login.example/token", &Credential::client_credentials("id", Secret::from("s")), label)

@@ -19,3 +19,4 @@ mod redis_server;
 mod source;
 mod stores;
 mod support;
+mod transfer;

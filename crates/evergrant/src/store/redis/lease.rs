@@ -123,6 +123,23 @@ impl RedisLease {
         Ok(())
     }
 
+    /// Removes the record and gives the lease back.
+    pub(in crate::store) async fn forget(mut self) -> Result<(), StoreError> {
+        let Claim { shared, key, owner, .. } = &self.claim;
+        let script = Script::new(scripts::FORGET);
+        let mut call = script.key(lease_key(key));
+        call.key(record_key(key)).arg(owner).arg(self.fence).arg(self.base).arg(channel(key));
+        let (forgotten, stored): (i64, u64) = shared.link.run(&call).await?;
+        match forgotten {
+            1 => shared.note_forgotten(key),
+            0 => return Err(StoreError::Superseded { stored, offered: self.base }),
+            _ => return Err(StoreError::LeaseTaken { place: shared.link.place() }),
+        }
+        self.heart.abort();
+        self.claim.is_over = true;
+        Ok(())
+    }
+
     pub(in crate::store) async fn release(mut self) {
         self.heart.abort();
         if !std::mem::replace(&mut self.claim.is_over, true) {
