@@ -22,6 +22,7 @@ use http::{HeaderValue, Method};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
+use crate::client_secrets::ClientSecrets;
 use crate::clock;
 use crate::disturbance::Disturbances;
 use crate::flight::{self, Flights};
@@ -38,6 +39,7 @@ use crate::transport::{ApiProbe, TransportError, TransportOptions};
 pub(crate) struct Parts {
     pub(crate) profile: Profile,
     pub(crate) credential: Credential,
+    pub(crate) secrets: Arc<ClientSecrets>,
     pub(crate) seed: Option<Secret>,
     pub(crate) label: String,
     pub(crate) policy: Policy,
@@ -258,8 +260,8 @@ impl Shared {
         }
     }
 
-    pub(crate) fn replace_client_secret(&self, secret: Secret) {
-        self.flights.replace_client_secret(secret);
+    /// The client's secrets are not what they were: what was refused before may work now.
+    pub(crate) fn handle_new_secrets(&self) {
         self.act(|keeper, now| {
             keeper.handle_credential_changed();
             keeper.handle_timeout(now);
@@ -322,7 +324,7 @@ async fn run(weak: Weak<Shared>) {
     if let Some(shared) = weak.upgrade() {
         flight::restore(&shared).await;
         shared.is_restored.send_replace(true);
-        if shared.flights.store().is_durable() {
+        if shared.flights.store().is_durable() || shared.flights.secrets().are_in_files() {
             shared.runtime.spawn(news::follow(weak.clone()));
         }
     }

@@ -18,6 +18,7 @@ mod means;
 mod stored;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use evergrant_core::keeper::{FlightId, FlightNext, Minted};
@@ -26,7 +27,8 @@ use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Issued};
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind, read_claims};
 
-use crate::assertion::{self, Occasion, ServerTime};
+use crate::assertion::{Occasion, ServerTime};
+use crate::client_secrets::{self, ClientSecrets};
 use crate::driver::Shared;
 use crate::grant::{Credential, GrantError, TokenRequest};
 use crate::store::{Intent, Lease, Record, STEPS, StoreError};
@@ -223,7 +225,6 @@ async fn request(
     record: &mut Record,
 ) -> Result<(TokenAnswer, Issued), TokenFailure> {
     let flights = &shared.flights;
-    let credential = flights.credential();
     let refused = |text: String| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&text);
     let refresh_token = record.refresh_token.clone();
     if flights.rotates() && refresh_token.is_none() {
@@ -241,35 +242,39 @@ async fn request(
         tracing::trace!(target: STEPS, "intent written");
     }
     let at_most = lease.as_ref().and_then(Lease::request_time);
-    let make = |occasion: &Occasion<'_>| credential.token_request(refresh_token.as_ref(), occasion);
+    let make = |shown: &Credential, occasion: &Occasion<'_>| shown.token_request(refresh_token.as_ref(), occasion);
     let exchange = tokio::select! {
         biased;
         () = lease_lost(lease.as_ref()) => {
             // The request may be on its way, and what becomes of it is no longer ours to store.
             return Err(TokenFailure::of(TokenFailureKind::TimedOut).with_description("the lease on the store was lost"));
         }
-        exchange = ask(shared, &credential, at_most, make) => exchange?,
+        exchange = ask(shared, flights.credential(), flights.secrets(), at_most, make) => exchange?,
     };
     tracing::trace!(target: STEPS, "answer received");
-    let secrets = credential.client_secret.iter().chain(&record.refresh_token);
     exchange
         .result
         .map(|answer| (answer, Issued { sent: exchange.sent, received: exchange.received }))
-        .map_err(|failure| secrets.fold(failure, TokenFailure::without_secret))
+        .map_err(|failure| record.refresh_token.iter().fold(failure, TokenFailure::without_secret))
 }
 
-/// Sends a token request. If the answer shows that an assertion signed here was out of time by the server's clock, it
-/// is signed anew and sent once more: it was refused for its dates, so nothing was done.
+/// Sends a token request. A client whose secret or whose signed assertion was refused may show another one, once:
+/// nothing was done for it.
 pub(crate) async fn ask(
     shared: &Shared,
     credential: &Credential,
+    secrets: &ClientSecrets,
     at_most: Option<Duration>,
-    make: impl Fn(&Occasion<'_>) -> Result<TokenRequest, GrantError>,
+    make: impl Fn(&Credential, &Occasion<'_>) -> Result<TokenRequest, GrantError>,
 ) -> Result<TokenExchange, TokenFailure> {
     let endpoint = shared.flights.endpoint().await?.within(at_most);
     let known = shared.look(|keeper, now| keeper.clocks().reading(Source::AuthDate, now.boot).interval);
     let known = known.map(|theta| ServerTime::by_offset(theta, clock::boot()));
-    assertion::ask(&endpoint, credential, known, make, |exchange| {
+    let has_sent = AtomicBool::new(false);
+    client_secrets::ask(&endpoint, credential, secrets, known, make, |exchange| {
+        if has_sent.swap(true, Ordering::Relaxed) {
+            shared.act(|keeper, _| keeper.handle_sent_again());
+        }
         tracing::trace!(
             token_url = endpoint.target().place(),
             took_ms = (exchange.received - exchange.sent).as_millis(),

@@ -20,6 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use evergrant_core::Secret;
 
 use crate::assertion::{Assertion, AssertionError, Occasion};
+use crate::client_secrets::SecretFiles;
 use crate::redeem::Brought;
 
 /// One identity at one token endpoint, and what it asks for.
@@ -29,6 +30,10 @@ pub struct Credential {
     pub client_id: String,
     /// The client secret; a public client has none.
     pub client_secret: Option<Secret>,
+    /// The secret that is about to take its place: shown where the provider refuses the other one.
+    pub next_client_secret: Option<Secret>,
+    /// Files that hold these secrets; they are read again for each token request.
+    pub secret_files: SecretFiles,
     /// How the client authenticates.
     pub client_auth: ClientAuth,
     /// The grant that is spent for access tokens.
@@ -54,6 +59,8 @@ impl Credential {
         Self {
             client_id: client_id.into(),
             client_secret: Some(client_secret),
+            next_client_secret: None,
+            secret_files: SecretFiles::default(),
             client_auth: ClientAuth::Basic,
             grant: Grant::ClientCredentials,
             scope: None,
@@ -85,6 +92,13 @@ impl Credential {
                 _,
             ) => Ok(()),
         }
+    }
+
+    /// Does the other one show the same secrets, from the same files?
+    #[must_use]
+    pub fn has_secrets_of(&self, other: &Self) -> bool {
+        (&self.client_secret, &self.next_client_secret, &self.secret_files)
+            == (&other.client_secret, &other.next_client_secret, &other.secret_files)
     }
 
     /// Does a request hold an assertion that is signed here, so that its dates can be written anew?

@@ -9,6 +9,7 @@
 
 pub mod assertion;
 pub mod client;
+mod client_secrets;
 pub mod clock;
 mod diagnosis;
 mod disturbance;
@@ -39,6 +40,7 @@ pub mod transport;
 pub use evergrant_core as core;
 
 pub use client::{Client, ClientBuilder, ClientError};
+pub use client_secrets::SecretFiles;
 pub use diagnosis::Diagnosis;
 pub use exchange::{Answer, Exchange, RequestTraits, Ruling, Sendable};
 pub use grant::Credential;

@@ -25,6 +25,7 @@ use evergrant_core::wire::{TokenAnswer, TokenFailure};
 use url::Url;
 
 use crate::assertion;
+use crate::client_secrets::{self, ClientSecrets};
 use crate::clock;
 use crate::grant::{Credential, Grant};
 use crate::redeem::Brought;
@@ -41,6 +42,7 @@ pub use device::{DeviceLogin, DeviceStep};
 #[derive(Debug)]
 pub struct Login {
     credential: Credential,
+    secrets: ClientSecrets,
     endpoint: TokenEndpoint,
     authorize_url: Option<String>,
     device_url: Option<String>,
@@ -115,6 +117,7 @@ impl Login {
         let authorize_url = profile.authorize_url.clone();
         Ok(Self {
             key: CredentialKey::new(&place, &credential, ""),
+            secrets: ClientSecrets::of(&credential),
             credential,
             endpoint,
             authorize_url: authorize_url.or_else(|| discovered.and_then(|found| found.authorization_endpoint.clone())),
@@ -187,16 +190,14 @@ impl Login {
 
     async fn ask(&self, fields: &[(&str, &str)]) -> Result<TokenExchange, LoginError> {
         let credential = &self.credential;
-        let make = |occasion: &assertion::Occasion<'_>| credential.request(fields, occasion);
-        Ok(assertion::ask(&self.endpoint, credential, None, make, |_| {}).await?)
+        let make = |shown: &Credential, occasion: &assertion::Occasion<'_>| shown.request(fields, occasion);
+        Ok(client_secrets::ask(&self.endpoint, credential, &self.secrets, None, make, |_| {}).await?)
     }
 
     /// Makes the tokens durable, in place of an earlier login's.
     async fn keep(&self, exchange: TokenExchange) -> Result<LoggedIn, LoginError> {
         let issued = Issued { sent: exchange.sent, received: exchange.received };
-        let answer = exchange
-            .result
-            .map_err(|failure| self.credential.client_secret.iter().fold(failure, TokenFailure::without_secret))?;
+        let answer = exchange.result?;
         let logged_in = LoggedIn {
             has_refresh_token: answer.refresh_token.is_some(),
             expires_in: answer.expires_in,

@@ -41,9 +41,13 @@ pub(crate) async fn follow(weak: Weak<Shared>) {
     }
 }
 
-/// Looks whether another process has made a new start possible. `true` if it has.
-pub(crate) async fn look_for_login(shared: &Shared) -> bool {
+/// Looks whether somebody has made a new start possible: with another secret, or in the store. `true` if so.
+pub(crate) async fn look_for_help(shared: &Shared) -> bool {
     let flights = &shared.flights;
+    if flights.secrets().read_again() {
+        shared.handle_new_secrets();
+        return true;
+    }
     if !flights.store().is_durable() {
         return false;
     }
@@ -65,7 +69,7 @@ async fn listen(weak: &Weak<Shared>) -> Option<(tokio::sync::watch::Receiver<u64
 
 async fn look(shared: &Arc<Shared>) {
     if shared.look(|keeper, _| keeper.is_waiting_for_a_person()) {
-        look_for_login(shared).await;
+        look_for_help(shared).await;
         return;
     }
     let flights = &shared.flights;

@@ -19,6 +19,7 @@ use evergrant_core::time::Span;
 use evergrant_core::token::Issued;
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind};
 
+use crate::client_secrets::{ClientSecrets, SecretFiles};
 use crate::clock;
 use crate::driver::{Parts, Shared};
 use crate::flight;
@@ -73,11 +74,12 @@ impl TokenSource {
         let shared = self.shared();
         let credential = shared.flights.credential_of_grant(client);
         let unsent = |text: String| TokenFailure::of(TokenFailureKind::Unreachable).with_description(&text);
-        let exchange =
-            flight::ask(shared, &credential, None, |occasion| credential.redeem_request(brought, occasion)).await?;
+        let exchange = flight::ask(shared, &credential, &client.secrets(shared), None, |shown, occasion| {
+            shown.redeem_request(brought, occasion)
+        })
+        .await?;
         let answer = exchange.result.map_err(|failure| {
-            let mut failure =
-                brought.secrets().chain(&credential.client_secret).fold(failure, TokenFailure::without_secret);
+            let mut failure = brought.secrets().fold(failure, TokenFailure::without_secret);
             shared.profile.classify_token_failure(&mut failure);
             failure
         })?;
@@ -85,7 +87,7 @@ impl TokenSource {
             (answer.refresh_token.is_some(), answer.expires_in, answer.scope.clone());
         let issued = Issued { sent: exchange.sent, received: exchange.received };
         keep(shared, &credential, label, answer, issued, brought).await.map_err(|error| unsent(error.to_string()))?;
-        let source = self.start_grant(credential, label).map_err(|error| unsent(error.to_string()))?;
+        let source = self.start_grant(client, label).map_err(|error| unsent(error.to_string()))?;
         Ok(Redeemed { source, has_refresh_token, expires_in, scope })
     }
 
@@ -94,7 +96,7 @@ impl TokenSource {
     /// # Errors
     /// When it cannot be started. That it is no longer in the store shows when a token is asked of it.
     pub fn resume(&self, client: RedeemAs, label: &str) -> Result<Self, BuildError> {
-        self.start_grant(self.shared().flights.credential_of_grant(client), label)
+        self.start_grant(client, label)
     }
 
     /// Takes a grant's tokens out of the store. The provider is not told.
@@ -112,11 +114,12 @@ impl TokenSource {
         }
     }
 
-    fn start_grant(&self, credential: Credential, label: &str) -> Result<Self, BuildError> {
+    fn start_grant(&self, client: RedeemAs, label: &str) -> Result<Self, BuildError> {
         let shared = self.shared();
         let parts = Parts {
             profile: shared.profile.clone(),
-            credential,
+            credential: shared.flights.credential_of_grant(client),
+            secrets: client.secrets(shared),
             seed: None,
             label: label.to_owned(),
             policy: shared.look(|keeper, _| keeper.policy().clone()),
@@ -159,10 +162,20 @@ impl RedeemAs {
         credential.grant_assertion = None;
         credential.more_fields.clear();
         if self == Self::Public {
+            credential.next_client_secret = None;
+            credential.secret_files = SecretFiles::default();
             (credential.client_auth, credential.client_secret) = (ClientAuth::None, None);
             credential.client_assertion = None;
         }
         credential
+    }
+
+    /// What the client of a grant shows: the source's own secrets, also when they change.
+    fn secrets(self, own: &Shared) -> Arc<ClientSecrets> {
+        match self {
+            Self::Client => Arc::clone(own.flights.secrets()),
+            Self::Public => Arc::new(ClientSecrets::of(&own.flights.credential_of_grant(self))),
+        }
     }
 }
 

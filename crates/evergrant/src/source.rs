@@ -37,6 +37,7 @@ use evergrant_core::verdict::Verdict;
 use http::HeaderValue;
 use tokio::sync::watch;
 
+use crate::client_secrets::ClientSecrets;
 use crate::clock;
 use crate::driver::{Published, Shared};
 use crate::exchange::{Exchange, RequestTraits};
@@ -149,7 +150,14 @@ impl TokenSource {
 
     /// The client secret was replaced: later token requests use the new one, and earlier failures are forgotten.
     pub fn replace_client_secret(&self, secret: Secret) {
-        self.shared.replace_client_secret(secret);
+        self.shared.flights.secrets().replace_by(secret);
+        self.shared.handle_new_secrets();
+    }
+
+    /// The same with every secret of `credential`, which is another one of this client, and with its files.
+    pub fn replace_client_secrets(&self, credential: &Credential) {
+        self.shared.flights.secrets().replace(credential);
+        self.shared.handle_new_secrets();
     }
 
     /// The API moved: later probes of the token go there.
@@ -271,7 +279,7 @@ impl Shared {
                 Acquire::Failed(error) => {
                     let waits_for_a_person = self.look(|keeper, _| keeper.is_waiting_for_a_person());
                     let may_look = waits_for_a_person && !std::mem::replace(&mut has_looked, true);
-                    if may_look && self.is_look_due() && news::look_for_login(self).await {
+                    if may_look && self.is_look_due() && news::look_for_help(self).await {
                         continue;
                     }
                     return Err(error);
@@ -444,6 +452,7 @@ impl Builder {
         };
         let shared = Shared::start(crate::driver::Parts {
             profile: self.profile,
+            secrets: Arc::new(ClientSecrets::of(&self.credential)),
             credential: self.credential,
             seed: self.seed,
             label: self.label,

@@ -32,6 +32,8 @@ pub(crate) enum Setting {
     ClientId,
     /// The OAuth client secret.
     ClientSecret,
+    /// The OAuth client secret that is about to take its place.
+    ClientSecretNext,
     /// The first refresh token of a rotating grant.
     RefreshToken,
     /// A ready access token of the provider's own tools, used as it is.

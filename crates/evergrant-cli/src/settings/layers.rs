@@ -89,10 +89,6 @@ impl Layers {
     /// Every file that settings come from, those of secrets and certificates included. Assertions that others write are
     /// read for each token request anyway.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let of_secret = |key| {
-            let Some(Origin::SecretFile { path, .. }) = self.secret_origin(key) else { return None };
-            (path.as_os_str() != "-").then_some(path)
-        };
         let read_often = [Setting::Assertion, Setting::ClientAssertion];
         let secrets =
             SPECS.iter().map(|spec| spec.key).filter(|key| key.spec().is_secret() && !read_often.contains(key));
@@ -102,7 +98,7 @@ impl Layers {
             settings_file(&self.flags, &self.environment).map(|(path, _)| path).into_iter().collect();
         files.extend(self.flags.env_file.clone());
         files.extend(certificates.map(|found| PathBuf::from(found.value)));
-        files.extend(secrets.filter_map(of_secret));
+        files.extend(secrets.filter_map(|key| self.secret_file(key)));
         files
     }
 
@@ -195,6 +191,12 @@ impl Layers {
         };
         let flag = self.flags.values.get(&(key, true)).map(named);
         flag.or_else(in_environment).or_else(|| self.file.get(&(key, true)).map(named))
+    }
+
+    /// The file that a secret comes from and that can be read again, which standard input cannot.
+    pub(crate) fn secret_file(&self, key: Setting) -> Option<PathBuf> {
+        let Some(Origin::SecretFile { path, .. }) = self.secret_origin(key) else { return None };
+        (path.as_os_str() != "-").then_some(path)
     }
 
     /// Where a setting comes from, secret or not.

@@ -1,12 +1,16 @@
 //! `evergrant exec`.
 
 use std::io::{BufRead, BufReader};
+use std::time::{Duration, Instant};
 
+use evergrant_core::time::Span;
 use evergrant_sim::config::{CLIENT_SECRET, ProviderConfig};
+use evergrant_sim::faults::Event;
 use evergrant_sim::http::SimServer;
+use evergrant_sim::ledger::TokenOutcome;
 use rustix::process::Signal;
 
-use crate::support::{evergrant, get, provider};
+use crate::support::{Folder, evergrant, get, provider};
 
 #[test]
 fn the_child_gets_the_token_and_none_of_our_secrets() {
@@ -73,6 +77,35 @@ fn signals_reach_the_child() {
     running.signal(Signal::TERM);
     assert_eq!(lines.next().unwrap().unwrap(), "caught");
     assert_eq!(running.wait().code(), Some(5));
+}
+
+#[test]
+fn a_private_gateway_takes_a_secret_that_is_changed_in_its_file() {
+    let lifetime = Span::from_secs(2);
+    let provider = SimServer::start(ProviderConfig::rfc().with_lifetime(lifetime)).unwrap();
+    let folder = Folder::new();
+    let file = folder.file("secret", CLIENT_SECRET);
+    let script = "echo $EVERGRANT_GATEWAY_URL; read line";
+    let run = evergrant(["exec", "--gateway", "--", "sh", "-c", script]).client_of(&provider);
+    let run = run.env("EVERGRANT_CLIENT_SECRET", "").env("EVERGRANT_CLIENT_SECRET_FILE", &file);
+    let (mut running, _home) = run.start();
+    let mut lines = BufReader::new(running.child().stdout.take().unwrap()).lines();
+    let url = lines.next().unwrap().unwrap();
+    let address = url.strip_prefix("http://").unwrap();
+    folder.file("secret", "another-s3cret");
+    provider.handle().apply(Event::SetClientSecret("another-s3cret".to_owned()));
+    let issued = || provider.handle().ledger().token_requests_ended(TokenOutcome::Issued);
+    let before = issued();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while issued() < before + 2 {
+        assert!(Instant::now() < deadline, "the new secret is not used");
+        let answer = get(address, "/api/v2/users");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(provider.handle().ledger().token_requests_ended(TokenOutcome::InvalidClient), 0);
+    drop(running.child().stdin.take());
+    running.wait();
 }
 
 #[test]

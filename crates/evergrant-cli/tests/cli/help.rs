@@ -53,86 +53,91 @@ fn the_help_of_a_command_lists_the_settings() {
       -h, --help                      Print help (see more with '--help')
 
     Settings:
-          --config <FILE>                  Settings file to use instead of evergrant/config.toml in the
-                                           user's configuration folder [env: EVERGRANT_CONFIG]
-          --profile <NAME>                 Profile of the settings file; `gateway` serves several, with
-                                           commas or repeated [env: EVERGRANT_PROFILE]
-          --env-file <FILE>                File of NAME=value lines, read as if they were environment
-                                           variables
-          --provider <PROVIDER>            genesys, oauth2 or oidc; without it a region means genesys, a
-                                           token URL oauth2, an issuer oidc [env: EVERGRANT_PROVIDER]
-          --region <REGION>                Genesys Cloud region: an AWS name or a domain; needed only
-                                           for a URL that is not given [env: EVERGRANT_REGION]
-          --issuer <URL>                   Issuer of an oidc provider; its discovery document names the
-                                           token endpoint [env: EVERGRANT_ISSUER]
-          --token-url <URL>                Token endpoint [env: EVERGRANT_TOKEN_URL]
-          --upstream <URL>                 API that the tokens are for; the gateway and `api` send
-                                           requests to it [env: EVERGRANT_UPSTREAM]
-          --client-id <ID>                 OAuth client id [env: EVERGRANT_CLIENT_ID]
-          --client-secret-file <FILE>      File that holds the OAuth client secret [env:
-                                           EVERGRANT_CLIENT_SECRET_FILE]
-          --refresh-token-file <FILE>      File that holds the first refresh token; the store keeps its
-                                           successors [env: EVERGRANT_REFRESH_TOKEN_FILE]
-          --grant <GRANT>                  client_credentials, refresh_token (or authorization_code,
-                                           after `login`), jwt_bearer or saml2_bearer; without it a
-                                           client that has only a refresh token uses that [env:
-                                           EVERGRANT_GRANT]
-          --client-auth <METHOD>           Client authentication: basic, post, none, private_key_jwt or
-                                           tls_client_auth [default: basic] [env: EVERGRANT_CLIENT_AUTH]
-          --scope <SCOPES>                 Scopes to ask for, separated by spaces [env: EVERGRANT_SCOPE]
-          --audience <AUDIENCE>            Audience to ask for [env: EVERGRANT_AUDIENCE]
-          --resource <URI>                 Resource to ask for (RFC 8707) [env: EVERGRANT_RESOURCE]
-          --private-key-file <FILE>        File that holds the private key (PEM) that signs assertions
-                                           [env: EVERGRANT_PRIVATE_KEY_FILE]
-          --key-id <ID>                    Name by which the provider knows the private key (`kid`)
-                                           [env: EVERGRANT_KEY_ID]
-          --signing-alg <ALG>              Algorithm to sign with; what fits the key if not given [env:
-                                           EVERGRANT_SIGNING_ALG]
-          --subject <NAME>                 Whom a jwt_bearer assertion is about; the client if not given
-                                           [env: EVERGRANT_SUBJECT]
-          --assertion-audience <AUDIENCE>  For whom signed assertions are; the token URL if not given
-                                           [env: EVERGRANT_ASSERTION_AUDIENCE]
-          --assertion-file <FILE>          File that holds an assertion made elsewhere, for jwt_bearer
-                                           or saml2_bearer; read for each token request [env:
-                                           EVERGRANT_ASSERTION_FILE]
-          --client-assertion-file <FILE>   File that holds a JWT made elsewhere that stands for the
-                                           client, for private_key_jwt; read for each token request
-                                           [env: EVERGRANT_CLIENT_ASSERTION_FILE]
-          --client-cert <FILE>             Client certificate (PEM), for tls_client_auth [env:
-                                           EVERGRANT_CLIENT_CERT]
-          --client-key <FILE>              Private key (PEM) of the client certificate [env:
-                                           EVERGRANT_CLIENT_KEY]
-          --token-field <NAME=VALUE>       Further field of token requests, as `orgName` for SAML at
-                                           Genesys Cloud; may be repeated [env: EVERGRANT_TOKEN_FIELD]
-          --store <STORE>                  Where tokens are kept between runs: memory, file:PATH,
-                                           file+plain:PATH, redis://HOST or rediss://HOST [default:
-                                           memory] [env: EVERGRANT_STORE]
-          --store-key-file <FILE>          File that holds the key of an encrypted store: 32 bytes in
-                                           base64 [env: EVERGRANT_STORE_KEY_FILE]
-          --lease-ttl <DURATION>           Lease on a shared store; shorter than the provider's grace
-                                           [default: 6s] [env: EVERGRANT_LEASE_TTL]
-          --allow-volatile[=<BOOL>]        Let a rotating refresh token live in memory only [default:
-                                           false] [env: EVERGRANT_ALLOW_VOLATILE]
-          --slack <DURATION>               How long before its end a token is refreshed; a fifth of its
-                                           life if not given [env: EVERGRANT_SLACK]
-          --settle <DURATION>              How long a new token rests while the old one serves; learned
-                                           if not given [env: EVERGRANT_SETTLE]
-          --skew-warn <DURATION>           Clock offset from which on a warning is due [default: 10s]
-                                           [env: EVERGRANT_SKEW_WARN]
-          --probe-path <PATH>              Route of the upstream that shows whether a token works [env:
-                                           EVERGRANT_PROBE_PATH]
-          --timeout <DURATION>             Bound of `token`, of the start of `exec` and of one `api`
-                                           request [default: 30s] [env: EVERGRANT_TIMEOUT]
-          --token-timeout <DURATION>       Bound of one try at the token endpoint [default: 10s] [env:
-                                           EVERGRANT_TOKEN_TIMEOUT]
-          --mint-budget <N/10m>            How many tokens may be requested in 10 minutes [env:
-                                           EVERGRANT_MINT_BUDGET]
-          --ca-file <FILE>                 Root certificates (PEM) to trust besides the system's [env:
-                                           EVERGRANT_CA_FILE]
-          --allow-insecure-http[=<BOOL>]   Let http:// URLs point beyond this machine [default: false]
-                                           [env: EVERGRANT_ALLOW_INSECURE_HTTP]
-          --log <LEVEL>                    Log level or filter on standard error: error, warn, info,
-                                           debug or trace [env: EVERGRANT_LOG]
+          --config <FILE>                   Settings file to use instead of evergrant/config.toml in the
+                                            user's configuration folder [env: EVERGRANT_CONFIG]
+          --profile <NAME>                  Profile of the settings file; `gateway` serves several, with
+                                            commas or repeated [env: EVERGRANT_PROFILE]
+          --env-file <FILE>                 File of NAME=value lines, read as if they were environment
+                                            variables
+          --provider <PROVIDER>             genesys, oauth2 or oidc; without it a region means genesys,
+                                            a token URL oauth2, an issuer oidc [env: EVERGRANT_PROVIDER]
+          --region <REGION>                 Genesys Cloud region: an AWS name or a domain; needed only
+                                            for a URL that is not given [env: EVERGRANT_REGION]
+          --issuer <URL>                    Issuer of an oidc provider; its discovery document names the
+                                            token endpoint [env: EVERGRANT_ISSUER]
+          --token-url <URL>                 Token endpoint [env: EVERGRANT_TOKEN_URL]
+          --upstream <URL>                  API that the tokens are for; the gateway and `api` send
+                                            requests to it [env: EVERGRANT_UPSTREAM]
+          --client-id <ID>                  OAuth client id [env: EVERGRANT_CLIENT_ID]
+          --client-secret-file <FILE>       File that holds the OAuth client secret [env:
+                                            EVERGRANT_CLIENT_SECRET_FILE]
+          --client-secret-next-file <FILE>  File that holds the client secret that is about to take its
+                                            place; used where the provider refuses the other [env:
+                                            EVERGRANT_CLIENT_SECRET_NEXT_FILE]
+          --refresh-token-file <FILE>       File that holds the first refresh token; the store keeps its
+                                            successors [env: EVERGRANT_REFRESH_TOKEN_FILE]
+          --grant <GRANT>                   client_credentials, refresh_token (or authorization_code,
+                                            after `login`), jwt_bearer or saml2_bearer; without it a
+                                            client that has only a refresh token uses that [env:
+                                            EVERGRANT_GRANT]
+          --client-auth <METHOD>            Client authentication: basic, post, none, private_key_jwt or
+                                            tls_client_auth [default: basic] [env:
+                                            EVERGRANT_CLIENT_AUTH]
+          --scope <SCOPES>                  Scopes to ask for, separated by spaces [env:
+                                            EVERGRANT_SCOPE]
+          --audience <AUDIENCE>             Audience to ask for [env: EVERGRANT_AUDIENCE]
+          --resource <URI>                  Resource to ask for (RFC 8707) [env: EVERGRANT_RESOURCE]
+          --private-key-file <FILE>         File that holds the private key (PEM) that signs assertions
+                                            [env: EVERGRANT_PRIVATE_KEY_FILE]
+          --key-id <ID>                     Name by which the provider knows the private key (`kid`)
+                                            [env: EVERGRANT_KEY_ID]
+          --signing-alg <ALG>               Algorithm to sign with; what fits the key if not given [env:
+                                            EVERGRANT_SIGNING_ALG]
+          --subject <NAME>                  Whom a jwt_bearer assertion is about; the client if not
+                                            given [env: EVERGRANT_SUBJECT]
+          --assertion-audience <AUDIENCE>   For whom signed assertions are; the token URL if not given
+                                            [env: EVERGRANT_ASSERTION_AUDIENCE]
+          --assertion-file <FILE>           File that holds an assertion made elsewhere, for jwt_bearer
+                                            or saml2_bearer; read for each token request [env:
+                                            EVERGRANT_ASSERTION_FILE]
+          --client-assertion-file <FILE>    File that holds a JWT made elsewhere that stands for the
+                                            client, for private_key_jwt; read for each token request
+                                            [env: EVERGRANT_CLIENT_ASSERTION_FILE]
+          --client-cert <FILE>              Client certificate (PEM), for tls_client_auth [env:
+                                            EVERGRANT_CLIENT_CERT]
+          --client-key <FILE>               Private key (PEM) of the client certificate [env:
+                                            EVERGRANT_CLIENT_KEY]
+          --token-field <NAME=VALUE>        Further field of token requests, as `orgName` for SAML at
+                                            Genesys Cloud; may be repeated [env: EVERGRANT_TOKEN_FIELD]
+          --store <STORE>                   Where tokens are kept between runs: memory, file:PATH,
+                                            file+plain:PATH, redis://HOST or rediss://HOST [default:
+                                            memory] [env: EVERGRANT_STORE]
+          --store-key-file <FILE>           File that holds the key of an encrypted store: 32 bytes in
+                                            base64 [env: EVERGRANT_STORE_KEY_FILE]
+          --lease-ttl <DURATION>            Lease on a shared store; shorter than the provider's grace
+                                            [default: 6s] [env: EVERGRANT_LEASE_TTL]
+          --allow-volatile[=<BOOL>]         Let a rotating refresh token live in memory only [default:
+                                            false] [env: EVERGRANT_ALLOW_VOLATILE]
+          --slack <DURATION>                How long before its end a token is refreshed; a fifth of its
+                                            life if not given [env: EVERGRANT_SLACK]
+          --settle <DURATION>               How long a new token rests while the old one serves; learned
+                                            if not given [env: EVERGRANT_SETTLE]
+          --skew-warn <DURATION>            Clock offset from which on a warning is due [default: 10s]
+                                            [env: EVERGRANT_SKEW_WARN]
+          --probe-path <PATH>               Route of the upstream that shows whether a token works [env:
+                                            EVERGRANT_PROBE_PATH]
+          --timeout <DURATION>              Bound of `token`, of the start of `exec` and of one `api`
+                                            request [default: 30s] [env: EVERGRANT_TIMEOUT]
+          --token-timeout <DURATION>        Bound of one try at the token endpoint [default: 10s] [env:
+                                            EVERGRANT_TOKEN_TIMEOUT]
+          --mint-budget <N/10m>             How many tokens may be requested in 10 minutes [env:
+                                            EVERGRANT_MINT_BUDGET]
+          --ca-file <FILE>                  Root certificates (PEM) to trust besides the system's [env:
+                                            EVERGRANT_CA_FILE]
+          --allow-insecure-http[=<BOOL>]    Let http:// URLs point beyond this machine [default: false]
+                                            [env: EVERGRANT_ALLOW_INSECURE_HTTP]
+          --log <LEVEL>                     Log level or filter on standard error: error, warn, info,
+                                            debug or trace [env: EVERGRANT_LOG]
     ");
 }
 

@@ -89,6 +89,21 @@ fn a_rotating_refresh_token_is_kept_by_the_store() {
 }
 
 #[test]
+fn during_a_change_over_either_secret_gets_a_token_and_two_wrong_ones_are_named() {
+    let provider = provider();
+    let run = |current: &str, next: &str| {
+        let run = evergrant(["token"]).client_of(&provider).env("EVERGRANT_CLIENT_SECRET", current);
+        run.env("EVERGRANT_CLIENT_SECRET_NEXT", next).end()
+    };
+    assert!(run("0ld-s3cret", CLIENT_SECRET).good().len() > 1);
+    assert!(run(CLIENT_SECRET, "n3w-s3cret").good().len() > 1);
+    let text = run("0ld-s3cret", "n3w-s3cret").failed(4);
+    assert!(text.contains("client_rejected: invalid_client"), "{text}");
+    assert!(text.contains("both client secrets were refused") && !text.contains("s3cret"), "{text}");
+    assert_eq!(provider.handle().ledger().token.requests, 2 + 1 + 2);
+}
+
+#[test]
 fn a_ready_token_is_passed_through() {
     let run = evergrant(["token"]).env("GENESYSCLOUD_ACCESS_TOKEN", "ready").env("GENESYSCLOUD_REGION", "us-east-1");
     assert_eq!(run.end().good(), "ready\n");

@@ -211,6 +211,11 @@ impl Keeper {
         FlightNext::Over
     }
 
+    /// A refused token request was sent once more within its flight, with another proof of who the client is.
+    pub fn handle_sent_again(&mut self) {
+        self.counters.token_requests += 1;
+    }
+
     /// Starts a flight unless one is in the air or the brakes say no; `true` if one is in the air afterwards.
     pub(super) fn start_flight(&mut self, reason: Reason, now: Boot) -> bool {
         if self.flight.is_some() {

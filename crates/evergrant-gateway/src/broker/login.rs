@@ -229,6 +229,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn while_the_secret_is_changed_either_one_is_right() {
+        let mut credential = Credential::client_credentials("id", "old".into());
+        credential.next_client_secret = Some("new".into());
+        let mut profile = Profile::oauth2();
+        profile.token_url = Some("http://127.0.0.1:1/token".to_owned());
+        let source = TokenSource::builder(profile, credential).build().unwrap();
+        let who = |pair: &str| login(Some(&basic(pair)), "").unwrap().check(&source);
+        assert_eq!([who("id:old"), who("id:new")], [Some(Who::Client); 2]);
+        assert_eq!([who("id:oldnew"), who("id:other")], [None; 2]);
+        source.replace_client_secret("new".into());
+        assert_eq!([who("id:old"), who("id:new")], [None, Some(Who::Client)]);
+    }
+
+    #[tokio::test]
     async fn an_id_without_a_secret_is_public() {
         let source = source("id", Some("secret"));
         let who = |authorization: Option<&str>, body: &str| login(authorization, body).unwrap().check(&source);

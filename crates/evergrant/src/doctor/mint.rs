@@ -8,7 +8,8 @@ use super::evidence;
 use super::report::{Check, Name, State};
 use super::visit::Visit;
 use super::words::millis;
-use crate::assertion::{self, Occasion};
+use crate::assertion::Occasion;
+use crate::client_secrets::{self, ClientSecrets};
 use crate::grant::{Credential, Grant};
 use crate::transport::{Target, TokenEndpoint, TokenExchange};
 
@@ -37,15 +38,19 @@ pub(super) async fn mint(visit: &Visit<'_>, url: &str, credential: &Credential) 
             None,
         );
     }
-    let make = |occasion: &Occasion<'_>| credential.token_request(None, occasion);
+    let secrets = ClientSecrets::of(credential);
+    let make = |shown: &Credential, occasion: &Occasion<'_>| shown.token_request(None, occasion);
     let heard = |exchange: &TokenExchange| {
         visit.notes().token_requests += 1;
         if let Some(head) = &exchange.head {
             visit.note_answer(Source::AuthDate, exchange.sent, exchange.received, head);
         }
     };
-    match assertion::ask(&endpoint, credential, None, make, heard).await {
-        Ok(exchange) => judge(visit, endpoint.target(), credential, check, exchange),
+    match client_secrets::ask(&endpoint, credential, &secrets, None, make, heard).await {
+        Ok(exchange) => {
+            let check = if secrets.is_next_in_use() { check.saw(NEXT_IN_USE) } else { check };
+            judge(visit, endpoint.target(), credential, check, exchange)
+        }
         Err(unsent) => {
             let fact = format!("no request could be made: {}", unsent.description.unwrap_or_default());
             (check.saw(fact).fault("check what signs for the client: its key, its claims and its files"), None)
@@ -66,7 +71,7 @@ fn judge(
         Ok(answer) => {
             let check = check
                 .saw(format!("POST {target} ({how}) gave a token after {}", millis(took)))
-                .saw("this was the only token request; the token is not kept and was not revoked");
+                .saw("no other token was asked for; this one is not kept and was not revoked");
             let check = narrower_scope(check, credential, &answer);
             let check = if took > SLOW {
                 check.saw(format!("an answer that takes longer than {SLOW} delays every caller that has to wait for it")).warning(
@@ -79,9 +84,6 @@ fn judge(
         }
         Err(mut failure) => {
             visit.setup.profile.classify_token_failure(&mut failure);
-            if let Some(secret) = &credential.client_secret {
-                failure = failure.without_secret(secret);
-            }
             (refused(visit, target, credential, check, &failure, took), None)
         }
     }
@@ -168,5 +170,6 @@ fn narrower_scope(check: Check, credential: &Credential, answer: &TokenAnswer) -
     )
 }
 
+const NEXT_IN_USE: &str = "the client secret was refused and the next one was accepted: put it in the other's place";
 /// An answer that takes longer is felt.
 const SLOW: Span = Span::from_secs(2);

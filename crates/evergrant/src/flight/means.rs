@@ -12,8 +12,9 @@ use evergrant_core::token::Issued;
 use evergrant_core::wire::{TokenFailure, TokenFailureKind};
 use sha2::{Digest as _, Sha256};
 
+use crate::client_secrets::ClientSecrets;
 use crate::driver::Parts;
-use crate::grant::{ClientAuth, Credential, Grant};
+use crate::grant::{Credential, Grant};
 use crate::redeem::RedeemAs;
 use crate::source::BuildError;
 use crate::store::{self, CredentialKey, Lease, Record, Stamp, Store, StoreError, TokenHash};
@@ -23,7 +24,8 @@ use crate::{clock, doubt};
 
 /// What token requests are made with.
 pub(crate) struct Flights {
-    credential: Mutex<Credential>,
+    credential: Credential,
+    secrets: Arc<ClientSecrets>,
     seed: Option<Secret>,
     store: Store,
     key: CredentialKey,
@@ -55,7 +57,8 @@ impl Flights {
         Ok(Self {
             key: CredentialKey::new(&place, &parts.credential, &parts.label),
             place,
-            credential: Mutex::new(parts.credential),
+            credential: parts.credential,
+            secrets: parts.secrets,
             seed: parts.seed,
             store: parts.store,
             last: Mutex::default(),
@@ -68,8 +71,8 @@ impl Flights {
         })
     }
 
-    pub(crate) fn replace_client_secret(&self, secret: Secret) {
-        self.credential.lock().unwrap_or_else(PoisonError::into_inner).client_secret = Some(secret);
+    pub(crate) fn secrets(&self) -> &Arc<ClientSecrets> {
+        &self.secrets
     }
 
     pub(super) fn seed(&self) -> Option<&Secret> {
@@ -97,31 +100,29 @@ impl Flights {
     }
 
     pub(crate) fn credential_of_grant(&self, client: RedeemAs) -> Credential {
-        client.credential(&self.credential.lock().unwrap_or_else(PoisonError::into_inner))
+        client.credential(&self.credential)
     }
 
     pub(crate) fn client_id(&self) -> String {
-        self.credential.lock().unwrap_or_else(PoisonError::into_inner).client_id.clone()
+        self.credential.client_id.clone()
     }
 
     pub(crate) fn is_client(&self, id: &str, secret: Option<&Secret>) -> bool {
-        let ours = self.credential.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_id = is_same(id, &ours.client_id);
+        let is_id = is_same(id, &self.credential.client_id);
         // A public client's secret is none, or an empty one where a library insists on sending something.
         let nothing = Secret::from("");
-        let is_secret = is_same(
-            secret.unwrap_or(&nothing).expose(),
-            ours.client_secret.as_ref().filter(|_| ours.client_auth != ClientAuth::None).unwrap_or(&nothing).expose(),
-        );
-        is_id & is_secret
+        let ours = self.secrets.all();
+        let ours = if ours.is_empty() { std::slice::from_ref(&nothing) } else { &ours };
+        let shown = secret.unwrap_or(&nothing).expose();
+        is_id & ours.iter().fold(false, |any, ours| is_same(shown, ours.expose()) | any)
     }
 
-    pub(super) fn credential(&self) -> Credential {
-        self.credential.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
     }
 
     pub(crate) fn rotates(&self) -> bool {
-        self.credential().grant == Grant::RefreshToken
+        self.credential.grant == Grant::RefreshToken
     }
 
     /// The token endpoint, found through the issuer's discovery document the first time if no URL is configured.

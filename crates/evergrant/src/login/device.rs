@@ -78,9 +78,7 @@ impl Login {
                 login.interval = login.interval.scaled(2, 1).min(LONGEST_INTERVAL);
                 Ok(DeviceStep::Wait(login.interval))
             }
-            _ => Err(LoginError::Token(
-                self.credential.client_secret.iter().fold(failure.clone(), TokenFailure::without_secret),
-            )),
+            _ => Err(LoginError::Token(failure.clone())),
         }
     }
 }

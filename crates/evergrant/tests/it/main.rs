@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first thing that goes wrong")]
 
 mod assertions;
+mod change_over;
 mod client;
 mod crash;
 mod diagnosis;

@@ -47,8 +47,8 @@ pub(crate) struct Plan {
     pub(crate) log: Option<String>,
     /// How its token is kept.
     keeping: Keeping,
-    /// Where the client secret comes from.
-    secret_origin: Option<Origin>,
+    /// Where the client secrets come from.
+    secret_origins: Vec<Origin>,
     listen_origin: Origin,
     admin_origin: Option<Origin>,
 }
@@ -120,7 +120,10 @@ impl Plan {
             upstream,
             log: layers.plain(Setting::Log).map(|found| found.value),
             keeping: keeping(layers),
-            secret_origin: layers.secret_origin(Setting::ClientSecret),
+            secret_origins: [Setting::ClientSecret, Setting::ClientSecretNext]
+                .into_iter()
+                .filter_map(|key| layers.secret_origin(key))
+                .collect(),
             listen_origin: layers.origin(Setting::Listen).unwrap_or(Origin::Default),
             admin_origin: layers.origin(Setting::AdminListen),
             settings,
@@ -180,8 +183,13 @@ fn contradictions(plans: &[Plan]) -> Vec<Failure> {
 /// One credential has one token, and one way to keep it.
 fn two_ways(one: &Plan, two: &Plan) -> Option<Failure> {
     let mut differences = kept_otherwise(one, two);
-    if one.settings.identity.client_secret() != two.settings.identity.client_secret() {
-        differences.push(Setting::ClientSecret);
+    let secrets = |plan: &Plan| {
+        let credential = plan.settings.identity.client().map(|client| client.credential.clone());
+        credential.map(|credential| (credential.client_secret, credential.next_client_secret))
+    };
+    if let (Some(of_one), Some(of_two)) = (secrets(one), secrets(two)) {
+        differences.extend((of_one.0 != of_two.0).then_some(Setting::ClientSecret));
+        differences.extend((of_one.1 != of_two.1).then_some(Setting::ClientSecretNext));
     }
     if one.settings.identity.seed() != two.settings.identity.seed() {
         differences.push(Setting::RefreshToken);
@@ -202,13 +210,13 @@ fn stray_secret(one: &Plan, two: &Plan) -> Option<Failure> {
     if one.client() == two.client() {
         return None;
     }
-    let origin = one.secret_origin.as_ref().filter(|origin| Some(*origin) == two.secret_origin.as_ref())?;
-    let is_for_all = match origin {
+    let is_for_all = |origin: &Origin| match origin {
         Origin::SecretFile { named_by, .. } => !matches!(**named_by, Origin::File(_)),
         Origin::Flag(_) | Origin::Variable(_) | Origin::EnvFile { .. } | Origin::Socket(_) | Origin::Default => true,
         Origin::File(_) => false,
     };
-    is_for_all.then(|| {
+    let origin = one.secret_origins.iter().find(|origin| is_for_all(origin) && two.secret_origins.contains(origin))?;
+    Some(
         Failure::new(
             exit::CONFIG,
             format!(
@@ -218,8 +226,8 @@ fn stray_secret(one: &Plan, two: &Plan) -> Option<Failure> {
         )
         .at(origin)
         .because("a flag or a variable holds for every profile")
-        .hint("name a file for each profile with `client_secret_file` in the settings file")
-    })
+        .hint("name a file for each profile with `client_secret_file` in the settings file"),
+    )
 }
 
 /// The status pages show all profiles; where, the first one says.
@@ -301,6 +309,7 @@ fn kept_by(setting: Setting) -> KeptBy {
         | Setting::Upstream
         | Setting::ClientId
         | Setting::ClientSecret
+        | Setting::ClientSecretNext
         | Setting::RefreshToken
         | Setting::AccessToken
         | Setting::Grant

@@ -11,8 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evergrant::TokenSource;
-use evergrant_core::Secret;
+use evergrant::{Credential, TokenSource};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -35,7 +34,7 @@ struct Kept {
     /// The profile that it was made for; how it keeps its token is in force until it ends.
     made_for: Arc<Plan>,
     /// What can be replaced.
-    secret: Option<Secret>,
+    credential: Option<Credential>,
     api_url: Option<String>,
 }
 
@@ -110,9 +109,9 @@ impl Sources {
 
 impl Kept {
     fn new(plan: &Arc<Plan>, source: &TokenSource) -> Self {
-        let secret = plan.settings.identity.client_secret().cloned();
+        let credential = plan.settings.identity.client().map(|client| client.credential.clone());
         let api_url = plan.settings.profile.api_url.clone();
-        Self { source: source.clone(), made_for: Arc::clone(plan), secret, api_url }
+        Self { source: source.clone(), made_for: Arc::clone(plan), credential, api_url }
     }
 
     /// Is it the plan's credential, with the grant of the same login?
@@ -122,9 +121,11 @@ impl Kept {
 
     /// Tells the source what is not as it was.
     fn replace(&self, before: &Self) {
-        if let Some(secret) = self.secret.as_ref().filter(|secret| before.secret.as_ref() != Some(secret)) {
+        if let (Some(credential), Some(old)) = (&self.credential, &before.credential)
+            && !credential.has_secrets_of(old)
+        {
             tracing::info!(client = self.source.client_id(), "the client secret was replaced");
-            self.source.replace_client_secret(secret.clone());
+            self.source.replace_client_secrets(credential);
         }
         if let Some(url) = self.api_url.as_ref().filter(|url| before.api_url.as_ref() != Some(url))
             && let Err(error) = self.source.replace_api_url(url)

@@ -56,6 +56,11 @@ pub(crate) const SPECS: &[Spec] = &[
         also: &["GENESYSCLOUD_OAUTHCLIENT_SECRET", "GENESYS_CLOUD_CLIENT_SECRET", "GENESYS_CLIENT_SECRET"],
         ..secret(Setting::ClientSecret, "client-secret", "the OAuth client secret")
     },
+    secret(
+        Setting::ClientSecretNext,
+        "client-secret-next",
+        "the client secret that is about to take its place; used where the provider refuses the other",
+    ),
     secret(Setting::RefreshToken, "refresh-token", "the first refresh token; the store keeps its successors"),
     Spec {
         kind: Kind::ForeignSecret,

@@ -4,6 +4,7 @@
 //! token rotates at most providers: each use returns the next and ends the last. Kept in memory only, the newest is lost
 //! with the process and the grant with it, so that combination needs permission. For client credentials memory is fine.
 
+use evergrant::SecretFiles;
 use evergrant::grant::{ClientAuth, Credential, Grant};
 use evergrant::store::StoreUrl;
 use evergrant_core::Secret;
@@ -49,11 +50,6 @@ impl Identity {
         }
     }
 
-    /// The client's secret.
-    pub(crate) fn client_secret(&self) -> Option<&Secret> {
-        self.client().and_then(|client| client.credential.client_secret.as_ref())
-    }
-
     /// The first refresh token.
     pub(crate) fn seed(&self) -> Option<&Secret> {
         self.client().and_then(|client| client.seed.as_ref())
@@ -75,6 +71,8 @@ pub(super) fn resolve(layers: &Layers, store: Option<&StoreUrl>, findings: &mut 
         return None;
     };
     let client_secret = secret(Setting::ClientSecret, findings);
+    let next_client_secret = secret(Setting::ClientSecretNext, findings);
+    check_change_over(client_secret.as_ref(), next_client_secret.as_ref(), findings);
     let refresh_token = secret(Setting::RefreshToken, findings);
     let client_auth = findings.keep(client_auth(layers))?;
     let grant = findings.keep(grant(layers, client_secret.is_some(), refresh_token.is_some()))?;
@@ -107,6 +105,11 @@ pub(super) fn resolve(layers: &Layers, store: Option<&StoreUrl>, findings: &mut 
     let credential = Credential {
         client_id: client_name,
         client_secret: client_secret.map(|found| found.value),
+        next_client_secret: next_client_secret.map(|found| found.value),
+        secret_files: SecretFiles {
+            current: layers.secret_file(Setting::ClientSecret),
+            next: layers.secret_file(Setting::ClientSecretNext),
+        },
         client_auth,
         grant,
         scope: text(Setting::Scope),
@@ -215,6 +218,24 @@ fn check_white_space(key: Setting, found: &Found<Secret>, findings: &mut Finding
     // A space inside is unusual but allowed (RFC 6749 appendix A.2); at an end it is a slip, and a line break always.
     let may_be_meant = place == "contains" && !text.chars().any(char::is_control);
     if may_be_meant { findings.warn(failure) } else { findings.errors.push(failure) }
+}
+
+/// Two secrets of one client, of which one is on its way in.
+fn check_change_over(current: Option<&Found<Secret>>, next: Option<&Found<Secret>>, findings: &mut Findings) {
+    let Some(next) = next else { return };
+    let slip = |what: &str| Failure::new(exit::CONFIG, what).at(&next.origin);
+    match current {
+        None => findings.errors.push(
+            slip("there is a next client secret, and none that it follows")
+                .hint("set it as the client secret itself: EVERGRANT_CLIENT_SECRET, or its file"),
+        ),
+        Some(current) if current.value == next.value => findings.warn(
+            slip("the next client secret is the same as the one in use")
+                .because(format!("{} holds it too", current.origin))
+                .hint("if the change is over, take the next one out of the settings"),
+        ),
+        Some(_) => {}
+    }
 }
 
 /// An id from one family of variables and a secret from another are seldom meant for each other.

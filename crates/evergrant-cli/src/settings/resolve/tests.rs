@@ -430,3 +430,22 @@ fn what_an_assertion_lacks_is_named() {
         assert!(text.contains(words) && !text.contains("hunter2"), "{pairs:?}: {text}");
     }
 }
+
+#[test]
+fn two_secrets_are_set_during_a_change_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("next");
+    std::fs::write(&path, "n3xt\n").unwrap();
+    let file = path.to_str().unwrap();
+    let (credential, _) = client(&[URL, ("EVERGRANT_CLIENT_SECRET_NEXT_FILE", file)]);
+    assert_eq!(credential.next_client_secret, Some("n3xt".into()));
+    assert_eq!((credential.secret_files.current, credential.secret_files.next), (None, Some(path)));
+    let (_, findings) = resolve(&[CLIENT, &[URL, ("EVERGRANT_CLIENT_SECRET_NEXT", "s3cr3t")]].concat());
+    let warning = findings.warnings.first().unwrap().plain();
+    assert!(warning.contains("the same as the one in use") && !warning.contains("s3cr3t"), "{warning}");
+    let alone = [("EVERGRANT_CLIENT_ID", "id"), URL, ("EVERGRANT_CLIENT_SECRET_NEXT", "n3xt")];
+    let (_, findings) = resolve(&alone);
+    let error = findings.errors.first().unwrap().plain();
+    assert!(error.contains("none that it follows") && !error.contains("n3xt"), "{error}");
+    assert!(bad(&[URL, ("EVERGRANT_CLIENT_SECRET_NEXT", "n3xt ")]).contains("ends with white space"));
+}

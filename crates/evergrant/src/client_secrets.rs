@@ -1,0 +1,283 @@
+//! The secrets that a client may show: the one in use and, while it is being changed, the next.
+//!
+//! A provider ends the old secret at a moment that nobody here knows, and some accept both for a while. So two may be
+//! set. The one that was accepted last is shown first. If the provider refuses the client, the other one is shown once,
+//! within the same flight and the same lease. A refused client has spent and minted nothing: it is authenticated before
+//! anything is done for it (RFC 6749 sections 3.2.1 and 5.2).
+//!
+//! A secret that is kept in a file is read again for each token request, and once more after a refusal, so a new one is
+//! used without anybody being told. A file that is missing, empty or no text changes nothing: it is being written.
+//!
+//! Limits: which of two secrets was accepted is told, never what they are or in what they differ.
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use evergrant_core::Secret;
+use evergrant_core::wire::{TokenFailure, TokenFailureKind};
+
+use crate::assertion::{self, Occasion, ServerTime};
+use crate::grant::{ClientAuth, Credential, GrantError, TokenRequest};
+use crate::transport::{TokenEndpoint, TokenExchange};
+
+/// Files that hold a client's secrets.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct SecretFiles {
+    /// The file of the secret in use.
+    pub current: Option<PathBuf>,
+    /// The file of the next one.
+    pub next: Option<PathBuf>,
+}
+
+/// What a client may show, and what was accepted last.
+pub(crate) struct ClientSecrets(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    current: Option<Secret>,
+    next: Option<Secret>,
+    files: SecretFiles,
+    accepted: Option<Secret>,
+    /// Does the client authenticate with them? Callers of a gateway may show them all the same.
+    is_shown: bool,
+}
+
+impl ClientSecrets {
+    /// The secrets of this credential; a public client has none.
+    pub(crate) fn of(credential: &Credential) -> Self {
+        Self(Mutex::new(Known::of(credential)))
+    }
+
+    /// Another set takes the place of this one.
+    pub(crate) fn replace(&self, credential: &Credential) {
+        *self.known() = Known::of(credential);
+    }
+
+    /// Only this one is shown from now on, whatever a file says.
+    pub(crate) fn replace_by(&self, secret: Secret) {
+        let mut known = self.known();
+        let is_shown = known.is_shown;
+        *known = Known { current: Some(secret), is_shown, ..Known::default() };
+    }
+
+    /// Is there a file to look into?
+    pub(crate) fn are_in_files(&self) -> bool {
+        self.known().files != SecretFiles::default()
+    }
+
+    /// Reads the files again; `true` if a secret is not what it was.
+    pub(crate) fn read_again(&self) -> bool {
+        let files = self.known().files.clone();
+        let [current, next] = [files.current, files.next].map(|path| path.as_deref().and_then(read));
+        let mut known = self.known();
+        let mut has_changed = false;
+        let known = &mut *known;
+        for (secret, found) in [(&mut known.current, current), (&mut known.next, next)] {
+            if found.is_some() && *secret != found {
+                *secret = found;
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    /// Every secret that may be right.
+    pub(crate) fn all(&self) -> Vec<Secret> {
+        let known = self.known();
+        known.current.iter().chain(&known.next).cloned().collect()
+    }
+
+    /// Was the next one accepted last?
+    pub(crate) fn is_next_in_use(&self) -> bool {
+        let known = self.known();
+        known.accepted.is_some() && known.accepted == known.next && known.next != known.current
+    }
+
+    /// The one to show first.
+    fn first(&self) -> Option<Secret> {
+        let known = self.known();
+        let accepted = known.accepted.as_ref().filter(|accepted| known.next.as_ref() == Some(accepted));
+        accepted.or(known.current.as_ref()).or(known.next.as_ref()).cloned()
+    }
+
+    /// The one to show when this one was refused.
+    fn other_than(&self, refused: Option<&Secret>) -> Option<Secret> {
+        let known = self.known();
+        known.current.iter().chain(&known.next).find(|secret| known.is_shown && Some(*secret) != refused).cloned()
+    }
+
+    fn accept(&self, secret: Option<Secret>) {
+        self.known().accepted = secret;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn of(credential: &Credential) -> Self {
+        let Credential { client_auth, client_secret, next_client_secret, secret_files, .. } = credential;
+        if *client_auth == ClientAuth::None {
+            return Self::default();
+        }
+        Self {
+            current: client_secret.clone(),
+            next: next_client_secret.clone(),
+            files: secret_files.clone(),
+            accepted: None,
+            is_shown: matches!(client_auth, ClientAuth::Basic | ClientAuth::Post),
+        }
+    }
+}
+
+impl fmt::Debug for ClientSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSecrets([redacted])")
+    }
+}
+
+/// Sends the request that `make` makes of a credential, with the secret that was accepted last; refused, with the other.
+pub(crate) async fn ask(
+    endpoint: &TokenEndpoint,
+    credential: &Credential,
+    secrets: &ClientSecrets,
+    known: Option<ServerTime>,
+    make: impl Fn(&Credential, &Occasion<'_>) -> Result<TokenRequest, GrantError>,
+    heard: impl Fn(&TokenExchange),
+) -> Result<TokenExchange, TokenFailure> {
+    let show = async |secret: Option<&Secret>| {
+        let shown = Credential { client_secret: secret.cloned(), ..credential.clone() };
+        assertion::ask(endpoint, &shown, known, |occasion| make(&shown, occasion), &heard).await
+    };
+    secrets.read_again();
+    let mut all = secrets.all();
+    let first = secrets.first();
+    let mut exchange = show(first.as_ref()).await?;
+    if !is_client_refused(&exchange) {
+        secrets.accept(first);
+        return Ok(without(all, exchange));
+    }
+    secrets.read_again();
+    all.extend(secrets.all());
+    let Some(other) = secrets.other_than(first.as_ref()) else { return Ok(without(all, exchange)) };
+    exchange = show(Some(&other)).await?;
+    if is_client_refused(&exchange) {
+        exchange.result = exchange.result.map_err(both_refused);
+    } else {
+        tracing::info!(
+            client = credential.client_id,
+            hint = "once the provider has ended the old secret, take it out of the settings",
+            "the client secret was refused and the other one is used from now on"
+        );
+        secrets.accept(Some(other));
+    }
+    Ok(without(all, exchange))
+}
+
+/// Was it the client that was refused? Some servers say `unauthorized_client` of a wrong secret.
+fn is_client_refused(exchange: &TokenExchange) -> bool {
+    let kinds = [TokenFailureKind::InvalidClient, TokenFailureKind::UnauthorizedClient];
+    exchange.result.as_ref().is_err_and(|failure| kinds.contains(&failure.kind))
+}
+
+fn both_refused(failure: TokenFailure) -> TokenFailure {
+    let said = failure.description.as_deref().map(|said| format!(": {said}")).unwrap_or_default();
+    failure.with_description(&format!("{BOTH_REFUSED}{said}"))
+}
+
+/// Takes secrets out of what a server repeated of them.
+fn without(secrets: Vec<Secret>, mut exchange: TokenExchange) -> TokenExchange {
+    exchange.result = exchange.result.map_err(|failure| secrets.iter().fold(failure, TokenFailure::without_secret));
+    exchange
+}
+
+/// The secret in a file, without its trailing line break.
+fn read(path: &Path) -> Option<Secret> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(LONGEST + 1).read_to_end(&mut bytes).ok().filter(|length| *length as u64 <= LONGEST)?;
+    let text = Secret::new(String::from_utf8(bytes).ok()?);
+    let text = text.expose();
+    let secret = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    (!secret.is_empty()).then(|| Secret::from(secret))
+}
+
+const BOTH_REFUSED: &str = "both client secrets were refused, the one in use and the next";
+/// More than any secret.
+const LONGEST: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(current: &str, next: Option<&str>) -> ClientSecrets {
+        let mut credential = Credential::client_credentials("id", current.into());
+        credential.next_client_secret = next.map(Secret::from);
+        ClientSecrets::of(&credential)
+    }
+
+    #[test]
+    fn the_one_accepted_last_is_shown_first() {
+        let secrets = secrets("old", Some("new"));
+        assert_eq!(secrets.first(), Some("old".into()));
+        assert_eq!(secrets.other_than(Some(&"old".into())), Some("new".into()));
+        secrets.accept(Some("new".into()));
+        assert!(secrets.is_next_in_use());
+        assert_eq!(secrets.first(), Some("new".into()));
+        assert_eq!(secrets.other_than(Some(&"new".into())), Some("old".into()));
+    }
+
+    #[test]
+    fn what_was_accepted_is_forgotten_once_it_is_no_longer_set() {
+        let one = secrets("old", Some("new"));
+        one.accept(Some("new".into()));
+        one.replace(&Credential::client_credentials("id", "newer".into()));
+        assert_eq!((one.first(), one.other_than(Some(&"newer".into()))), (Some("newer".into()), None));
+    }
+
+    #[test]
+    fn one_secret_set_twice_is_shown_once() {
+        let secrets = secrets("same", Some("same"));
+        assert_eq!(secrets.other_than(secrets.first().as_ref()), None);
+        secrets.accept(secrets.first());
+        assert!(!secrets.is_next_in_use());
+    }
+
+    #[test]
+    fn a_client_that_shows_no_secret_has_none() {
+        let mut credential = Credential::client_credentials("id", "s".into());
+        credential.next_client_secret = Some("t".into());
+        credential.client_auth = ClientAuth::Tls;
+        assert_eq!(ClientSecrets::of(&credential).other_than(Some(&"s".into())), None, "one request is enough");
+        credential.client_auth = ClientAuth::None;
+        assert!(ClientSecrets::of(&credential).all().is_empty());
+    }
+
+    #[test]
+    fn a_file_being_written_changes_nothing() {
+        let folder = std::env::temp_dir().join(format!("evergrant-secrets-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("secret");
+        let mut credential = Credential::client_credentials("id", "first".into());
+        credential.secret_files.current = Some(file.clone());
+        let secrets = ClientSecrets::of(&credential);
+        for unusable in [&b""[..], b"\n", b"\xff", &[b'x'; (64 << 10) + 1]] {
+            std::fs::write(&file, unusable).unwrap();
+            assert!(!secrets.read_again(), "{} bytes", unusable.len());
+        }
+        std::fs::write(&file, "second\r\n").unwrap();
+        assert!(secrets.read_again() && !secrets.read_again());
+        assert_eq!(secrets.first(), Some("second".into()));
+        std::fs::remove_dir_all(folder).unwrap();
+        assert!(!secrets.read_again());
+        assert_eq!(secrets.first(), Some("second".into()));
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        assert!(!format!("{:?}", secrets("hunter2", Some("hunter3"))).contains("hunter"));
+    }
+}
