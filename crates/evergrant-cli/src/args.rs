@@ -3,6 +3,7 @@
 //! Commands are described here; the settings that they share are made from the table in `settings::catalog`. Whoever
 //! types a secret as a flag learns how to give it instead, and the message does not repeat it.
 
+mod simulate;
 mod store;
 
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use crate::settings::catalog::{Kind, SPECS, Setting};
 use crate::settings::duration;
 use crate::settings::file::secret_hint;
 use crate::settings::flags::Flags;
+pub(crate) use simulate::SimulateArgs;
 pub(crate) use store::{MoveArgs, StoreCommand};
 
 const STYLES: Styles = Styles::styled()
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     /// Look at the token store, move a credential to another store, or forget it
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Compare ways to keep a token in simulated worlds, in virtual time
+    Simulate(SimulateArgs),
     /// Check the settings, or write a settings file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -338,7 +342,7 @@ impl Command {
             | Self::Explain(ExplainArgs { flags, .. })
             | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
             Self::Store(command) => Some(command.flags_mut()),
-            Self::Demo(_) | Self::Completions { .. } | Self::Man { .. } => None,
+            Self::Demo(_) | Self::Simulate(_) | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
 }

@@ -11,5 +11,6 @@ pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod login;
 pub(crate) mod man;
+pub(crate) mod simulate;
 pub(crate) mod store;
 pub(crate) mod token;

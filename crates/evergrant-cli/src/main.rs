@@ -55,6 +55,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
             None => commands::explain::capture(&args),
         },
         Command::Store(command) => commands::store::run(&command, &prepare(command.flags(), "error")?),
+        Command::Simulate(args) => Ok(commands::simulate::run(&args)?),
         Command::Config(command) => commands::config::run(command),
         Command::Completions { shell } => Ok(commands::completions::run(shell)?),
         Command::Man { dir } => Ok(commands::man::run(dir.as_deref())?),

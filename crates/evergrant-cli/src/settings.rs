@@ -6,7 +6,7 @@
 pub(crate) mod catalog;
 pub(crate) mod duration;
 pub(crate) mod env_names;
-mod excerpt;
+pub(crate) mod excerpt;
 pub(crate) mod file;
 pub(crate) mod flags;
 pub(crate) mod layers;

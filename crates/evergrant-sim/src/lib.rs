@@ -23,6 +23,7 @@
 //! | [`scenario`] | named situations with what each of them forces on a perfect client |
 //! | [`strategy`] | the clients that are compared: Evergrant and the ways in common use |
 //! | [`world`] | one client, the provider, a network and callers in virtual time |
+//! | [`comparison`] | what came of several clients in the same worlds, and what it depends on |
 //! | [`measurement`] | a server's clock measured through a simulated network |
 //! | [`http`] | the same provider on a real loopback socket; the one module with a runtime |
 
@@ -31,6 +32,7 @@ pub mod api;
 mod assertions;
 pub mod clock;
 mod codes;
+pub mod comparison;
 pub mod config;
 pub mod faults;
 pub mod grants;

@@ -6,7 +6,8 @@
 //! excuses: calls may fail only inside an outage, and token requests are counted against [`Scenario::mint_allowance`].
 //!
 //! Times are relative to the moment the schedule starts to play. Lifetimes are a few seconds, so that a run of some 15
-//! seconds sees several of them. Steps of the local clock are not here: they happen to the client, not to the provider.
+//! seconds sees several of them. The house's own scenarios leave the client's machine alone, so that they can be played
+//! on a real one; [`Mishap`]s are for virtual time.
 
 use evergrant_core::time::Span;
 use serde::Serialize;
@@ -32,8 +33,10 @@ pub struct Scenario {
     pub grant: Grant,
     /// What callers do.
     pub load: Load,
-    /// What happens meanwhile.
+    /// What happens to the provider meanwhile.
     pub events: Vec<At>,
+    /// What happens to the client's machine, in virtual time.
+    pub mishaps: Vec<Mishap>,
     /// How long to run.
     pub duration: Span,
     /// What no client can avoid.
@@ -64,6 +67,23 @@ impl Default for Network {
         let near = Delay::uniform(Span::from_millis(1), Span::from_millis(3));
         Self { there: near, back: near }
     }
+}
+
+/// Something that happens to the client's machine, and when after the start.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Mishap {
+    /// How long after the start.
+    pub after: Span,
+    /// What happens.
+    pub event: LocalEvent,
+}
+
+/// A change of the client's machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalEvent {
+    /// The calendar clock is set forward; negative: back.
+    StepWall(Span),
 }
 
 /// What callers do.

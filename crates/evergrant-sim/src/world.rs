@@ -20,7 +20,7 @@ use evergrant_core::token::Generation;
 
 use crate::ledger::Ledger;
 use crate::provider::Request;
-use crate::scenario::Scenario;
+use crate::scenario::{LocalEvent, Scenario};
 use crate::strategy::Strategy;
 use crate::tokens::Refusal;
 
@@ -141,6 +141,8 @@ enum Event {
     Timer,
     /// The provider has an event of its own.
     Schedule,
+    /// Something happens to the client's machine.
+    Mishap(LocalEvent),
 }
 
 /// What keeps tokens: the thing that is compared.
@@ -215,6 +217,7 @@ impl World {
             Event::ProbeAnswered(generation, exchange) => client.probe_answered(generation, &exchange, scene),
             Event::Timer => client.timer(scene),
             Event::Schedule => scene.plan_provider(),
+            Event::Mishap(event) => scene.mishap(event),
         }
     }
 

@@ -27,6 +27,7 @@ fn case() -> Scenario {
         grant: Grant::ClientCredentials,
         load: Load { calls_per_min: 20, bursts: Vec::new(), cold: true },
         events: Vec::new(),
+        mishaps: Vec::new(),
         duration: Span::from_secs(12 * 3_600),
         forced: Forced { wait: Span::from_secs(5), ..Forced::default() },
     }

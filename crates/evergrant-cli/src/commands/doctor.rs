@@ -6,7 +6,7 @@
 //! Settings that cannot be used are a finding like any other: the report says so and skips the rest.
 
 mod page;
-mod plot;
+pub(crate) mod plot;
 mod progress;
 mod settings;
 mod text;

@@ -20,6 +20,7 @@ fn the_short_help_fits_on_a_screen() {
       clock        Measure how far this machine's clock is from the provider's
       explain      Explain a refused request: from a capture, or from a running gateway
       store        Look at the token store, move a credential to another store, or forget it
+      simulate     Compare ways to keep a token in simulated worlds, in virtual time
       config       Check the settings, or write a settings file
       completions  Print a completion script for a shell
       man          Print the manual page, or write all of them into a folder

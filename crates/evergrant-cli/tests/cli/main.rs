@@ -21,6 +21,7 @@ mod secrets;
 mod served;
 mod service;
 mod settings;
+mod simulate;
 mod store;
 mod support;
 mod token;

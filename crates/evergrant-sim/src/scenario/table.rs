@@ -30,6 +30,7 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
         grant: Grant::ClientCredentials,
         load: Load { calls_per_min: 6_000, bursts: Vec::new(), cold: false },
         events: Vec::new(),
+        mishaps: Vec::new(),
         duration: secs(13),
         forced: Forced { wait: secs(2), ..Forced::default() },
     }

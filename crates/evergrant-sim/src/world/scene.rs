@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use super::{CallRecord, Event};
 use crate::api::body_hash;
 use crate::provider::{Answer, Payload, Provider, Request};
-use crate::scenario::Scenario;
+use crate::scenario::{LocalEvent, Scenario};
 use crate::seed::Seed;
 use crate::strategy::LocalTime;
 use crate::tokens::Refusal;
@@ -94,8 +94,18 @@ impl Scene {
         for burst in self.scenario.load.bursts.clone() {
             (0..burst.calls).for_each(|_| self.at(self.start + burst.after, Event::Call));
         }
+        for mishap in self.scenario.mishaps.clone() {
+            self.at(self.start + mishap.after, Event::Mishap(mishap.event));
+        }
         self.plan_next_call();
         self.plan_provider();
+    }
+
+    /// Something happens to this machine.
+    pub(super) fn mishap(&mut self, event: LocalEvent) {
+        match event {
+            LocalEvent::StepWall(by) => self.wall_minus_boot += by,
+        }
     }
 
     /// Of the steady load only the next call is in the queue.

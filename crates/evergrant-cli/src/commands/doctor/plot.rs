@@ -134,7 +134,7 @@ impl Plot {
 }
 
 /// Text as it may stand in HTML, also in an attribute.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

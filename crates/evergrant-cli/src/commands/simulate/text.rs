@@ -1,0 +1,78 @@
+//! The comparison as a table for people.
+
+use evergrant_sim::comparison::Tally;
+use evergrant_sim::scenario::Scenario;
+use evergrant_sim::strategy::Strategy;
+
+/// One row for each client.
+pub(super) fn table(scenario: &Scenario, seeds: &[u64], tallies: &[Tally]) -> String {
+    let seeds = match seeds {
+        [one] => format!("seed {one}"),
+        [first, .., last] => format!("seeds {first} to {last}"),
+        [] => String::new(),
+    };
+    let hours = scenario.duration.as_secs_f64() / 3_600.0;
+    let each = if hours < 0.1 { format!("{:.0} s", hours * 3_600.0) } else { format!("{hours:.1} h") };
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(tallies.iter().map(row));
+    let mut text = format!("{}: {}\n{each} of virtual time, {seeds}\n\n", scenario.name, scenario.about);
+    text.push_str(&aligned(&rows));
+    text
+}
+
+/// Worlds and clients by name.
+pub(super) fn list(scenarios: &[Scenario]) -> String {
+    let mut text = String::from("worlds\n");
+    for scenario in scenarios {
+        text.push_str(&format!("  {:<30} {}\n", scenario.name, scenario.about));
+    }
+    text.push_str("\nclients\n");
+    for strategy in Strategy::ALL {
+        text.push_str(&format!("  {:<30} {}\n", strategy.name(), strategy.about()));
+    }
+    text
+}
+
+const HEAD: [&str; 9] = [
+    "client",
+    "calls",
+    "visible 401",
+    "first after refresh",
+    "no answer",
+    "other errors",
+    "token requests",
+    "per lifetime",
+    "p99",
+];
+
+fn row(tally: &Tally) -> [String; 9] {
+    let doubled = match tally.duplicated_effects {
+        0 => String::new(),
+        count => format!(", {count} effects doubled"),
+    };
+    [
+        tally.strategy.to_owned(),
+        tally.calls.to_string(),
+        tally.visible_401.to_string(),
+        format!("{:.1} %", tally.failed_firsts_percent),
+        tally.unanswered.to_string(),
+        tally.other_errors.to_string(),
+        tally.token_requests.to_string(),
+        format!("{:.2}", tally.token_requests_per_lifetime),
+        format!("{} ms{doubled}", tally.p99_ms),
+    ]
+}
+
+/// The first column to the left, the others to the right.
+fn aligned(rows: &[[String; 9]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..9).map(width).collect();
+    let line = |row: &[String; 9]| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
