@@ -37,6 +37,7 @@ mod proof;
 mod refusal;
 mod report;
 mod slots;
+pub mod takeover;
 #[cfg(test)]
 mod tests;
 

@@ -73,6 +73,19 @@ fn a_token_that_lasts_long_enough_can_be_asked_for() {
 }
 
 #[test]
+fn command_lines_that_run_at_once_share_one_token_through_the_lock_of_the_file() {
+    let (provider, folder) = (provider(), Folder::new());
+    let store = format!("file+plain:{}", folder.path().join("tokens").display());
+    let run = || evergrant(["token", "--store", &store]).client_of(&provider).end().good();
+    let tokens: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..6).map(|_| scope.spawn(run)).collect();
+        running.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+    assert_eq!(provider.handle().ledger().token.requests, 1);
+}
+
+#[test]
 fn a_rotating_refresh_token_is_kept_by_the_store() {
     let (provider, folder) = (provider(), Folder::new());
     let store = format!("file+plain:{}", folder.path().join("tokens").display());

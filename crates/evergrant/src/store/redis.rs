@@ -11,10 +11,11 @@
 //! Times are told by Redis' own clock, the only one that all members see. Whether it is right does not matter, as long
 //! as it does not jump; a jump is reported.
 //!
-//! Limits: one server that is written to. As durable as that server's persistence and replication: an acknowledged write
-//! that is lost with it, and with every member that knew it, is lost.
+//! Limits: a credential is on one server, that is written to (`link` says how it is found). As durable as that server's
+//! persistence and replication: an acknowledged write that is lost with it, and with every member that knew it, is lost.
 
 mod lease;
+mod line;
 mod link;
 mod scripts;
 
@@ -73,7 +74,8 @@ impl RedisStore {
     pub fn new(url: &RedisUrl, key: SealKey, options: &StoreOptions) -> Self {
         let ttl = options.lease_ttl.clamp(SHORTEST_TTL, LONGEST_TTL);
         let patience = ttl.scaled(1, 3).to_duration().min(LONGEST_ANSWER);
-        let link = Link::new(url.clone(), Arc::new(Tls::new(options.ca_file.clone())), patience);
+        let link =
+            Link::new(url.clone(), Arc::new(Tls::new(options.ca_file.clone())), patience, options.allow_insecure);
         let key_id = key.id().to_owned();
         let sealing = Sealing::Sealed(key);
         let (known, clock) = (Mutex::default(), Mutex::default());
@@ -84,7 +86,7 @@ impl RedisStore {
         let sent = clock::boot();
         let script = Script::new(scripts::READ);
         let (secs, micros, generation, entry): (i64, i64, u64, String) =
-            self.shared.link.run(&script.key(record_key(key))).await?;
+            self.shared.link.run(key, &script.key(record_key(key))).await?;
         self.shared.note_time(secs, micros, sent);
         self.shared.note(key, Known { generation, fence: 0 });
         self.shared.open(key, &entry)
@@ -93,15 +95,17 @@ impl RedisStore {
     /// Every record there. A server with many other keys takes its time, a few at once, and answers others meanwhile.
     pub(super) async fn contents(&self) -> Result<Contents, StoreError> {
         let mut keys = BTreeSet::new();
-        let mut cursor = 0_u64;
-        loop {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg("evergrant:{*}:record").arg("COUNT").arg(1_000);
-            let (next, names): (u64, Vec<String>) = self.shared.link.ask(&scan).await?;
-            keys.extend(names.iter().filter_map(|name| key_of_record(name)));
-            cursor = next;
-            if cursor == 0 {
-                break;
+        for server in self.shared.link.servers().await? {
+            let mut cursor = 0_u64;
+            loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(cursor).arg("MATCH").arg("evergrant:{*}:record").arg("COUNT").arg(1_000);
+                let (next, names): (u64, Vec<String>) = self.shared.link.ask_at(&server, &scan).await?;
+                keys.extend(names.iter().filter_map(|name| key_of_record(name)));
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
             }
         }
         let mut credentials = Vec::new();
@@ -121,10 +125,11 @@ impl RedisStore {
 
     /// What the server keeps and what it throws away, as far as this user may ask.
     pub(super) async fn safety(&self) -> Result<RedisSafety, StoreError> {
-        let info: String = self.shared.link.ask(&redis::cmd("INFO")).await?;
+        let info: String = self.shared.link.ask_any(&redis::cmd("INFO")).await?;
         let mut setting = redis::cmd("CONFIG");
         // Managed services forbid it; then the answer is that nobody knows.
-        let told: Option<BTreeMap<String, String>> = self.shared.link.ask(setting.arg("GET").arg("save")).await.ok();
+        let told: Option<BTreeMap<String, String>> =
+            self.shared.link.ask_any(setting.arg("GET").arg("save")).await.ok();
         Ok(RedisSafety::read(&info, told.as_ref().and_then(|told| told.get("save")).map(String::as_str)))
     }
 
@@ -140,7 +145,7 @@ impl RedisStore {
     /// The generation of the record there; one command.
     pub(super) async fn generation(&self, key: &CredentialKey) -> Result<u64, StoreError> {
         let mut command = redis::cmd("HGET");
-        let generation: Option<u64> = self.shared.link.ask(command.arg(record_key(key)).arg("generation")).await?;
+        let generation: Option<u64> = self.shared.link.ask(key, command.arg(record_key(key)).arg("generation")).await?;
         Ok(generation.unwrap_or(0))
     }
 
@@ -195,7 +200,7 @@ impl Drop for News {
 impl Shared {
     async fn listen(shared: &Arc<Self>, key: &CredentialKey) -> News {
         let channel = channel(key);
-        let messages = shared.link.listen(&channel).await;
+        let messages = shared.link.listen(key, &channel).await;
         News { shared: Arc::clone(shared), channel, messages }
     }
 
@@ -204,7 +209,7 @@ impl Shared {
         let script = Script::new(scripts::WRITE_BACK);
         let mut call = script.key(lease_key(key));
         call.key(record_key(key)).arg(self.ttl.as_millis()).arg(fence).arg(record.generation);
-        let was_lost: bool = self.link.run(call.arg(self.close(key, fence, record)).arg(channel(key))).await?;
+        let was_lost: bool = self.link.run(key, call.arg(self.close(key, fence, record)).arg(channel(key))).await?;
         if was_lost {
             tracing::warn!(
                 redis = self.link.place(),
@@ -271,7 +276,7 @@ impl Shared {
         let wall = Server::from_nanos(now.wall.as_nanos());
         let ahead = time - wall;
         let place = self.link.place();
-        let hint = "set the clock of the Redis host and keep it right with NTP; leases are not affected";
+        let hint = "set the clock of the Redis host and keep it right with NTP: a jump ahead ends leases early";
         match before {
             Some(before) if offset.lo - before.hi > STEP || before.lo - offset.hi > STEP => {
                 let jump_s = (offset.lo - before.lo).as_secs_f64();
@@ -305,6 +310,10 @@ fn key_of_record(name: &str) -> Option<CredentialKey> {
 
 fn lease_key(key: &CredentialKey) -> String {
     format!("evergrant:{{{}}}:lease", key.as_str())
+}
+
+fn waiting_key(key: &CredentialKey) -> String {
+    format!("evergrant:{{{}}}:waiting", key.as_str())
 }
 
 fn channel(key: &CredentialKey) -> String {

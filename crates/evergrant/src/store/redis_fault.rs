@@ -106,10 +106,12 @@ impl RedisFault {
                 "raise maxmemory, or delete what is not needed; nothing was lost, the old record is there"
             }
             Self::ReadOnlyReplica => "name the server that is written to, not a replica",
-            Self::NotReady(_) => "wait until Redis has loaded its data",
-            Self::IsCluster => "a cluster is not supported: name a Redis or Valkey that is not part of one",
+            Self::NotReady(_) => "wait until Redis has loaded its data, or its failover is over",
+            Self::IsCluster => "name it as what it is: redis+cluster://HOST:PORT, or rediss+cluster:// with TLS",
             Self::NotDurable(_) => "repair the disk or the replicas of Redis; it takes no writes until then",
-            Self::Script(_) => "find the slow script with `redis-cli SLOWLOG GET`; ours take well under a millisecond",
+            Self::Script(_) => {
+                "end the script with `redis-cli SCRIPT KILL` and find it in `redis-cli SLOWLOG GET`; ours take well under a millisecond"
+            }
             Self::ForeignKey => "name another database: redis://HOST:PORT/1",
             Self::TooOld => "use Redis 6 or later, or Valkey",
             Self::WrongKey => "set EVERGRANT_STORE_KEY to the key that the other processes use",

@@ -16,7 +16,7 @@ pub enum StoreUrl {
     File(PathBuf),
     /// `file+plain:PATH`: one file in plain text, for its owner only.
     PlainFile(PathBuf),
-    /// `redis://` or `rediss://`: a server that a fleet shares.
+    /// `redis://` or `rediss://`, also with `+sentinel` or `+cluster`: what a fleet shares.
     Redis(RedisUrl),
 }
 
@@ -38,8 +38,10 @@ impl StoreUrl {
         }
         let scheme = text.split(':').next().unwrap_or_default();
         match scheme {
-            "redis" | "rediss" | "valkey" | "valkeys" => {
-                let scheme = if scheme.ends_with('s') && scheme != "redis" { "rediss" } else { "redis" };
+            "redis" | "rediss" | "valkey" | "valkeys" | "redis+sentinel" | "rediss+sentinel" | "valkey+sentinel"
+            | "valkeys+sentinel" | "redis+cluster" | "rediss+cluster" | "valkey+cluster" | "valkeys+cluster" => {
+                let scheme =
+                    if scheme.starts_with("rediss") || scheme.starts_with("valkeys") { "rediss" } else { "redis" };
                 RedisUrl::parse(text).map(Self::Redis).map_err(|cause| StoreUrlError::Path { scheme, cause })
             }
             _ if scheme.starts_with("redis+") || scheme.starts_with("redis-") || scheme.starts_with("rediss+") => {
@@ -77,8 +79,8 @@ pub enum StoreUrlError {
     /// A store this version does not have.
     #[error("the `{0}` store is not in this version: expected one of {EXPECTED}")]
     NotInThisVersion(String),
-    /// Redis Sentinel, a Redis cluster or a socket.
-    #[error("`{0}://` is not supported: expected redis:// or rediss:// with the one server that is written to")]
+    /// A socket, or another way to Redis.
+    #[error("`{0}://` is not supported: expected redis://, redis+sentinel:// or redis+cluster://, or rediss for TLS")]
     NotSupported(String),
     /// Not a store.
     #[error("unknown store `{0}`: expected one of {EXPECTED}")]
@@ -128,7 +130,9 @@ mod tests {
     #[test]
     fn the_stores_read_back() {
         let redis = "rediss://cache.example:6380/2";
-        for text in ["memory", "file:/var/lib/x/store", "file+plain:relative/store", redis] {
+        let sentinel = "redis+sentinel://127.0.0.1:26379,127.0.0.1:26380/main/0";
+        let cluster = "rediss+cluster://node.example:6379";
+        for text in ["memory", "file:/var/lib/x/store", "file+plain:relative/store", redis, sentinel, cluster] {
             assert_eq!(StoreUrl::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(StoreUrl::parse("file:///a/b"), Ok(StoreUrl::File(PathBuf::from("/a/b"))));
@@ -138,7 +142,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_store_is_told_what_would_be_one() {
-        assert!(error("redis+sentinel://:hunter2@host/main").contains("`redis+sentinel://` is not supported"));
+        assert!(error("redis+unix://:hunter2@host/main").contains("`redis+unix://` is not supported"));
+        assert!(error("redis+sentinel://host").contains("names no primary"));
         assert!(error("redis://a,b").contains("several servers"));
         assert!(error("keyring").starts_with("the `keyring` store is not in this version"));
         assert!(error("").contains("expected one of `memory`"));

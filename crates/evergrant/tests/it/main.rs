@@ -11,12 +11,18 @@ mod durability;
 #[cfg(feature = "redis")]
 mod fleet;
 mod layer;
+#[cfg(feature = "redis")]
+mod moved_clock;
 mod offset;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
+mod redis_places;
+#[cfg(feature = "redis")]
 #[path = "../shared/redis_server.rs"]
 mod redis_server;
+#[cfg(feature = "redis")]
+mod redis_trouble;
 mod source;
 mod stores;
 mod support;

@@ -21,11 +21,11 @@ pub(crate) fn open(url: &str) -> Store {
     Store::open_with(&StoreUrl::parse(url).unwrap(), options(Span::from_millis(900))).unwrap()
 }
 
-fn key() -> CredentialKey {
+pub(crate) fn key() -> CredentialKey {
     CredentialKey::new("https://a/token", &credential(), "")
 }
 
-fn record(generation: u64, text: &str) -> Record {
+pub(crate) fn record(generation: u64, text: &str) -> Record {
     Record {
         generation,
         access_token: Some(Secret::new(format!("access-{text}"))),
@@ -34,16 +34,16 @@ fn record(generation: u64, text: &str) -> Record {
     }
 }
 
-fn soon() -> evergrant::core::time::Boot {
+pub(crate) fn soon() -> evergrant::core::time::Boot {
     clock::boot() + Span::from_secs(10)
 }
 
-async fn put(store: &Store, generation: u64) {
+pub(crate) async fn put(store: &Store, generation: u64) {
     store.lease(&key(), soon()).await.unwrap().commit(&record(generation, "x")).await.unwrap();
 }
 
 #[track_caller]
-fn fault(error: &StoreError) -> &RedisFault {
+pub(crate) fn fault(error: &StoreError) -> &RedisFault {
     let StoreError::Redis { fault, .. } = error else { panic!("{error}") };
     fault
 }
@@ -110,6 +110,40 @@ async fn a_lease_ends_with_its_holder_after_the_time_to_live() {
     let leases = server.cli(&["KEYS", "evergrant:*:lease"]);
     server.cli(&["SET", &leases, "killed process 1 on elsewhere", "PX", "700"]);
     assert!(open(&server.url()).lease(&key(), soon()).await.is_ok());
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_dead_holder_come_one_after_the_other() {
+    let server = RedisServer::start(&[]);
+    let ttl = Span::from_secs(3);
+    let store = || Store::open_with(&StoreUrl::parse(&server.url()).unwrap(), options(ttl)).unwrap();
+    put(&store(), 1).await;
+    let leases = server.records().remove(0).replace(":record", ":lease");
+    server.cli(&["SET", &leases, "killed process 1 on elsewhere", "PX", "2500"]);
+    let before = server.runs_of("evalsha");
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let store = store();
+            tokio::spawn(async move {
+                let lease = store.lease(&key(), soon()).await.unwrap();
+                let acquired = Instant::now();
+                // The first one commits, the others adopt; here they only let the next one have it.
+                lease.release().await;
+                acquired
+            })
+        })
+        .collect();
+    let started = Instant::now();
+    let mut acquired = Vec::new();
+    for task in waiting {
+        acquired.push(task.await.unwrap());
+    }
+    acquired.sort();
+    let first = acquired[0] - started;
+    assert!((Duration::from_millis(2_000)..Duration::from_millis(4_500)).contains(&first), "{first:?}");
+    // 20 first tries, a look each second, and when it is over each tries in its turn and gives back: no herd of 20 x 20.
+    let runs = server.runs_of("evalsha") - before;
+    assert!(runs < 160, "{runs} scripts");
 }
 
 #[tokio::test]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evergrant_core::keeper::takeover;
 use evergrant_core::time::{Boot, Span};
 use redis::Script;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::{Known, Shared, channel, lease_key, record_key, scripts};
+use super::{Known, Shared, channel, lease_key, record_key, scripts, waiting_key};
 use crate::clock;
 use crate::store::record::{Owner, random_id};
 use crate::store::{CredentialKey, Record, StoreError};
@@ -48,15 +49,19 @@ impl RedisLease {
         let mut pause = FIRST_PAUSE;
         loop {
             let known = shared.known(key).generation;
-            let holder = match claim.try_acquire(known.max(held.map_or(0, |held| held.generation))).await? {
+            let (holder, left, turn) = match claim
+                .try_acquire(known.max(held.map_or(0, |held| held.generation)))
+                .await?
+            {
                 Tried::Acquired { fence, record } => return Ok(Self::new(claim, fence, record.map(|record| *record))),
-                Tried::Busy { holder } => holder,
+                Tried::Busy { holder, left, turn } => (holder, left, turn),
                 Tried::StoreIsBehind => {
                     // An older copy than the newest known would bring back a refresh token that is spent.
                     if let Some(held) = held.filter(|held| held.generation >= known) {
                         shared.write_back(key, held).await?;
                     }
-                    "a process that repairs the store".to_owned()
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    ("a process that repairs the store".to_owned(), pause, Duration::ZERO)
                 }
             };
             let now = clock::boot();
@@ -65,10 +70,13 @@ impl RedisLease {
                 let what = format!("the lease in Redis at {}", shared.link.place());
                 return Err(StoreError::Busy { what, holder, waited: now - since });
             }
-            let wait = pause.min((deadline - now).to_duration());
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            // Told or not, the next try shows how things stand.
-            let _ = tokio::time::timeout(wait, news.changed()).await;
+            let rest = || (deadline - clock::boot()).to_duration();
+            // Its own turn begins when the lease ends. Messages get lost, so it is looked at before that too.
+            if tokio::time::timeout(left.min(LONGEST_UNSEEN).min(rest()), news.changed()).await.is_ok()
+                || left < LONGEST_UNSEEN
+            {
+                tokio::time::sleep(turn.min(rest())).await;
+            }
         }
     }
 
@@ -107,7 +115,7 @@ impl RedisLease {
         let mut call = script.key(lease_key(key));
         call.key(record_key(key)).arg(owner).arg(shared.ttl.as_millis()).arg(self.fence).arg(self.base);
         call.arg(record.generation).arg(entry).arg(channel(key)).arg(u8::from(is_last));
-        let (written, stored): (i64, u64) = shared.link.run(&call).await?;
+        let (written, stored): (i64, u64) = shared.link.run(key, &call).await?;
         shared.note(key, Known { fence: self.fence, generation: stored });
         match written {
             1 => {}
@@ -129,7 +137,7 @@ impl RedisLease {
         let script = Script::new(scripts::FORGET);
         let mut call = script.key(lease_key(key));
         call.key(record_key(key)).arg(owner).arg(self.fence).arg(self.base).arg(channel(key));
-        let (forgotten, stored): (i64, u64) = shared.link.run(&call).await?;
+        let (forgotten, stored): (i64, u64) = shared.link.run(key, &call).await?;
         match forgotten {
             1 => shared.note_forgotten(key),
             0 => return Err(StoreError::Superseded { stored, offered: self.base }),
@@ -161,25 +169,42 @@ impl std::fmt::Debug for RedisLease {
 }
 
 enum Tried {
-    Acquired { fence: u64, record: Option<Box<Record>> },
-    Busy { holder: String },
+    Acquired {
+        fence: u64,
+        record: Option<Box<Record>>,
+    },
+    /// The lease is somebody's for this long, and then first that of those whose turn comes earlier.
+    Busy {
+        holder: String,
+        left: Duration,
+        turn: Duration,
+    },
     StoreIsBehind,
 }
 
+/// What `ACQUIRE` answers.
+type Answer = (i64, i64, i64, String, String, i64, String);
+
 impl Claim {
+    /// The name among those who wait.
+    fn member(&self) -> &str {
+        self.owner.split(' ').next().unwrap_or_default()
+    }
+
     async fn try_acquire(&self, generation: u64) -> Result<Tried, StoreError> {
         let Self { shared, key, owner, .. } = self;
         let sent = clock::boot();
         let script = Script::new(scripts::ACQUIRE);
         let mut call = script.key(lease_key(key));
-        call.key(record_key(key)).arg(owner).arg(shared.ttl.as_millis()).arg(shared.known(key).fence).arg(generation);
-        let (acquired, secs, micros, fence_or_holder, entry): (i64, i64, i64, String, String) =
-            shared.link.run(&call).await?;
+        call.key(record_key(key)).key(waiting_key(key)).arg(owner).arg(shared.ttl.as_millis());
+        call.arg(shared.known(key).fence).arg(generation).arg(self.member());
+        let (acquired, secs, micros, fence_or_holder, entry_or_fence, left_ms, waiting): Answer =
+            shared.link.run(key, &call).await?;
         shared.note_time(secs, micros, sent);
         match acquired {
             1 => {
                 let fence = fence_or_holder.parse().unwrap_or(0);
-                let record = shared.open(key, &entry)?.map(Box::new);
+                let record = shared.open(key, &entry_or_fence)?.map(Box::new);
                 let generation = record.as_ref().map_or(0, |record| record.generation);
                 shared.note(key, Known { fence, generation });
                 Ok(Tried::Acquired { fence, record })
@@ -189,7 +214,9 @@ impl Claim {
                 let holder =
                     fence_or_holder.split_once(' ').map_or("whoever refreshed before the loss", |(_, who)| who);
                 let holder = holder.to_owned();
-                Ok(Tried::Busy { holder })
+                let rank = takeover::rank(waiting.split(' '), self.member(), entry_or_fence.parse().unwrap_or(0));
+                let turn = takeover::turn(rank, shared.ttl).to_duration();
+                Ok(Tried::Busy { holder, left: Span::from_millis(left_ms.max(0)).to_duration(), turn })
             }
             _ => Ok(Tried::StoreIsBehind),
         }
@@ -198,8 +225,9 @@ impl Claim {
     async fn release(&self) {
         let script = Script::new(scripts::RELEASE);
         let mut call = script.key(lease_key(&self.key));
-        call.key(record_key(&self.key)).arg(&self.owner).arg(channel(&self.key));
-        if let Err(error) = self.shared.link.run::<i64>(&call).await {
+        call.key(record_key(&self.key)).key(waiting_key(&self.key));
+        call.arg(&self.owner).arg(channel(&self.key)).arg(self.member());
+        if let Err(error) = self.shared.link.run::<i64>(&self.key, &call).await {
             tracing::debug!(%error, "the lease was not given back; it ends with its time to live");
         }
     }
@@ -235,7 +263,7 @@ async fn beat(shared: Arc<Shared>, key: CredentialKey, owner: String, fence: u64
         let script = Script::new(scripts::HEARTBEAT);
         let mut call = script.key(lease_key(&key));
         call.key(record_key(&key)).arg(&owner).arg(shared.ttl.as_millis()).arg(fence);
-        match tokio::time::timeout(left().to_duration(), shared.link.run::<i64>(&call)).await {
+        match tokio::time::timeout(left().to_duration(), shared.link.run::<i64>(&key, &call)).await {
             Ok(Ok(1)) => (confirmed, pause) = (sent, every),
             Ok(Ok(_)) => {
                 tracing::warn!(redis = shared.link.place(), "the lease was taken over by another process");
@@ -250,3 +278,5 @@ async fn beat(shared: Arc<Shared>, key: CredentialKey, owner: String, fence: u64
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// A lease that ended without a message is noticed this much later.
+const LONGEST_UNSEEN: Duration = Duration::from_secs(1);

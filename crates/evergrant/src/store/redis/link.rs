@@ -1,53 +1,42 @@
-//! The one connection to Redis: made when it is needed, made again when it broke.
+//! The way to the server that holds a credential's keys: found when it is needed, found again when it moved.
 //!
-//! Commands of all credentials and the messages of their channels share it (RESP3), so a replica costs the server one
-//! connection and, while nothing happens, nothing else. Every command here may be sent twice: a connection that was
-//! closed meanwhile fails the command that finds it, and the command is sent once more over a new one.
+//! There is one connection to a server, for the commands and the messages of all credentials, so a replica costs the
+//! server one connection and, while nothing happens, nothing else. Every command here may be sent twice: a connection
+//! that was closed meanwhile fails the command that finds it, and the command is sent once more over a new one.
 //!
-//! TLS is the library's own, so the same certificates are trusted as for the token endpoint.
+//! Where the server is depends on the URL. One server is where the URL says. Behind Sentinels it is asked for whenever a
+//! connection is made, so a failover is followed by the next command. In a cluster any node tells who has the keys
+//! (`MOVED`), and what it told is remembered for each credential; its keys share a hash tag and lie on one node. A slot
+//! that is on its way from one node to another is waited for, a moment.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Cmd, FromRedisValue, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisResult,
-    ScriptInvocation, Value,
-};
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, ScriptInvocation, Value};
 use tokio::sync::broadcast;
-use tokio::task::AbortHandle;
-use tokio_rustls::TlsConnector;
 
+use super::line::{Dial, Line};
 use crate::store::redis_fault::RedisFault;
-use crate::store::{RedisUrl, StoreError};
+use crate::store::redis_url::{RedisAddress, RedisKind};
+use crate::store::{CredentialKey, RedisUrl, StoreError};
 use crate::tls::Tls;
 
-/// The way to one server.
+/// The way to the servers of one URL.
 pub(super) struct Link {
-    url: RedisUrl,
-    tls: Arc<Tls>,
-    patience: Duration,
+    dial: Dial,
     connecting: tokio::sync::Mutex<()>,
-    line: Mutex<Option<Line>>,
-    /// The channels that are listened to, and by how many.
-    channels: Mutex<BTreeMap<String, u32>>,
-    news: broadcast::Sender<Arc<str>>,
+    state: Mutex<State>,
 }
 
-/// A connection and the task that serves it, which ends with this value.
-struct Line {
-    connection: MultiplexedConnection,
-    driver: AbortHandle,
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
+#[derive(Default)]
+struct State {
+    lines: BTreeMap<RedisAddress, Line>,
+    /// Where the keys of a tag were last.
+    homes: BTreeMap<String, RedisAddress>,
+    /// The channels that are listened to: the tag of each, and by how many.
+    channels: BTreeMap<String, (String, u32)>,
 }
 
 #[derive(Clone, Copy)]
@@ -67,76 +56,113 @@ impl Request<'_> {
 
 impl Link {
     /// Connects to nothing yet. Every step may take as long as `patience`.
-    pub(super) fn new(url: RedisUrl, tls: Arc<Tls>, patience: Duration) -> Self {
+    pub(super) fn new(url: RedisUrl, tls: Arc<Tls>, patience: Duration, allow_insecure: bool) -> Self {
         let news = broadcast::Sender::new(NEWS_KEPT);
-        Self {
-            url,
-            tls,
-            patience,
-            connecting: tokio::sync::Mutex::default(),
-            line: Mutex::default(),
-            channels: Mutex::default(),
-            news,
-        }
+        let dial = Dial { url, tls, patience, allow_insecure, news };
+        Self { dial, connecting: tokio::sync::Mutex::default(), state: Mutex::default() }
     }
 
     pub(super) fn place(&self) -> String {
-        self.url.place()
+        self.dial.url.place()
     }
 
     pub(super) fn error(&self, fault: RedisFault) -> StoreError {
-        StoreError::Redis { place: self.url.place(), fault }
+        StoreError::Redis { place: self.place(), fault }
     }
 
-    /// Runs a script that may run twice.
-    pub(super) async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        self.twice(Request::Script(script)).await
+    /// Runs a script on a credential's keys, which may run twice.
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        key: &CredentialKey,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, StoreError> {
+        self.twice(self.tag(key), Request::Script(script)).await
     }
 
-    /// Sends a command that may be sent twice.
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.twice(Request::Command(command)).await
+    /// Sends a command about a credential's keys, which may be sent twice.
+    pub(super) async fn ask<T: FromRedisValue>(&self, key: &CredentialKey, command: &Cmd) -> Result<T, StoreError> {
+        self.twice(self.tag(key), Request::Command(command)).await
+    }
+
+    /// Sends a command that is about no key to the server, or to any node.
+    pub(super) async fn ask_any<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        self.twice("", Request::Command(command)).await
+    }
+
+    /// Sends a command to this server.
+    pub(super) async fn ask_at<T: FromRedisValue>(&self, at: &RedisAddress, command: &Cmd) -> Result<T, StoreError> {
+        let mut connection = self.connect(std::slice::from_ref(at)).await.map_err(|fault| self.error(fault))?.1;
+        let sent = tokio::time::timeout(self.dial.patience, command.query_async(&mut connection)).await;
+        sent.map_err(|_| self.error(RedisFault::TimedOut))?.map_err(|error| self.error(RedisFault::of(&error)))
+    }
+
+    /// Every server that may hold records.
+    pub(super) async fn servers(&self) -> Result<Vec<RedisAddress>, StoreError> {
+        let (home, _) = self.connection("").await?;
+        if *self.dial.url.kind() != RedisKind::Cluster {
+            return Ok(vec![home]);
+        }
+        let mut command = redis::cmd("CLUSTER");
+        let ranges: Vec<Vec<Value>> = self.ask_any(command.arg("SLOTS")).await?;
+        let named = ranges.iter().map(|range| primary_of(range, &home));
+        let mut servers: Vec<_> = named.collect::<Option<_>>().ok_or_else(|| self.error(unreadable()))?;
+        servers.sort();
+        servers.dedup();
+        Ok(servers)
     }
 
     /// The messages of this channel, and an empty one whenever messages may have been missed.
-    pub(super) async fn listen(&self, channel: &str) -> broadcast::Receiver<Arc<str>> {
-        let news = self.news.subscribe();
-        let is_new = {
-            let mut channels = locked(&self.channels);
-            let listeners = channels.entry(channel.to_owned()).or_default();
+    pub(super) async fn listen(&self, key: &CredentialKey, channel: &str) -> broadcast::Receiver<Arc<str>> {
+        let news = self.dial.news.subscribe();
+        let tag = self.tag(key);
+        let connection = {
+            let mut state = self.state();
+            let (_, listeners) = state.channels.entry(channel.to_owned()).or_insert_with(|| (tag.to_owned(), 0));
             *listeners += 1;
-            *listeners == 1
+            if *listeners == 1 { state.connection_of(tag).map(|(_, connection)| connection) } else { None }
         };
-        let connection = locked(&self.line).as_ref().map(|line| line.connection.clone());
-        if is_new && let Some(mut connection) = connection {
-            // If it fails the connection is broken, and the next one subscribes to everything.
-            let _ = tokio::time::timeout(self.patience, connection.subscribe(channel)).await;
-        }
+        self.subscribe(connection, vec![channel.to_owned()]).await;
         news
     }
 
     /// One listener of this channel is gone. The next connection subscribes only to what somebody listens to.
     pub(super) fn forget(&self, channel: &str) {
-        let mut channels = locked(&self.channels);
-        if let Some(listeners) = channels.get_mut(channel) {
+        let mut state = self.state();
+        if let Some((_, listeners)) = state.channels.get_mut(channel) {
             *listeners -= 1;
             if *listeners == 0 {
-                channels.remove(channel);
+                state.channels.remove(channel);
             }
         }
     }
 
-    async fn twice<T: FromRedisValue>(&self, request: Request<'_>) -> Result<T, StoreError> {
-        let mut has_failed = false;
+    /// If it fails the connection is broken, and the next one subscribes to everything.
+    async fn subscribe(&self, connection: Option<MultiplexedConnection>, channels: Vec<String>) {
+        if let Some(mut connection) = connection.filter(|_| !channels.is_empty()) {
+            let _ = tokio::time::timeout(self.dial.patience, connection.subscribe(channels)).await;
+        }
+    }
+
+    /// What keys of one server have in common. Only in a cluster there are several.
+    fn tag<'a>(&self, key: &'a CredentialKey) -> &'a str {
+        if *self.dial.url.kind() == RedisKind::Cluster { key.as_str() } else { "" }
+    }
+
+    async fn twice<T: FromRedisValue>(&self, tag: &str, request: Request<'_>) -> Result<T, StoreError> {
+        let (mut has_failed, mut moves) = (false, 0);
         loop {
-            let mut connection = self.connection().await?;
-            let fault = match tokio::time::timeout(self.patience, request.send(&mut connection)).await {
+            let (home, mut connection) = self.connection(tag).await?;
+            let fault = match tokio::time::timeout(self.dial.patience, request.send(&mut connection)).await {
                 Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => RedisFault::of(&error),
+                Ok(Err(error)) if moves < MOST_MOVES && self.follow(tag, &home, &error).await => {
+                    moves += 1;
+                    continue;
+                }
+                Ok(Err(error)) => self.fault_of(&error),
                 Err(_) => RedisFault::TimedOut,
             };
             if fault.is_of_connection() {
-                *locked(&self.line) = None;
+                self.state().leave(tag, &home);
             }
             if has_failed || !matches!(fault, RedisFault::Unreachable(_)) {
                 return Err(self.error(fault));
@@ -145,81 +171,137 @@ impl Link {
         }
     }
 
-    async fn connection(&self) -> Result<MultiplexedConnection, StoreError> {
-        let existing = || locked(&self.line).as_ref().map(|line| line.connection.clone());
-        if let Some(connection) = existing() {
-            return Ok(connection);
+    /// In a cluster: is it worth asking once more, and perhaps elsewhere?
+    async fn follow(&self, tag: &str, home: &RedisAddress, error: &RedisError) -> bool {
+        if *self.dial.url.kind() != RedisKind::Cluster {
+            return false;
+        }
+        match error.code() {
+            Some("MOVED") => {
+                let Some(to) = error.redirect_node().and_then(|(to, _)| address(to, home)) else { return false };
+                let (connection, channels) = self.state().move_home(tag, to);
+                self.subscribe(connection, channels).await;
+                true
+            }
+            // The slot is on its way: soon its new node has all of it.
+            Some("ASK" | "TRYAGAIN") => {
+                tokio::time::sleep(SLOT_PAUSE).await;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn fault_of(&self, error: &RedisError) -> RedisFault {
+        let fault = RedisFault::of(error);
+        if fault == RedisFault::IsCluster && *self.dial.url.kind() == RedisKind::Cluster {
+            return RedisFault::NotReady(format!("the cluster says {}", error.code().unwrap_or_default()));
+        }
+        fault
+    }
+
+    async fn connection(&self, tag: &str) -> Result<(RedisAddress, MultiplexedConnection), StoreError> {
+        if let Some(known) = self.state().connection_of(tag) {
+            return Ok(known);
         }
         let _alone = self.connecting.lock().await;
-        if let Some(connection) = existing() {
-            return Ok(connection);
+        if let Some(known) = self.state().connection_of(tag) {
+            return Ok(known);
         }
-        let connecting = tokio::time::timeout(self.patience, self.connect());
-        let line = connecting.await.unwrap_or(Err(RedisFault::TimedOut)).map_err(|fault| self.error(fault))?;
-        let connection = line.connection.clone();
-        *locked(&self.line) = Some(line);
-        Ok(connection)
+        let home = self.state().homes.get(tag).cloned();
+        let candidates = match (self.dial.url.kind(), home) {
+            (RedisKind::Server, _) => Ok(self.dial.url.addresses().to_vec()),
+            (RedisKind::Sentinel(name), _) => self.dial.ask_sentinels(name).await.map(|primary| vec![primary]),
+            (RedisKind::Cluster, home) => Ok(home.into_iter().chain(self.dial.url.addresses().to_vec()).collect()),
+        };
+        let found = match candidates {
+            Ok(candidates) => self.connect(&candidates).await,
+            Err(fault) => Err(fault),
+        };
+        let (home, connection) = found.map_err(|fault| self.error(fault))?;
+        let (_, channels) = self.state().move_home(tag, home.clone());
+        self.subscribe(Some(connection.clone()), channels).await;
+        Ok((home, connection))
     }
 
-    async fn connect(&self) -> Result<Line, RedisFault> {
-        let broken = |error: std::io::Error| RedisFault::Unreachable(error.to_string());
-        let tcp = TcpStream::connect((self.url.host(), self.url.port())).await.map_err(broken)?;
-        // A command waits for its answer; without this a small one may wait for another one first.
-        tcp.set_nodelay(true).map_err(broken)?;
-        if !self.url.is_tls() {
-            return self.log_in(tcp).await;
-        }
-        let unusable = |error: &dyn std::fmt::Display| RedisFault::Unreachable(error.to_string());
-        let config = self.tls.client_config().map_err(|error| unusable(&error))?;
-        let name = ServerName::try_from(self.url.host()).map_err(|error| unusable(&error))?;
-        self.log_in(TlsConnector::from(config).connect(name, tcp).await.map_err(broken)?).await
-    }
-
-    async fn log_in(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Line, RedisFault> {
-        let mut login = RedisConnectionInfo::default()
-            .set_db(i64::from(self.url.database()))
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_skip_set_lib_name();
-        if let Some(name) = self.url.username() {
-            login = login.set_username(name);
-        }
-        if let Some(password) = self.url.password() {
-            login = login.set_password(password.expose());
-        }
-        let news = self.news.clone();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(Some(self.patience))
-            .set_push_sender(move |push: PushInfo| {
-                // Nobody may be listening; that is no reason to end the connection.
-                if let Some(channel) = channel_of(&push) {
-                    let _ = news.send(channel);
+    /// The first of these that can be reached, perhaps already is.
+    async fn connect(&self, candidates: &[RedisAddress]) -> Result<(RedisAddress, MultiplexedConnection), RedisFault> {
+        let mut fault = unreadable();
+        for address in candidates {
+            let existing = self.state().lines.get(address).map(|line| line.connection.clone());
+            if let Some(connection) = existing {
+                return Ok((address.clone(), connection));
+            }
+            let channels = self.state().channels_at(address);
+            match self.dial.line(address, channels).await {
+                Ok(line) => {
+                    let connection = line.connection.clone();
+                    self.state().lines.insert(address.clone(), line);
+                    return Ok((address.clone(), connection));
                 }
-                Ok::<(), ()>(())
-            });
-        let fault = |error| RedisFault::of(&error);
-        let (mut connection, driver) =
-            MultiplexedConnection::new_with_config(&login, stream, config).await.map_err(fault)?;
-        let line = Line { connection: connection.clone(), driver: tokio::spawn(driver).abort_handle() };
-        let channels: Vec<_> = locked(&self.channels).keys().cloned().collect();
-        if !channels.is_empty() {
-            connection.subscribe(channels).await.map_err(fault)?;
+                Err(found) => fault = found,
+            }
         }
-        Ok(line)
+        Err(fault)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The channel that a message came over, an empty name if the connection ended, and nothing for anything else.
-fn channel_of(push: &PushInfo) -> Option<Arc<str>> {
-    match (&push.kind, push.data.first()) {
-        (PushKind::Disconnection, _) => Some("".into()),
-        (PushKind::Message, Some(Value::BulkString(name))) => Some(String::from_utf8_lossy(name).into()),
-        _ => None,
+impl State {
+    fn connection_of(&self, tag: &str) -> Option<(RedisAddress, MultiplexedConnection)> {
+        let home = self.homes.get(tag)?;
+        Some((home.clone(), self.lines.get(home)?.connection.clone()))
+    }
+
+    fn channels_at(&self, address: &RedisAddress) -> Vec<String> {
+        let is_here = |tag: &String| self.homes.get(tag) == Some(address);
+        self.channels.iter().filter(|(_, (tag, _))| is_here(tag)).map(|(channel, _)| channel.clone()).collect()
+    }
+
+    /// The keys of a tag are there now; with the connection, if there is one, and the channels to listen to.
+    fn move_home(&mut self, tag: &str, to: RedisAddress) -> (Option<MultiplexedConnection>, Vec<String>) {
+        let has_moved = self.homes.insert(tag.to_owned(), to.clone()).as_ref() != Some(&to);
+        let connection = self.lines.get(&to).map(|line| line.connection.clone());
+        let of_tag = |(channel, (of, _)): (&String, &(String, u32))| (of == tag).then(|| channel.clone());
+        let channels = if has_moved { self.channels.iter().filter_map(of_tag).collect() } else { Vec::new() };
+        (connection, channels)
+    }
+
+    /// The server is of no use to anybody.
+    fn leave(&mut self, tag: &str, address: &RedisAddress) {
+        self.lines.remove(address);
+        self.homes.remove(tag);
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A node as another one names it; without a host it is the same as that one's.
+fn address(named: &str, by: &RedisAddress) -> Option<RedisAddress> {
+    let (host, port) = named.rsplit_once(':')?;
+    let host = match host {
+        "" => by.host(),
+        host => host.to_owned(),
+    };
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    RedisAddress::parse(&host, port.parse().ok()?).ok()
+}
+
+/// The primary of a range of slots, as `CLUSTER SLOTS` names it: first, last, primary, replicas.
+fn primary_of(range: &[Value], by: &RedisAddress) -> Option<RedisAddress> {
+    let Some(Value::Array(node)) = range.get(2) else { return None };
+    let [host, Value::Int(port), ..] = &node[..] else { return None };
+    // A host that is not told is that of the node that says so.
+    let host = if let Value::BulkString(host) = host { String::from_utf8_lossy(host) } else { "".into() };
+    address(&format!("{host}:{port}"), by)
+}
+
+fn unreadable() -> RedisFault {
+    RedisFault::Said("a node of the cluster names others whose address cannot be read".to_owned())
 }
 
 const NEWS_KEPT: usize = 64;
+/// From any node to the right one it is one; a slot on its way takes a few pauses.
+const MOST_MOVES: u32 = 5;
+const SLOT_PAUSE: Duration = Duration::from_millis(25);
