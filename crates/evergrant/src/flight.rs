@@ -25,7 +25,7 @@ use evergrant_core::keeper::{FlightId, FlightNext, Minted};
 use evergrant_core::offset::{Sample, Source};
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Issued};
-use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind, read_claims};
+use evergrant_core::wire::{ExpiresInNote, TokenAnswer, TokenFailure, TokenFailureKind, read_claims};
 
 use crate::assertion::{Occasion, ServerTime};
 use crate::client_secrets::{self, ClientSecrets};
@@ -138,7 +138,13 @@ async fn pursue(
     loop {
         let doubt = doubt::doubt_of(record).cloned();
         match request(shared, lease, record).await {
-            Ok((answer, issued)) => return commit(shared, flight, lease.as_mut(), record, answer, issued).await,
+            Ok((mut answer, issued)) => {
+                if doubt.is_some() && answer.expires_in_note == Some(ExpiresInNote::NotPositive) {
+                    // The answer of the first request once more, with a token that has ended since; not one without an end.
+                    answer.expires_in = Some(Span::ZERO);
+                }
+                return commit(shared, flight, lease.as_mut(), record, answer, issued).await;
+            }
             Err(failure) => {
                 let is_refused = failure.kind == TokenFailureKind::InvalidGrant && shared.flights.rotates();
                 if is_refused && !has_looked_again {

@@ -97,6 +97,20 @@ fn a_kill_while_the_answer_is_on_its_way_is_the_next_processs_to_repair() {
     assert_nothing_was_reused(&sim);
 }
 
+#[test]
+fn an_answer_that_is_repeated_when_its_token_has_ended_is_not_taken_for_one_without_an_end() {
+    let answered = steps_of_a_rotation().iter().position(|step| step == "answer received").unwrap() + 1;
+    let (sim, folder) = (SimServer::start(strict(2, GRACE)).unwrap(), tempfile::tempdir().unwrap());
+    assert!(!Victim::new(&sim, folder.path()).kill_at(answered).run().status.success());
+    std::thread::sleep(Duration::from_millis(2_500));
+    let next = Victim::new(&sim, folder.path()).run();
+    assert!(said(&next).contains("works"), "{next:?}");
+    assert_nothing_was_reused(&sim);
+    let ledger = sim.handle().ledger();
+    assert!(ledger.api.refused.is_empty(), "{:?}", ledger.api.refused);
+    assert_eq!(ledger.token_requests_ended(TokenOutcome::IssuedAgain), 1);
+}
+
 /// 30 kills, or as many as `cargo xtask soak` asks for.
 #[test]
 fn kills_at_random_instants_lose_nothing() {
