@@ -156,8 +156,10 @@ pub(crate) async fn ask(
     let mut all = secrets.all();
     let first = secrets.first();
     let mut exchange = show(first.as_ref()).await?;
+    if exchange.result.is_ok() {
+        secrets.accept(first.clone());
+    }
     if !is_client_refused(&exchange) {
-        secrets.accept(first);
         return Ok(without(all, exchange));
     }
     secrets.read_again();
@@ -166,7 +168,7 @@ pub(crate) async fn ask(
     exchange = show(Some(&other)).await?;
     if is_client_refused(&exchange) {
         exchange.result = exchange.result.map_err(both_refused);
-    } else {
+    } else if exchange.result.is_ok() {
         tracing::info!(
             client = credential.client_id,
             hint = "once the provider has ended the old secret, take it out of the settings",
