@@ -10,7 +10,7 @@ use crate::redis::open;
 use crate::redis_server::RedisServer;
 use crate::support::{builder, call_for, living, rotating, until};
 
-fn strict(secs: i64) -> ProviderConfig {
+pub(crate) fn strict(secs: i64) -> ProviderConfig {
     let mut config = living(secs);
     config.rotation.reuse_detection = true;
     config.rotation.grace = Span::from_secs(30);

@@ -3,22 +3,14 @@
 use std::time::Duration;
 
 use evergrant::Client;
-use evergrant::core::time::Span;
 use evergrant::store::{CredentialKey, RedisFault};
+use evergrant_sim::SimServer;
 use evergrant_sim::ledger::TokenOutcome;
-use evergrant_sim::{ProviderConfig, SimServer};
 
+use crate::fleet::strict;
 use crate::redis::{fault, key, open, put, record, soon};
 use crate::redis_server::RedisServer;
-use crate::support::{call_for, credential, living, rotating};
-
-fn strict(secs: i64) -> ProviderConfig {
-    let mut config = living(secs);
-    config.rotation.rotate = true;
-    config.rotation.reuse_detection = true;
-    config.rotation.grace = Span::from_secs(20);
-    config
-}
+use crate::support::{call_for, credential, rotating};
 
 /// A primary, its replica and the Sentinel of both, in this order, and the URL that names them.
 fn watched() -> (RedisServer, RedisServer, RedisServer, String) {

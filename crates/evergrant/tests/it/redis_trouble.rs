@@ -6,20 +6,13 @@ use std::time::Duration;
 use evergrant::core::time::Span;
 use evergrant::store::{RedisFault, StoreError};
 use evergrant::{Client, clock};
-use evergrant_sim::{ProviderConfig, SimServer};
+use evergrant_sim::SimServer;
 
+use crate::fleet::strict;
 use crate::moved_clock::MovedClock;
 use crate::redis::{fault, key, open, put, record, soon};
 use crate::redis_server::RedisServer;
-use crate::support::{call_for, living, rotating, until};
-
-fn strict(secs: i64) -> ProviderConfig {
-    let mut config = living(secs);
-    config.rotation.rotate = true;
-    config.rotation.reuse_detection = true;
-    config.rotation.grace = Span::from_secs(20);
-    config
-}
+use crate::support::{call_for, rotating, until};
 
 /// A server whose clock is wrong by so many seconds.
 fn with_clock(seconds: i64) -> (RedisServer, MovedClock, tempfile::TempDir) {
