@@ -620,3 +620,13 @@ fn a_page_that_cannot_be_written_is_told_before_anything_is_asked() {
     assert!(said.contains("cannot write the report") && said.contains("its folder does not exist"), "{said}");
     assert_eq!(provider.handle().ledger().token.requests, 0);
 }
+
+#[test]
+fn a_next_secret_that_the_provider_wants_already_is_told() {
+    let provider = genesys();
+    let run = doctor_of(&provider).env("EVERGRANT_CLIENT_SECRET", "0ld-s3cret");
+    let report = report(run.env("EVERGRANT_CLIENT_SECRET_NEXT", CLIENT_SECRET), 0);
+    let said = check(&report, "token_endpoint").to_string();
+    assert!(said.contains("the next one was accepted") && !said.contains("0ld-s3cret"), "{said}");
+    assert_eq!(provider.handle().ledger().token.requests, 2);
+}

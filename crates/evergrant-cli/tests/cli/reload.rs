@@ -6,6 +6,7 @@ use std::path::Path;
 use evergrant_sim::SimServer;
 use evergrant_sim::config::CLIENT_SECRET;
 use evergrant_sim::faults::Event;
+use evergrant_sim::ledger::TokenOutcome;
 use rustix::process::Signal;
 
 use crate::gateway::{FREE_PORTS, address, log_of};
@@ -175,6 +176,28 @@ fn a_secret_that_is_replaced_in_its_file_is_used_at_once() {
     let status = served.status();
     assert_eq!(status["reloads"]["accepted"], 1);
     assert!(!status.to_string().contains("another-secret") && !status.to_string().contains(CLIENT_SECRET));
+}
+
+#[test]
+fn a_next_secret_that_a_reload_brings_takes_over_and_no_caller_sees_the_change() {
+    let (one, files) = (provider(), Files::new());
+    let text = files.head() + &Files::profile("a", &one, &one.url());
+    let env_file = files.folder.path().join("secrets.env");
+    fs::write(&env_file, "").unwrap();
+    let mut command = command(&files.folder, &files.write(&text));
+    command.args(["--profile", "a", "--env-file", env_file.to_str().unwrap()]);
+    let served = Served::start(command);
+    assert_eq!(served.get("a"), OK);
+    fs::write(&env_file, "EVERGRANT_CLIENT_SECRET_NEXT=next-secret-of-the-client\n").unwrap();
+    served.signal(Signal::HUP);
+    served.heard("the client secret was replaced");
+    one.handle().apply(Event::SetClientSecret("next-secret-of-the-client".to_owned()));
+    one.handle().apply(Event::RevokeAll);
+    assert_eq!(served.get("a"), OK, "the call waits for a token that the next secret brings");
+    served.heard("the other one is used from now on");
+    let ledger = one.handle().ledger();
+    assert_eq!(ledger.token_requests_ended(TokenOutcome::InvalidClient), 1);
+    assert!(!served.status().to_string().contains("next-secret"));
 }
 
 #[test]
