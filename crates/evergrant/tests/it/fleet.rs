@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use evergrant::core::time::Span;
-use evergrant::{Client, TokenSource};
+use evergrant::{Client, Credential, TokenSource};
+use evergrant_sim::ledger::TokenOutcome;
 use evergrant_sim::{Event, ProviderConfig, SimServer};
 
 use crate::redis::open;
 use crate::redis_server::RedisServer;
-use crate::support::{builder, call_for, living, rotating, until};
+use crate::support::{builder, call_for, credential, genesys, living, rotating, until};
 
 pub(crate) fn strict(secs: i64) -> ProviderConfig {
     let mut config = living(secs);
@@ -58,6 +59,24 @@ async fn a_fleet_refreshes_once_per_lifetime() {
     let ledger = sim.handle().ledger();
     assert_eq!(ledger.token.max_in_flight, 1);
     assert!((4..=7).contains(&ledger.token.requests), "{} token requests", ledger.token.requests);
+}
+
+#[tokio::test]
+async fn members_with_the_old_secret_adopt_what_one_with_the_new_secret_gets() {
+    let (server, sim) = (RedisServer::start(&[]), SimServer::start(living(3)).unwrap());
+    let client = |next: Option<&str>| {
+        let credential = Credential { next_client_secret: next.map(Into::into), ..credential() };
+        let source = TokenSource::builder(genesys(&sim), credential).store(open(&server.url())).build().unwrap();
+        Client::builder(source).build().unwrap()
+    };
+    let (old, other, new) = (client(None), client(None), client(Some("n3w-s3cret")));
+    let span = Duration::from_secs(8);
+    call_for(&old, Duration::from_millis(200)).await;
+    sim.handle().apply(Event::SetClientSecret("n3w-s3cret".to_owned()));
+    tokio::join!(call_for(&old, span), call_for(&other, span), call_for(&new, span));
+    let ended = |outcome| sim.handle().ledger().token_requests_ended(outcome);
+    let (refused, issued) = (ended(TokenOutcome::InvalidClient), ended(TokenOutcome::Issued));
+    assert!(issued >= 3 && (1..=3 * issued).contains(&refused), "each tries once for a token: {refused}, {issued}");
 }
 
 #[tokio::test]

@@ -147,6 +147,24 @@ async fn those_who_wait_for_a_dead_holder_come_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn those_who_died_waiting_are_overtaken() {
+    let server = RedisServer::start(&[]);
+    put(&open(&server.url()), 1).await;
+    let record = server.records().remove(0);
+    server.cli(&["SET", &record.replace(":record", ":lease"), "killed process 1 on elsewhere", "PX", "600"]);
+    // Whatever the order is, hardly anybody can be first among so many who will never come.
+    let now: u64 = server.cli(&["TIME"]).lines().next().unwrap().parse().unwrap();
+    let (waiting, now) = (record.replace(":record", ":waiting"), (now * 1_000).to_string());
+    for dead in 0..60 {
+        server.cli(&["ZADD", &waiting, &now, &format!("dead-{dead}")]);
+    }
+    let started = Instant::now();
+    open(&server.url()).lease(&key(), soon()).await.unwrap().release().await;
+    // The rest of the lease, and at most a third of its time to live.
+    assert!(started.elapsed() < Duration::from_millis(600 + 300 + 600), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn a_holder_that_was_overtaken_writes_nothing_and_is_told() {
     let server = RedisServer::start(&[]);
     let (stopped, other) = (open(&server.url()), open(&server.url()));

@@ -61,6 +61,20 @@ async fn sentinels_that_know_no_such_primary_or_are_not_there_are_named() {
 }
 
 #[tokio::test]
+async fn a_sentinel_that_wants_a_password_gets_that_of_the_servers() {
+    let primary = RedisServer::start(&["--requirepass", "hunter2"]);
+    let sentinel = RedisServer::sentinel_with(&primary, &["requirepass hunter2", "sentinel auth-pass main hunter2"]);
+    let url = |login: &str| format!("redis+sentinel://{login}127.0.0.1:{}/main/2", sentinel.port());
+    put(&open(&url(":hunter2@")), 1).await;
+    let kept = primary.cli(&["-a", "hunter2", "-n", "2", "KEYS", "evergrant:*:record"]);
+    assert!(kept.contains("evergrant:"), "{kept}");
+    for login in ["", ":wrong@"] {
+        let error = open(&url(login)).load(&key()).await.unwrap_err();
+        assert_eq!(fault(&error), &RedisFault::WrongPassword, "{login}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn the_records_of_a_cluster_are_on_their_nodes_and_are_found_there() {
     let nodes: [RedisServer; 3] = RedisServer::cluster();
     let url = format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", nodes[0].port(), nodes[1].port());

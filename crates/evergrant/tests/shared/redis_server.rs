@@ -43,6 +43,14 @@ impl RedisServer {
 
     /// A Sentinel that watches this server under the name `main` and replaces it when it has not answered for a moment.
     pub(crate) fn sentinel_of(primary: &Self) -> Self {
+        let sentinel = Self::sentinel_with(primary, &[]);
+        sentinel.wait_for("the Sentinel knows the replica", &["SENTINEL", "MASTER", "main"], "num-slaves\n1");
+        sentinel
+    }
+
+    /// The same with further lines in its configuration.
+    pub(crate) fn sentinel_with(primary: &Self, lines: &[&str]) -> Self {
+        let more = lines;
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let config = folder.path().join("sentinel.conf");
         let lines = [
@@ -53,12 +61,11 @@ impl RedisServer {
             "sentinel down-after-milliseconds main 500".to_owned(),
             "sentinel failover-timeout main 3000".to_owned(),
         ];
-        std::fs::write(&config, lines.join("\n")).unwrap();
+        std::fs::write(&config, [lines.join("\n"), more.join("\n")].join("\n")).unwrap();
         let words = ["redis-server", config.to_str().unwrap(), "--sentinel"];
         let mut server =
             Self { folder, port, arguments: Vec::new(), wrapper: words.map(str::to_owned).into(), process: None };
         server.restart();
-        server.wait_for("the Sentinel knows the replica", &["SENTINEL", "MASTER", "main"], "num-slaves\n1");
         server
     }
 
