@@ -54,11 +54,8 @@ pub(crate) async fn serve(mut stream: Stream, peer: Peer, current: &Current, mut
     };
     let Some((protocol, opening)) = sniffed else { return };
     let activity = Activity::new(Arc::clone(&site.metrics));
-    let service = service_fn(|request| {
-        // In a box, so that a connection at rest does not hold the room of a request.
-        let answer = Box::pin(proxy::answer(current.get(), Arc::clone(&peer), activity.begin(), request));
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
+    // hyper holds the room of an answer in a box, which is used for one request after the other and goes with a pause.
+    let service = service_fn(|request| proxy::answer(current.get(), Arc::clone(&peer), activity.begin(), request));
     let limits = &site.config.limits;
     let watched =
         |stream, opening| TokioIo::new(Watched::new(stream, protocol, opening, Arc::clone(&activity), timeouts));

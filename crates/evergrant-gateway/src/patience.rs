@@ -83,13 +83,13 @@ impl Pace {
     }
 }
 
-/// What a send brings. It fails if the caller is too slow before the end of the request, or the upstream after it.
+/// What a send brings. It fails if the caller is too slow before the end of the request, or the upstream after it. The
+/// send is pinned where it is, because a future that is handed over needs its room twice.
 pub(crate) async fn answer_within<T>(
     timeouts: &Timeouts,
     sent: Sent,
-    sending: impl Future<Output = T>,
+    mut sending: impl Future<Output = T> + Unpin,
 ) -> Result<T, FaultKind> {
-    let mut sending = std::pin::pin!(sending);
     if let Some((sent, pace)) = sent.0 {
         tokio::select! {
             biased;
@@ -124,6 +124,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     fn data(bytes: usize) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
@@ -141,7 +143,7 @@ mod tests {
                 unsent.note(&data(bytes));
             }
         };
-        let answer = timeout(Duration::from_secs(3600), answer_within(&Timeouts::default(), sent, sending)).await;
+        let answer = timeout(Duration::from_secs(3600), answer_within(&Timeouts::default(), sent, pin!(sending))).await;
         answer.ok().map(|answer: Result<(), _>| {
             assert_eq!(answer, Err(FaultKind::SlowCaller));
             begun.elapsed()
@@ -175,6 +177,6 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(600)).await;
             "answer"
         };
-        assert_eq!(answer_within(&Timeouts::default(), sent, sending).await, Ok("answer"));
+        assert_eq!(answer_within(&Timeouts::default(), sent, pin!(sending)).await, Ok("answer"));
     }
 }

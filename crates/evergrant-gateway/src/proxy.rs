@@ -17,6 +17,7 @@
 mod reply;
 mod turn;
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,9 +27,9 @@ use evergrant::clock::boot;
 use evergrant::{Answer, Exchange, RequestTraits, Ruling, Sendable, TokenSource};
 use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
-use evergrant_core::pace::{Aftermath, CallerKey};
+use evergrant_core::pace::CallerKey;
 use evergrant_core::time::Boot;
-use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -42,7 +43,7 @@ use crate::fault::FaultKind;
 use crate::framing::Framing;
 use crate::gate::bad_request;
 use crate::headers::{self, CallerAuth};
-use crate::pace;
+use crate::pace::{self, Pass};
 use crate::patience::answer_within;
 use crate::peer::Peer;
 use crate::problem::Problem;
@@ -53,15 +54,15 @@ use crate::tee::{Outbound, Tee};
 use crate::upgrade::Upgrade;
 use crate::upstream::{Arriving, Fault};
 
-use reply::{Failed, Refusal, is_refusal, whole_seconds};
+use reply::{Failed, Refusal, is_refusal};
 
-/// Answers one request.
+/// Answers one request; in the form that a service has, which can fail.
 pub(crate) async fn answer(
     site: Arc<Site>,
     peer: Arc<Peer>,
     mut open: Open,
     request: Request<Incoming>,
-) -> Response<CallerBody> {
+) -> Result<Response<CallerBody>, Infallible> {
     let started = boot();
     open.span = RequestSpan::begin(&site.name, &request);
     let traced = tracing::enabled!(tracing::Level::TRACE)
@@ -103,7 +104,7 @@ pub(crate) async fn answer(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         open.begin_tunnel();
     }
-    response.map(|body| body.holding(open))
+    Ok(response.map(|body| body.holding(open)))
 }
 
 /// Answers a request that the gate let in.
@@ -226,59 +227,66 @@ impl Call {
         let deadline = self.deadline();
         let mut pass = self.take_turn(deadline).await?;
         let mut exchange = self.source().exchange(self.traits(deadline));
-        let mut token = match self.first_token(&mut exchange).await? {
+        let token = match self.first_token(&mut exchange).await? {
             Ok(token) => token,
             Err(error) => return self.no_token(&error, &exchange.verdict_on_no_token(&error)),
         };
         pass.mark_sent();
-        let mut sent = self.send_first(Some(&token)).await;
-        let mut refusal: Option<Refusal> = None;
+        let response = self.send_first(Some(&token)).await.map_err(|failed| self.no_answer(failed))?;
+        if is_refusal(response.status()) {
+            // In a box: it is rare and needs more room than a call.
+            return Box::pin(self.answer_refusal(exchange, pass, response, deadline)).await;
+        }
+        Ok(self.accept_answer(&exchange, pass, response))
+    }
+
+    /// Hands on an answer that is no refusal, and lets those know who learn from it.
+    fn accept_answer(&mut self, exchange: &Exchange, pass: Pass, response: Response<Arriving>) -> Response<CallerBody> {
+        let received = boot();
+        self.hear(pass, &response);
+        exchange.accept(&self.head_as_answer(&response, received));
+        self.hand_on(response)
+    }
+
+    /// Looks into a refusal, and sends the request again as long as that is safe and useful.
+    async fn answer_refusal(
+        &mut self,
+        mut exchange: Exchange,
+        mut pass: Pass,
+        mut response: Response<Arriving>,
+        deadline: Boot,
+    ) -> Result<Response<CallerBody>, Problem> {
         loop {
-            let response = match (sent, refusal) {
-                (Ok(response), _) => response,
-                (Err(failed), None) => return Err(self.no_answer(failed)),
-                (Err(failed), Some(refusal)) => {
-                    tracing::debug!(
-                        kind = failed.kind.name(),
-                        "replay got no answer, the refusal before it is handed on"
-                    );
-                    return Ok(self.show(refusal, exchange.verdict_on_last_refusal().as_ref()));
-                }
-            };
             let received = boot();
             let after = self.hear(pass, &response);
-            if !is_refusal(response.status()) {
-                exchange.judge(self.head_as_answer(&response, received)).await;
-                return Ok(self.hand_on(response));
-            }
             let mut seen = self.look_into(response).await;
-            if after != Aftermath::HandOn
-                && let Some(body) = seen.at_hand
-            {
-                // In a box: it is rare and needs more room than a call.
-                match Box::pin(self.begin_again(after, deadline)).await {
-                    Ok(begun) => {
-                        (pass, exchange, token) = begun;
-                        refusal = Some(seen);
-                        sent = self.send_again(body, Some(&token)).await;
-                        continue;
-                    }
-                    // The provider's 429 says more than one of ours, but the time is another by now.
-                    Err(wait) => _ = seen.head.headers.insert(RETRY_AFTER, whole_seconds(wait).into()),
+            let (body, token);
+            if let Some((at_hand, begun)) = self.wait_out(after, &mut seen, deadline).await {
+                (pass, exchange, token) = begun;
+                body = at_hand;
+            } else {
+                token = match exchange.judge(self.as_answer(&seen, received)).await {
+                    Ruling::Pass(verdict) => return Ok(self.show(seen, verdict.as_deref())),
+                    Ruling::NoToken(error, verdict) => return self.no_token(&error, &verdict),
+                    Ruling::Replay(next) => next,
+                };
+                // Nothing is replayed without a body at hand; were it so, the copy would say it.
+                body = seen.at_hand.unwrap_or(AtHand::Copied);
+                self.site.metrics.replays.add();
+                pass = self.take_turn_at_once();
+                pass.mark_sent();
+            }
+            response = match self.send_again(body, Some(&token)).await {
+                Ok(response) => response,
+                Err(failed) => {
+                    let kind = failed.kind.name();
+                    tracing::debug!(kind, "replay got no answer, the refusal before it is handed on");
+                    return Ok(self.show(seen, exchange.verdict_on_last_refusal().as_ref()));
                 }
+            };
+            if !is_refusal(response.status()) {
+                return Ok(self.accept_answer(&exchange, pass, response));
             }
-            match exchange.judge(self.as_answer(&seen, received)).await {
-                Ruling::Pass(verdict) => return Ok(self.show(seen, verdict.as_deref())),
-                Ruling::NoToken(error, verdict) => return self.no_token(&error, &verdict),
-                Ruling::Replay(next) => token = next,
-            }
-            // Nothing is replayed without a body at hand; were it so, the copy would say it.
-            let body = seen.at_hand.unwrap_or(AtHand::Copied);
-            self.site.metrics.replays.add();
-            pass = self.take_turn_at_once();
-            pass.mark_sent();
-            refusal = Some(seen);
-            sent = self.send_again(body, Some(&token)).await;
         }
     }
 
@@ -371,18 +379,21 @@ impl Call {
             Ok(Err(fault)) => fault,
             Err(late) => return Err(failed(late)),
         };
+        // In a box: it is rare and needs more room than a call.
+        Box::pin(self.send_after(fault, token)).await.map_err(failed)
+    }
+
+    /// Sends the request once more after this fault of the first try, if that can do no harm.
+    async fn send_after(&self, fault: Fault, token: Option<&Sendable>) -> Result<Response<Arriving>, FaultKind> {
         let harmless = fault.is_refused_stream() || (fault.is_stale_connection() && self.method.is_idempotent());
         // Its connection is gone, so there is nothing to keep it for.
         let unsent = self.withdraw().is_some();
         if !harmless {
-            return Err(failed(fault.kind()));
+            return Err(fault.kind());
         }
-        let Some(body) = self.at_hand(unsent).await else { return Err(failed(fault.kind())) };
+        let Some(body) = self.at_hand(unsent).await else { return Err(fault.kind()) };
         self.site.metrics.reconnects.add();
-        match self.send_once(self.again(body), token, true).await {
-            Ok(sent) => sent.map_err(|fault| failed(fault.kind())),
-            Err(late) => Err(failed(late)),
-        }
+        self.send_once(self.again(body), token, true).await?.map_err(|fault| fault.kind())
     }
 
     /// Takes back the offer of a body that was not asked for yet.
@@ -416,10 +427,10 @@ impl Call {
         let (timeouts, sent) = (&self.site.config.timeouts, body.watch());
         let request = self.request(body, token);
         if anew {
-            answer_within(timeouts, sent, sender.send_anew(request, needs_http1)).await
-        } else {
-            answer_within(timeouts, sent, sender.send(request, needs_http1)).await
+            // In a box: it is rare and needs several times the room.
+            return answer_within(timeouts, sent, Box::pin(sender.send_anew(request, needs_http1))).await;
         }
+        answer_within(timeouts, sent, pin!(sender.send(request, needs_http1))).await
     }
 
     fn request(&self, body: Outbound, token: Option<&Sendable>) -> Request<Outbound> {

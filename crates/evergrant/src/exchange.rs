@@ -140,13 +140,19 @@ impl Exchange {
         Ok(Sendable::of(&token))
     }
 
+    /// Takes note of an answer that is no refusal: its date, and that its token works.
+    pub fn accept(&self, answer: &Answer<'_>) {
+        self.sample_clock(answer);
+        self.report_success(answer);
+    }
+
     /// What to do with the answer to the last send. Waits if waiting helps.
     pub async fn judge(&mut self, answer: Answer<'_>) -> Ruling {
-        self.sample_clock(&answer);
         let Some(refusal) = self.refusal_of(&answer) else {
-            self.report_success(&answer);
+            self.accept(&answer);
             return Ruling::Pass(None);
         };
+        self.sample_clock(&answer);
         self.refused = Some(self.attempt.generation);
         if answer.can_send_again && self.attempt.replay == Replay::Never {
             // The body was not kept, but it is still there: its caller has not begun to send it.

@@ -9,10 +9,11 @@ use evergrant::{Exchange, Sendable};
 use evergrant_core::attempt::Route;
 use evergrant_core::pace::{Aftermath, Refused};
 use evergrant_core::time::{Boot, Span};
+use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 
-use super::Call;
-use super::reply::{header_value, whole_seconds};
+use super::reply::{Refusal, header_value, whole_seconds};
+use super::{AtHand, Call};
 use crate::pace::Pass;
 use crate::problem::Problem;
 
@@ -39,12 +40,26 @@ impl Call {
         self.site.pace.hear(pass, response.status(), response.headers())
     }
 
-    /// Waits out a 429 with all the others, and takes a token anew. If not, says how long there is still to wait.
-    pub(super) async fn begin_again(
+    /// Waits out a 429 with all the others, and takes a token anew: what to send then, and how. `None` if the caller is
+    /// to have the refusal, which says by then how long there is still to wait.
+    pub(super) async fn wait_out(
         &self,
         after: Aftermath,
+        refusal: &mut Refusal,
         deadline: Boot,
-    ) -> Result<(Pass, Exchange, Sendable), Span> {
+    ) -> Option<(AtHand, (Pass, Exchange, Sendable))> {
+        let body = refusal.at_hand.filter(|_| after != Aftermath::HandOn)?;
+        match self.begin_again(after, deadline).await {
+            Ok(begun) => Some((body, begun)),
+            Err(wait) => {
+                // The provider's 429 says more than one of ours, but the time is another by now.
+                refusal.head.headers.insert(RETRY_AFTER, whole_seconds(wait).into());
+                None
+            }
+        }
+    }
+
+    async fn begin_again(&self, after: Aftermath, deadline: Boot) -> Result<(Pass, Exchange, Sendable), Span> {
         let again = self.site.pace.enter_again(&self.key, after, deadline).await;
         let mut pass = again.map_err(|refused| refused.retry_after)?;
         let mut exchange = self.source().exchange(self.traits(deadline));
