@@ -60,8 +60,9 @@ impl Policy {
     pub const PROOF_WAIT: Span = Span::from_millis(250);
     /// A proof older than this does not vouch for a request that cannot be repeated.
     pub const PROOF_FRESH: Span = Span::from_secs(10);
-    /// Refusals without a success between them that show a proven token to be dead, not slow to spread.
-    pub const REFUSALS_OF_A_PROVEN_TOKEN: u32 = 3;
+    /// Refusals without a success between them that show a proven token to be dead, not slow to spread: if one of five
+    /// nodes knew it, so many in a row would be a chance of one in two hundred.
+    pub const REFUSALS_OF_A_PROVEN_TOKEN: u32 = 24;
     /// The least time over which those refusals must be spread.
     pub const REFUSALS_SPAN: Span = Span::from_millis(500);
     /// How many generations one request is sent with, at most: the previous, the active and the candidate token, which

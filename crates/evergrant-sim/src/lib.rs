@@ -24,6 +24,7 @@
 //! | [`strategy`] | the clients that are compared: Evergrant and the ways in common use |
 //! | [`world`] | one client, the provider, a network and callers in virtual time |
 //! | [`comparison`] | what came of several clients in the same worlds, and what it depends on |
+//! | [`space`] | the whole space of faults: a world for every seed |
 //! | [`measurement`] | a server's clock measured through a simulated network |
 //! | [`http`] | the same provider on a real loopback socket; the one module with a runtime |
 
@@ -43,6 +44,7 @@ pub mod provider;
 pub mod rotation;
 pub mod scenario;
 pub mod shape;
+pub mod space;
 pub mod strategy;
 pub mod tokens;
 pub mod world;

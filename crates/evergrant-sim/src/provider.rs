@@ -28,7 +28,7 @@ use crate::rate::RateBook;
 use crate::rotation::RefreshBook;
 use crate::seed::Seed;
 use crate::shape;
-use crate::tokens::{Issue, Refusal, TokenBook};
+use crate::tokens::{Issue, Node, Refusal, TokenBook};
 
 /// A request as the provider reads it.
 #[derive(Clone)]
@@ -307,6 +307,25 @@ impl Provider {
         self.last_refusal
     }
 
+    /// Is the life of this token over by the issuer's clock, or so nearly that a node may think so?
+    #[must_use]
+    pub fn is_over(&self, token: &str, now: Boot) -> bool {
+        self.tokens.ends(token).is_some_and(|ends| self.clock.read(now) + Span::from_secs(2) >= ends)
+    }
+
+    /// Has the time of this token not come yet by the issuer's clock, or so lately that a node may think so?
+    #[must_use]
+    pub fn is_early(&self, token: &str, now: Boot) -> bool {
+        self.tokens.begins(token).is_some_and(|begins| self.clock.read(now) < begins + Span::from_secs(2))
+    }
+
+    /// Was this token ever accepted?
+    #[must_use]
+    pub fn has_worked(&self, token: &str) -> bool {
+        let generation = self.tokens.generation_of(token);
+        generation.and_then(|generation| self.ledger.generations.get(&generation)).is_some_and(|seen| seen.accepted > 0)
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
@@ -329,6 +348,14 @@ impl Provider {
     pub fn node_clock(&self, node: usize, now: Boot) -> Server {
         let extra = self.config.nodes.get(node).map_or(Span::ZERO, |node| node.clock_offset);
         self.clock.read(now) + extra
+    }
+
+    /// Would every node accept this token now? Using it so leaves no trace.
+    #[must_use]
+    pub fn works_everywhere(&self, token: &str, now: Boot) -> bool {
+        let idle_timeout = self.config.tokens.idle_timeout;
+        let node = |index| Node { index, clock: self.node_clock(index, now), idle_timeout };
+        (0..self.config.nodes.len()).all(|index| self.tokens.would_accept(token, &node(index), now))
     }
 
     /// Every secret that this provider knows or gave out, for tests that search outputs for them.

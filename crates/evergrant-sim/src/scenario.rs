@@ -60,12 +60,14 @@ pub struct Network {
     pub there: Delay,
     /// From the provider to the client.
     pub back: Delay,
+    /// How many of a thousand requests, and of a thousand answers, are lost.
+    pub lost_permille: u16,
 }
 
 impl Default for Network {
     fn default() -> Self {
         let near = Delay::uniform(Span::from_millis(1), Span::from_millis(3));
-        Self { there: near, back: near }
+        Self { there: near, back: near, lost_permille: 0 }
     }
 }
 
@@ -84,10 +86,18 @@ pub struct Mishap {
 pub enum LocalEvent {
     /// The calendar clock is set forward; negative: back.
     StepWall(Span),
+    /// The calendar clock gains so many microseconds in each second from now on; negative: it loses.
+    SlewWall(i64),
+    /// The machine sleeps: nothing runs, and both clocks go on.
+    Suspend(Span),
+    /// The virtual machine is paused: nothing runs, and both clocks stand still.
+    PauseVm(Span),
+    /// The process is killed, and starts again after this long with what its store holds.
+    Crash(Span),
 }
 
 /// What callers do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Load {
     /// Calls in each minute, evenly spread.
     pub calls_per_min: u32,
@@ -95,6 +105,18 @@ pub struct Load {
     pub bursts: Vec<Burst>,
     /// Does the load start at once, without waiting until the client is ready?
     pub cold: bool,
+    /// How many of a thousand calls have a body that is gone once it was sent.
+    pub uploads_permille: u16,
+    /// How many of a thousand calls wait for a few seconds at most.
+    pub hurried_permille: u16,
+}
+
+impl Load {
+    /// Calls at an even pace, once the client is ready.
+    #[must_use]
+    pub fn steady(calls_per_min: u32) -> Self {
+        Self { calls_per_min, ..Self::default() }
+    }
 }
 
 /// Calls that all start at one moment.

@@ -156,6 +156,29 @@ impl TokenBook {
         (Some(generation), token.present(at, now))
     }
 
+    /// The place of a text in the order of issue.
+    pub(crate) fn generation_of(&self, text: &str) -> Option<Generation> {
+        self.by_text.get(text).copied()
+    }
+
+    /// When the life of the token is over, by the issuer's clock.
+    pub(crate) fn ends(&self, text: &str) -> Option<Server> {
+        let token = self.tokens.get(&self.generation_of(text)?)?;
+        Some(token.stamp + token.lifetime)
+    }
+
+    /// When the token begins to be valid, if it is a JWT, by the issuer's clock.
+    pub(crate) fn begins(&self, text: &str) -> Option<Server> {
+        let claims = self.tokens.get(&self.generation_of(text)?)?.claims?;
+        Some(Server::from_secs(claims.nbf))
+    }
+
+    /// Would the token be accepted? Nothing changes by the question.
+    pub(crate) fn would_accept(&self, text: &str, at: &Node, now: Boot) -> bool {
+        let token = self.by_text.get(text).and_then(|generation| self.tokens.get(generation));
+        token.is_some_and(|token| token.judge(at, now).is_ok())
+    }
+
     /// The token of a generation, while it is remembered.
     pub(crate) fn token(&self, generation: Generation) -> Option<&Token> {
         self.tokens.get(&generation)
@@ -251,8 +274,17 @@ impl Token {
         if at.idle_timeout.is_some_and(|limit| now - self.last_used >= limit) {
             self.end(Refusal::Idle, now);
         }
+        self.judge(at, now)?;
+        self.last_used = now;
+        Ok(())
+    }
+
+    fn judge(&self, at: &Node, now: Boot) -> Result<(), Refusal> {
         if let Some(why) = self.ended(now) {
             return Err(why);
+        }
+        if at.idle_timeout.is_some_and(|limit| now - self.last_used >= limit) {
+            return Err(Refusal::Idle);
         }
         let expired = match self.claims {
             Some(claims) => at.clock.as_unix_secs() >= claims.exp,
@@ -267,7 +299,6 @@ impl Token {
         if self.claims.is_some_and(|claims| at.clock.as_unix_secs() < claims.nbf) {
             return Err(Refusal::NotYetValid);
         }
-        self.last_used = now;
         Ok(())
     }
 

@@ -11,10 +11,16 @@
 
 pub mod check;
 mod keeping;
+mod machine;
+mod mutant;
+mod record;
+mod reference;
 mod rival;
 mod scene;
 mod token_answer;
+mod watch;
 
+use evergrant_core::Secret;
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::Generation;
 
@@ -24,9 +30,12 @@ use crate::scenario::{LocalEvent, Scenario};
 use crate::strategy::Strategy;
 use crate::tokens::Refusal;
 
+use check::Broken;
 use keeping::Keeping;
+pub use mutant::Mutant;
 use rival::Rival;
 use scene::{CallId, Exchange, Scene, ZERO};
+use watch::Watch;
 
 /// How one call of a caller ended.
 #[derive(Clone, Debug)]
@@ -35,14 +44,26 @@ pub struct CallRecord {
     pub started: Span,
     /// When it ended, after the start.
     pub ended: Span,
+    /// Until when its caller waits.
+    pub deadline: Span,
     /// The status the caller saw; `None` if there was none: no token to send it with, or no answer.
     pub status: Option<u16>,
     /// The verdict on a refusal that was passed on.
     pub verdict: Option<&'static str>,
+    /// Did its connection break?
+    pub is_cut: bool,
+    /// May it be sent again after a 401 of this provider?
+    pub can_repeat: bool,
+    /// Did the machine stand still meanwhile?
+    pub was_frozen: bool,
     /// Was it the first request that carried some token?
     pub is_first_of_token: bool,
     /// Why the provider refused a call that ended with a 401.
     pub refused_for: Option<Refusal>,
+    /// With how many tokens it was refused.
+    pub tokens_refused: usize,
+    /// Was the token that it was last refused with ended before it ever worked?
+    pub is_stillborn: bool,
 }
 
 /// What happened in a run.
@@ -58,6 +79,18 @@ pub struct Outcome {
     pub ran: Span,
     /// The keeper's own picture at the end, if the client was Evergrant.
     pub report: Option<evergrant_core::keeper::Report>,
+    /// What a watched run noted of broken promises while it went on.
+    pub noted: Vec<Broken>,
+    /// When the token endpoint was out of order as far as a watched client could know, after the start.
+    pub outages: Vec<(Span, Span)>,
+    /// When the grant of a watched client was lost by an answer that never came.
+    pub grant_lost: Option<Span>,
+    /// When a watched client got its tokens.
+    pub mints: Vec<Span>,
+    /// The log of a watched run: a line for everything that happened.
+    pub log: Option<String>,
+    /// Every secret that there was in a watched run.
+    pub secrets: Vec<Secret>,
 }
 
 impl Outcome {
@@ -113,14 +146,24 @@ pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
 /// Runs a scenario to its end, with this client.
 #[must_use]
 pub fn run_with(strategy: Strategy, scenario: &Scenario, seed: u64) -> Outcome {
-    let scene = Scene::new(scenario.clone(), seed);
     let client: Box<dyn Client> = match strategy.rules() {
         None => Box::new(Keeping::new(scenario, seed)),
         Some(rules) => Box::new(Rival::new(rules, scenario)),
     };
-    let mut world = World { scene, client, handled: 0 };
-    world.run();
-    world.outcome()
+    World { scene: Scene::new(scenario.clone(), seed), client, handled: 0 }.run()
+}
+
+/// Runs a scenario with the keeper that ships, or with a broken one, under the watch of [`check`].
+///
+/// With `keeps_log` the outcome has a line for everything that happened.
+#[must_use]
+pub fn run_watched(scenario: &Scenario, seed: u64, mutant: Option<Mutant>, keeps_log: bool) -> Outcome {
+    let mut scene = Scene::new(scenario.clone(), seed);
+    if keeps_log {
+        scene.keep_log();
+    }
+    let client = Box::new(Keeping::new(scenario, seed).watched(mutant));
+    World { scene, client, handled: 0 }.run()
 }
 
 /// Something that happens at one moment.
@@ -143,6 +186,29 @@ enum Event {
     Schedule,
     /// Something happens to the client's machine.
     Mishap(LocalEvent),
+    /// The machine wakes.
+    Wake,
+    /// The process starts again.
+    Restart,
+}
+
+impl Event {
+    /// Does it need the client's machine to run?
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Arrive(..) | Self::TokenArrive(..) | Self::ProbeArrive(..) | Self::Schedule => false,
+            Self::Call
+            | Self::SteadyCall
+            | Self::Poll(_)
+            | Self::Answered(..)
+            | Self::TokenAnswered(..)
+            | Self::ProbeAnswered(..)
+            | Self::Timer
+            | Self::Mishap(_)
+            | Self::Wake
+            | Self::Restart => true,
+        }
+    }
 }
 
 /// What keeps tokens: the thing that is compared.
@@ -165,8 +231,18 @@ trait Client {
     fn timer(&mut self, scene: &mut Scene);
     /// An event was handled; what the client wants done is begun.
     fn settle(&mut self, _scene: &mut Scene) {}
+    /// The machine has slept.
+    fn woke(&mut self, _scene: &mut Scene) {}
+    /// The process is killed.
+    fn crash(&mut self, scene: &mut Scene);
+    /// It starts again.
+    fn restart(&mut self, scene: &mut Scene);
     /// The keeper's picture of itself.
     fn report(&self, _scene: &Scene) -> Option<evergrant_core::keeper::Report> {
+        None
+    }
+    /// What the watch over the run saw.
+    fn finish(&mut self, _scene: &mut Scene) -> Option<Watch> {
         None
     }
 }
@@ -178,7 +254,7 @@ struct World {
 }
 
 impl World {
-    fn run(&mut self) {
+    fn run(mut self) -> Outcome {
         self.client.start(&mut self.scene);
         while let Some(event) = self.scene.next_event() {
             let (at, end) = (self.scene.now, self.scene.end);
@@ -191,6 +267,7 @@ impl World {
             self.handle(event);
             self.client.settle(&mut self.scene);
         }
+        self.outcome()
     }
 
     fn handle(&mut self, event: Event) {
@@ -217,7 +294,20 @@ impl World {
             Event::ProbeAnswered(generation, exchange) => client.probe_answered(generation, &exchange, scene),
             Event::Timer => client.timer(scene),
             Event::Schedule => scene.plan_provider(),
-            Event::Mishap(event) => scene.mishap(event),
+            Event::Mishap(event) => {
+                scene.mishap(event);
+                match event {
+                    LocalEvent::Crash(down) => {
+                        client.crash(scene);
+                        scene.drop_calls();
+                        scene.at(scene.now + down, Event::Restart);
+                    }
+                    LocalEvent::Suspend(lasts) => scene.at(scene.now + lasts, Event::Wake),
+                    LocalEvent::PauseVm(_) | LocalEvent::StepWall(_) | LocalEvent::SlewWall(_) => {}
+                }
+            }
+            Event::Wake => client.woke(scene),
+            Event::Restart => client.restart(scene),
         }
     }
 
@@ -228,12 +318,22 @@ impl World {
         2_000_000 + 1_000 * (calls + secs)
     }
 
-    fn outcome(self) -> Outcome {
+    fn outcome(mut self) -> Outcome {
+        let watch = self.client.finish(&mut self.scene);
+        let start = self.scene.start;
+        let is_watched = watch.is_some();
+        let Watch { broken, outages, grant_lost, mints, .. } = watch.unwrap_or_default();
         Outcome {
             unfinished: self.scene.calls.len(),
             report: self.client.report(&self.scene),
             ledger: self.scene.provider.ledger().clone(),
             ran: self.scene.now - ZERO,
+            noted: broken,
+            outages: outages.into_iter().map(|(from, to)| (from - start, to - start)).collect(),
+            grant_lost: grant_lost.map(|at| at - start),
+            mints: mints.into_iter().map(|at| at - start).collect(),
+            log: self.scene.take_log(),
+            secrets: if is_watched { self.scene.provider.secrets() } else { Vec::new() },
             calls: self.scene.records,
         }
     }

@@ -152,7 +152,7 @@ impl Keeper {
                 .unwrap_or(Boot::FAR),
             None => now,
         };
-        let settle = self.settle.span();
+        let settle = self.settle.longest();
         let is_unsure = |held: &Held| !held.is_proven() || held.is_young(settle, now);
         View {
             token: serving.map(|held| Arc::clone(&held.token)),
@@ -174,7 +174,7 @@ impl Keeper {
             return Some(candidate);
         }
         let previous = self.slots.previous.as_ref().filter(|held| now < held.token.instants.dead && !held.is_suspect());
-        let is_settling = active.is_young(self.settle.span(), now);
+        let is_settling = active.is_young(self.settle.longest(), now);
         let prefers_previous = match need {
             Need::Proven | Need::ProvenRecently => is_settling,
             Need::Usable | Need::Lasting(_) => is_settling && active.is_suspect(),

@@ -314,6 +314,8 @@ impl Keeper {
         if theta.is_some_and(|theta| !token.shorten_by_claims(theta, &self.policy, p99, jitter)) {
             self.counters.contradicted_claims += 1;
         }
+        // An answer that names no life leaves it to the claims, and the budget has to allow for what they say.
+        self.lifetime = lifetime.or_else(|| token.remaining(issued.sent));
         if let Some(held) = self.slots.get_mut(generation) {
             self.counters.same_token_answers += 1;
             let left = token.remaining(now.boot).unwrap_or(LONGEST_SAME_TOKEN_WAIT);

@@ -2,7 +2,9 @@
 //! and how long a refresh takes.
 //!
 //! Each learner starts from the cautious assumption and moves only on direct evidence, so that a wrong lesson costs a
-//! little latency and never a 401. All memories are bounded.
+//! little latency and never a 401. A provider that spread ten tokens in a second may take ten for the next; so the lesson
+//! on settling hastens promotions, and what a 401 of a new token means is judged by [`Settle::longest`]. All memories are
+//! bounded.
 
 use std::collections::VecDeque;
 
@@ -32,7 +34,13 @@ impl Settle {
         self.spreads.push_back(spread);
     }
 
-    /// The time that a new token is given: twice the slowest spread seen lately, once enough was seen.
+    /// The time in which a 401 of a new token may mean no more than that a node does not know it yet: nothing that was
+    /// learned makes it shorter.
+    pub(super) fn longest(&self) -> Span {
+        self.pinned.unwrap_or(Policy::FIRST_SETTLE)
+    }
+
+    /// The time that a new token is given before it takes over: twice the slowest spread seen lately, once enough was seen.
     pub(super) fn span(&self) -> Span {
         if let Some(pinned) = self.pinned {
             return pinned;
@@ -115,6 +123,7 @@ mod tests {
         }
         settle.handle_spread(Span::from_millis(800));
         assert_eq!(settle.span(), Span::from_millis(1600));
+        assert_eq!(settle.longest(), Policy::FIRST_SETTLE, "a 401 is judged as before");
         settle.handle_spread(Span::from_secs(4));
         assert_eq!(settle.span(), Span::from_secs(8));
         settle.handle_spread(Span::from_secs(9));
@@ -125,7 +134,7 @@ mod tests {
     fn a_pinned_settle_time_is_never_changed() {
         let mut settle = Settle::new(Some(Span::from_secs(3)));
         (0..9).for_each(|_| settle.handle_spread(Span::from_millis(10)));
-        assert_eq!(settle.span(), Span::from_secs(3));
+        assert_eq!((settle.span(), settle.longest()), (Span::from_secs(3), Span::from_secs(3)));
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Keeper {
 
     /// Probes suspects when it is time, and gives up those that used up every excuse.
     pub(super) fn judge_suspects(&mut self, now: Now) {
-        let settle = self.settle.span();
+        let settle = self.settle.longest();
         let is_look_due = |held: &&Held| held.suspicion.is_some_and(|suspicion| now.boot >= suspicion.next_look);
         let suspects: Vec<Held> = self.slots.iter().filter(is_look_due).cloned().collect();
         for held in suspects {

@@ -82,7 +82,7 @@ impl Keeper {
         let Some(newest) = self.newest_usable(now.boot).cloned() else {
             return self.wait_for_flight(attempt, &refusal, now);
         };
-        if self.is_excused(&newest, self.settle.span(), now.boot) {
+        if self.is_excused(&newest, self.settle.longest(), now.boot) {
             return self.try_same_again(attempt, &newest, now);
         }
         self.step_for_settled(attempt, &refusal, &newest, now)
@@ -134,7 +134,7 @@ impl Keeper {
         if !attempt.may_try_another() {
             return None;
         }
-        let settle = self.settle.span();
+        let settle = self.settle.longest();
         let is_open = |held: &&Held| {
             let is_newer = held.generation() > attempt.generation;
             let is_fallback = now < held.token.instants.dead && !held.is_suspect();
@@ -274,7 +274,7 @@ impl Keeper {
             works_since: held.and_then(|held| held.last_success).is_some_and(|sent| sent >= answered),
             newer_works: newest.is_some_and(|held| held.generation() > attempt.generation && held.is_proven()),
             refusals: held.and_then(|held| held.suspicion).map_or(0, |suspicion| suspicion.refusals),
-            settle: self.settle.span(),
+            settle: self.settle.longest(),
             revokes_old: self.revokes_old.is_learned(),
             recent_mints,
             idle: held.and_then(|held| held.last_success).map(|used| attempt.sent - used),

@@ -168,7 +168,9 @@ fn shown_by_other_requests(evidence: &Evidence) -> Option<Finding> {
     }
     let is_young = evidence.is_younger_than_settle();
     if is_young && (!evidence.worked_before || evidence.works_since) {
-        return Some((Cause::Propagating, if evidence.works_since { Certain } else { Likely }));
+        // An error code that nobody knows may name another reason, which passes as well.
+        let may_be_another = !evidence.is_named && evidence.error_code.is_some();
+        return Some((Cause::Propagating, if evidence.works_since && !may_be_another { Certain } else { Likely }));
     }
     if evidence.works_here_since {
         // Neither the token nor the route: one node refused what another accepts.

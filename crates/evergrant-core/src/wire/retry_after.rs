@@ -1,8 +1,9 @@
 //! `Retry-After`: how long a server asks us to wait, as a delay or as a date.
 //!
-//! A date is on the server's clock. Compared with our calendar clock it would be wrong by our skew, so it is read
-//! through the measured offset, at its late end; with no offset known it says nothing. No wait is longer than an
-//! hour: a server that is wrong about a week must not stop us for one.
+//! A date is on the server's clock. Compared with our calendar clock it would be wrong by our skew, and with a measured
+//! offset by a step that is not known yet; the answer's own `Date` is of the same clock and the same moment, so it is
+//! counted from that. An answer without one is read through the measured offset, at its late end; with no offset known it
+//! says nothing. No wait is longer than an hour: a server that is wrong about a week must not stop us for one.
 //!
 //! Source: RFC 9110 section 10.2.3.
 
@@ -21,6 +22,15 @@ pub enum RetryAfter {
 impl RetryAfter {
     /// The longest wait that is honoured.
     pub const CAP: Span = Span::from_secs(3600);
+
+    /// The same as a delay, if it is a date and the answer has a `Date` of its own.
+    #[must_use]
+    pub fn counted_from(self, answered: Option<Server>) -> Self {
+        match (self, answered) {
+            (Self::At(date), Some(answered)) => Self::Delay(date - answered),
+            (Self::At(_) | Self::Delay(_), _) => self,
+        }
+    }
 
     /// How long to wait from now, between zero and [`RetryAfter::CAP`]; `None` for a date while no offset is known.
     #[must_use]
@@ -69,6 +79,17 @@ mod tests {
         assert_eq!(RetryAfter::Delay(Span::from_secs(3600)).wait(now, None), Some(RetryAfter::CAP));
         assert_eq!(RetryAfter::Delay(Span::from_secs(3601)).wait(now, None), Some(RetryAfter::CAP));
         assert_eq!(parse_retry_after("99999999999999999999").unwrap().wait(now, None), Some(RetryAfter::CAP));
+    }
+
+    #[test]
+    fn a_date_is_counted_from_the_answers_own() {
+        let (date, answered) = (RetryAfter::At(Server::from_secs(130)), Some(Server::from_secs(100)));
+        assert_eq!(date.counted_from(answered), RetryAfter::Delay(Span::from_secs(30)));
+        assert_eq!(date.counted_from(None), date);
+        let delay = RetryAfter::Delay(Span::from_secs(5));
+        assert_eq!(delay.counted_from(answered), delay);
+        let past = RetryAfter::At(Server::from_secs(70)).counted_from(answered);
+        assert_eq!(past.wait(Boot::from_secs(0), None), Some(Span::ZERO));
     }
 
     #[test]

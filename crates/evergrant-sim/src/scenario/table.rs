@@ -28,7 +28,7 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
         config,
         network: Network::default(),
         grant: Grant::ClientCredentials,
-        load: Load { calls_per_min: 6_000, bursts: Vec::new(), cold: false },
+        load: Load::steady(6_000),
         events: Vec::new(),
         mishaps: Vec::new(),
         duration: secs(13),
@@ -151,7 +151,7 @@ fn endings() -> Vec<Scenario> {
             s.config = s.config.clone().with_lifetime(secs(60));
             s.config.tokens.idle_timeout = Some(secs(2));
             let bursts = [0, 4, 8, 12].map(|after| Burst { after: secs(after), calls: 40 });
-            s.load = Load { calls_per_min: 0, bursts: bursts.into(), cold: false };
+            s.load = Load { bursts: bursts.into(), cold: false, ..Load::steady(0) };
             s.forced.token_requests = 4;
         }),
     ]
@@ -288,21 +288,17 @@ fn loads() -> Vec<Scenario> {
         |millis: &[i64]| millis.iter().map(|&ms| Burst { after: Span::from_millis(ms), calls: 150 }).collect();
     vec![
         with(base("burst_at_expiry", "150 calls at once around each token's end"), |s| {
-            s.load = Load {
-                calls_per_min: 1_200,
-                bursts: bursts_at(&[2_660, 3_990, 4_000, 4_010, 8_000, 12_000]),
-                cold: false,
-            };
+            s.load = Load { bursts: bursts_at(&[2_660, 3_990, 4_000, 4_010, 8_000, 12_000]), ..Load::steady(1_200) };
         }),
         with(base("burst_at_early_revocation", "150 calls at once just after a revocation"), |s| {
-            s.load = Load { calls_per_min: 1_200, bursts: bursts_at(&[2_005, 9_005]), cold: false };
+            s.load = Load { bursts: bursts_at(&[2_005, 9_005]), cold: false, ..Load::steady(1_200) };
             s.events = vec![At::millis(2_000, Event::RevokeAll), At::millis(9_000, Event::RevokeAll)];
             s.forced.token_requests = 2;
             s.forced.wait = UNPROVEN_WAIT;
         }),
         with(base("cold_start", "150 calls at once before the first token, which takes 300 ms"), |s| {
             s.config.latency.token = Delay::fixed(Span::from_millis(300));
-            s.load = Load { calls_per_min: 3_000, bursts: bursts_at(&[0]), cold: true };
+            s.load = Load { bursts: bursts_at(&[0]), cold: true, ..Load::steady(3_000) };
         }),
         with(
             base("all_at_once", "a fast clock, late nodes that disagree, a revocation, a step, and a flaky endpoint"),
@@ -321,7 +317,7 @@ fn loads() -> Vec<Scenario> {
         ),
         with(base("cold_start_propagation", "as above, and nodes learn of the first token up to 2 s late"), |s| {
             propagate(s, 2_000, 9);
-            s.load = Load { calls_per_min: 3_000, bursts: bursts_at(&[0]), cold: true };
+            s.load = Load { bursts: bursts_at(&[0]), cold: true, ..Load::steady(3_000) };
         }),
     ]
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::wire::{TokenAnswer, read_claims};
 
-use super::scene::{CallId, Exchange, Scene};
+use super::scene::{CallId, Ending, Exchange, Scene};
 use super::token_answer::token_result;
 use super::{Client, Event, TIMER_GRAIN};
 use crate::config::REFRESH_TOKEN;
@@ -25,8 +25,12 @@ pub(super) struct Rival {
     flights: BTreeMap<u64, Vec<CallId>>,
     flown: u64,
     not_before: Option<Boot>,
+    /// Has a panic ended the process?
     has_crashed: bool,
-    timer_at: Option<Boot>,
+    /// Is it dead until it is started again?
+    is_down: bool,
+    /// When the timer fires, and how long the machine had slept when it was set.
+    timer: Option<(Boot, Span)>,
 }
 
 /// What happened to a call so far.
@@ -50,27 +54,28 @@ impl Rival {
             flown: 0,
             not_before: None,
             has_crashed: false,
-            timer_at: None,
+            is_down: false,
+            timer: None,
         }
     }
 
     fn send(&mut self, call: CallId, scene: &mut Scene) {
         let (Some(held), Some(this)) = (&self.held, self.calls.get_mut(&call)) else {
-            return self.end(call, None, scene);
+            return self.end(call, Ending::NoToken, scene);
         };
         this.token_received = Some(held.received);
         scene.send(call, &held.text);
     }
 
-    fn end(&mut self, call: CallId, status: Option<u16>, scene: &mut Scene) {
+    fn end(&mut self, call: CallId, ending: Ending, scene: &mut Scene) {
         self.calls.remove(&call);
-        scene.end_call(call, status, None);
+        scene.end_call(call, ending);
     }
 
     /// The call needs a new token first.
     fn refresh_for(&mut self, call: CallId, scene: &mut Scene) {
         if self.has_crashed || self.not_before.is_some_and(|at| scene.now < at) {
-            return self.end(call, None, scene);
+            return self.end(call, Ending::NoToken, scene);
         }
         match self.rules.flights {
             Flights::PerCaller => self.launch(vec![call], scene),
@@ -102,7 +107,7 @@ impl Rival {
     }
 
     fn wake_after(&mut self, after: Span, scene: &mut Scene) {
-        self.timer_at = Some(scene.now + after);
+        self.timer = Some((scene.now + after, scene.slept()));
         scene.at(scene.now + after, Event::Timer);
     }
 
@@ -120,13 +125,13 @@ impl Rival {
         }
         if self.has_crashed {
             let all: Vec<_> = self.calls.keys().copied().collect();
-            return all.into_iter().for_each(|call| self.end(call, None, scene));
+            return all.into_iter().for_each(|call| self.end(call, Ending::NoToken, scene));
         }
         let next = match self.rules.flights {
             Flights::InTurn => waiting.split_off(waiting.len().min(1)),
             Flights::PerCaller | Flights::Shared => Vec::new(),
         };
-        waiting.into_iter().for_each(|call| self.end(call, None, scene));
+        waiting.into_iter().for_each(|call| self.end(call, Ending::NoToken, scene));
         if !next.is_empty() {
             self.launch(next, scene);
         }
@@ -139,11 +144,14 @@ impl Client for Rival {
     }
 
     fn begin(&mut self, call: CallId, scene: &mut Scene) {
+        if self.is_down {
+            return scene.drop_call(call);
+        }
         self.calls.insert(call, Progress::default());
         let now = scene.local_time();
         let is_fresh = self.held.as_ref().is_some_and(|held| (self.rules.is_fresh)(held, now));
         if self.has_crashed {
-            self.end(call, None, scene);
+            self.end(call, Ending::NoToken, scene);
         } else if is_fresh {
             self.send(call, scene);
         } else {
@@ -152,13 +160,16 @@ impl Client for Rival {
     }
 
     fn poll(&mut self, call: CallId, scene: &mut Scene) {
-        self.send(call, scene);
+        if self.calls.contains_key(&call) {
+            self.send(call, scene);
+        }
     }
 
     fn answered(&mut self, call: CallId, exchange: Exchange, scene: &mut Scene) {
         let Some(this) = self.calls.get_mut(&call) else { return };
-        if exchange.status != Some(401) {
-            return self.end(call, exchange.status, scene);
+        let Some(status) = exchange.status else { return self.end(call, Ending::Cut, scene) };
+        if status != 401 {
+            return self.end(call, Ending::Answered(status, None), scene);
         }
         let now = scene.local_time();
         let refused = Refused {
@@ -168,7 +179,7 @@ impl Client for Rival {
             has_refresh_token: self.has_refresh_token,
         };
         match (self.rules.after_401)(&refused) {
-            After401::Raise => self.end(call, exchange.status, scene),
+            After401::Raise => self.end(call, Ending::Answered(status, None), scene),
             After401::Refresh => {
                 this.refreshes += 1;
                 self.refresh_for(call, scene);
@@ -204,11 +215,33 @@ impl Client for Rival {
     }
 
     fn timer(&mut self, scene: &mut Scene) {
-        if self.timer_at.is_some_and(|at| at <= scene.now) && !self.has_crashed {
-            self.timer_at = None;
-            if self.flights.is_empty() {
-                self.launch(Vec::new(), scene);
-            }
+        let Some((at, slept)) = self.timer.filter(|(at, _)| *at <= scene.now && !self.has_crashed) else { return };
+        // Its clock stood still in suspend.
+        let late = scene.slept() - slept;
+        if scene.now < at + late {
+            self.timer = Some((at + late, scene.slept()));
+            return scene.at(at + late, Event::Timer);
         }
+        self.timer = None;
+        if self.flights.is_empty() {
+            self.launch(Vec::new(), scene);
+        }
+    }
+
+    /// A new process knows nothing: no client here has a store.
+    fn crash(&mut self, scene: &mut Scene) {
+        self.flights.keys().for_each(|_| scene.provider.ledger_mut().token.leave());
+        self.flights.clear();
+        self.calls.clear();
+        (self.held, self.timer, self.not_before) = (None, None, None);
+        self.is_down = true;
+    }
+
+    fn restart(&mut self, scene: &mut Scene) {
+        if !self.is_down {
+            return;
+        }
+        (self.is_down, self.has_crashed) = (false, false);
+        self.start(scene);
     }
 }

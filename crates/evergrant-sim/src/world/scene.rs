@@ -6,12 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evergrant_core::attempt::Replay;
+use evergrant_core::policy::Policy;
 use evergrant_core::time::{Boot, Now, Span, Wall};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
+use super::machine::Machine;
 use super::{CallRecord, Event};
 use crate::api::body_hash;
+use crate::config::{Delay, Shape};
+use crate::faults::Event as FaultEvent;
 use crate::provider::{Answer, Payload, Provider, Request};
 use crate::scenario::{LocalEvent, Scenario};
 use crate::seed::Seed;
@@ -29,7 +33,27 @@ pub(super) struct Call {
     pub(super) patience: Span,
     /// Was it the first request that carried some token?
     is_first_of_token: bool,
-    refused_for: Option<Refusal>,
+    pub(super) refused_for: Option<Refusal>,
+    /// The tokens that it was refused with.
+    refused: BTreeSet<String>,
+}
+
+impl Call {
+    /// The token that it was last sent with.
+    fn token(&self) -> Option<&str> {
+        self.request.headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+    }
+}
+
+/// How a call ends for its caller.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ending {
+    /// With an answer, and the verdict on it if it is a refusal.
+    Answered(u16, Option<&'static str>),
+    /// Without a token to send it with.
+    NoToken,
+    /// With a connection that broke.
+    Cut,
 }
 
 /// What a request met.
@@ -42,6 +66,13 @@ pub(super) struct Exchange {
     pub(super) is_torn: bool,
     /// Why the token was refused, as only the provider knows.
     pub(super) refused_for: Option<Refusal>,
+}
+
+impl Exchange {
+    /// No answer.
+    pub(super) fn nothing(sent: Boot) -> Self {
+        Self { sent, status: None, headers: HeaderMap::new(), body: Vec::new(), is_torn: false, refused_for: None }
+    }
 }
 
 /// The surroundings of one client.
@@ -60,7 +91,10 @@ pub(super) struct Scene {
     begun: CallId,
     next_call: Boot,
     seen_tokens: BTreeSet<String>,
-    wall_minus_boot: Span,
+    machine: Machine,
+    /// When a clock of the provider jumps, as this machine sees it.
+    jumps: Vec<Boot>,
+    log: Option<String>,
 }
 
 impl Scene {
@@ -70,7 +104,10 @@ impl Scene {
         let start = if scenario.load.cold { zero } else { zero + HEAD_START };
         let mut provider = Provider::new(scenario.config.clone().with_seed(seed), Now { boot: zero, wall });
         provider.schedule(scenario.events.clone(), start);
+        let is_jump = |event: &FaultEvent| matches!(event, FaultEvent::StepServer(_) | FaultEvent::StepNode(..));
+        let jumps = scenario.events.iter().filter(|at| is_jump(&at.event)).map(|at| start + at.after);
         let mut scene = Self {
+            jumps: jumps.collect(),
             provider,
             seed: Seed::new(seed ^ 0x5eed),
             now: zero,
@@ -83,7 +120,8 @@ impl Scene {
             begun: 0,
             next_call: start,
             seen_tokens: BTreeSet::new(),
-            wall_minus_boot: Span::from_nanos(wall.as_nanos() - zero.as_nanos()),
+            machine: Machine::new(Now { boot: zero, wall }),
+            log: None,
             scenario,
         };
         scene.plan();
@@ -103,16 +141,42 @@ impl Scene {
 
     /// Something happens to this machine.
     pub(super) fn mishap(&mut self, event: LocalEvent) {
-        match event {
-            LocalEvent::StepWall(by) => self.wall_minus_boot += by,
+        self.write(|| format!("{event:?}"));
+        if let LocalEvent::PauseVm(lasts) = event {
+            self.jumps.push(self.now + lasts);
         }
+        self.machine.suffer(event, self.now);
+    }
+
+    /// Keeps a log of everything that happens.
+    pub(super) fn keep_log(&mut self) {
+        self.log = Some(String::new());
+    }
+
+    /// One line of the log.
+    pub(super) fn write(&mut self, line: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            let at = (self.now - self.start).as_nanos();
+            log.push_str(&format!("{at} {}\n", line()));
+        }
+    }
+
+    /// The log so far.
+    pub(super) fn take_log(&mut self) -> Option<String> {
+        self.log.take()
+    }
+
+    /// When a clock of the provider last jumped.
+    pub(super) fn last_jump(&self) -> Option<Boot> {
+        self.jumps.iter().copied().filter(|at| *at <= self.now).max()
     }
 
     /// Of the steady load only the next call is in the queue.
     pub(super) fn plan_next_call(&mut self) {
         let rate = self.scenario.load.calls_per_min;
         if rate > 0 && self.next_call < self.end - LAST_CALL {
-            let at = self.next_call;
+            // Calls that a sleeping machine would have made are not made up for.
+            let at = self.next_call.max(self.now);
             self.next_call = at + Span::from_secs(60).scaled(1, i64::from(rate));
             self.at(at, Event::SteadyCall);
         }
@@ -130,17 +194,31 @@ impl Scene {
         self.queue.insert((when.max(self.now), self.queued), event);
     }
 
-    /// The next event, at whose moment it then is.
+    /// A moment of this machine's boot clock on the run's time line.
+    pub(super) fn to_true(&self, local: Boot) -> Boot {
+        self.machine.to_true(local)
+    }
+
+    /// Something that happens at a moment of this machine's boot clock.
+    pub(super) fn at_local(&mut self, when: Boot, event: Event) {
+        self.at(self.machine.to_true(when), event);
+    }
+
+    /// The next event, at whose moment it then is. On a machine that sleeps nothing happens until it wakes.
     pub(super) fn next_event(&mut self) -> Option<Event> {
-        let ((at, _), event) = self.queue.pop_first()?;
-        self.now = at;
-        Some(event)
+        loop {
+            let ((at, _), event) = self.queue.pop_first()?;
+            self.now = at;
+            match self.machine.frozen_until(at).filter(|_| event.is_local()) {
+                Some(until) => self.at(until, event),
+                None => return Some(event),
+            }
+        }
     }
 
     /// This machine's clocks.
     pub(super) fn clock(&self) -> Now {
-        let wall = Wall::from_nanos((self.now - Boot::from_nanos(0) + self.wall_minus_boot).as_nanos());
-        Now { boot: self.now, wall }
+        self.machine.clock(self.now)
     }
 
     /// What a rival reads of time.
@@ -153,19 +231,40 @@ impl Scene {
         u16::try_from(self.seed.below(1000)).unwrap_or(0)
     }
 
+    /// How long this machine has slept so far; a timer of most programs does not count it.
+    pub(super) fn slept(&self) -> Span {
+        self.machine.slept()
+    }
+
     /// A call begins; every fifth is a write.
     pub(super) fn begin_call(&mut self) -> CallId {
         let number = self.begun;
         self.begun += 1;
-        let request = if number % 5 == 4 {
+        let load = &self.scenario.load;
+        let (uploads, hurried) = (load.uploads_permille, load.hurried_permille);
+        let is_upload = uploads > 0 && self.seed.happens(uploads);
+        let is_hurried = hurried > 0 && self.seed.happens(hurried);
+        let request = if is_upload || number % 5 == 4 {
             Request::post("/api/v2/things", &format!("effect-{number}"), vec![b'x'; 100])
         } else {
             Request::get("/api/v2/things/list")
         };
-        let replay = Replay::of(request.method.as_str(), false, true);
-        let patience = evergrant_core::policy::Policy::default().patience;
+        let replay = Replay::of(request.method.as_str(), false, !is_upload);
+        let patience = match is_hurried {
+            true => self.seed.delay(HURRY),
+            false => Policy::default().patience,
+        };
         let started = self.now;
-        let call = Call { started, request, replay, patience, is_first_of_token: false, refused_for: None };
+        self.write(|| format!("call {number} {} {replay:?}", request.method));
+        let call = Call {
+            started,
+            request,
+            replay,
+            patience,
+            is_first_of_token: false,
+            refused_for: None,
+            refused: BTreeSet::new(),
+        };
         self.calls.insert(number, call);
         number
     }
@@ -178,8 +277,14 @@ impl Scene {
         if let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}")) {
             this.request.headers.insert(AUTHORIZATION, value);
         }
+        self.write(|| format!("call {call} sent with {}", body_hash(token.as_bytes())));
+        let sent = self.clock().boot;
+        if self.is_lost() {
+            let after = self.now + self.seed.delay(UNTIL_BROKEN);
+            return self.at(after, Event::Answered(call, Exchange::nothing(sent)));
+        }
         let arrives = self.now + self.way_there();
-        self.at(arrives, Event::Arrive(call, self.now));
+        self.at(arrives, Event::Arrive(call, sent));
     }
 
     /// The request arrives; its answer is on its way back.
@@ -187,23 +292,56 @@ impl Scene {
         let Some(this) = self.calls.get(&call) else { return };
         let request = this.request.clone();
         let (after, exchange) = self.serve(&request, sent);
+        self.write(|| format!("call {call} meets {:?} {:?}", exchange.status, exchange.refused_for));
         if let Some(this) = self.calls.get_mut(&call) {
             this.refused_for = exchange.refused_for;
+            if exchange.refused_for.is_some() {
+                let token = this.token().map(str::to_owned);
+                this.refused.extend(token);
+            }
         }
         self.at(after, Event::Answered(call, exchange));
     }
 
     /// The caller has what it gets.
-    pub(super) fn end_call(&mut self, call: CallId, status: Option<u16>, verdict: Option<&'static str>) {
+    pub(super) fn end_call(&mut self, call: CallId, ending: Ending) {
         let Some(this) = self.calls.remove(&call) else { return };
+        self.write(|| format!("call {call} ends {ending:?}"));
+        let can_repeat = match this.replay {
+            Replay::Free => true,
+            Replay::IfRefused => self.scenario.config.shape != Shape::RfcBare,
+            Replay::Never => false,
+        };
+        let (status, verdict) = match ending {
+            Ending::Answered(status, verdict) => (Some(status), verdict),
+            Ending::NoToken | Ending::Cut => (None, None),
+        };
+        let started = this.started - self.start;
         self.records.push(CallRecord {
-            started: this.started - self.start,
+            started,
             ended: self.now - self.start,
+            deadline: started + this.patience,
             status,
             verdict,
+            is_cut: matches!(ending, Ending::Cut),
+            can_repeat,
+            was_frozen: self.machine.froze_since(this.started),
             is_first_of_token: this.is_first_of_token,
             refused_for: this.refused_for.filter(|_| status == Some(401)),
+            tokens_refused: this.refused.len(),
+            is_stillborn: this.refused_for.is_some_and(Refusal::is_final)
+                && this.token().is_some_and(|token| !self.provider.has_worked(token)),
         });
+    }
+
+    /// Nobody makes the call: the process is not there.
+    pub(super) fn drop_call(&mut self, call: CallId) {
+        self.calls.remove(&call);
+    }
+
+    /// The process that made the calls is gone, and with it everybody who waited.
+    pub(super) fn drop_calls(&mut self) {
+        self.calls.clear();
     }
 
     /// The provider answers a request that has just arrived; when the answer arrives, and what it is.
@@ -221,8 +359,7 @@ impl Scene {
             ),
             Answer::Reset { .. } => (None, false),
         };
-        let nothing =
-            Exchange { sent, status: None, headers: HeaderMap::new(), body: Vec::new(), is_torn, refused_for };
+        let nothing = Exchange { is_torn, refused_for, ..Exchange::nothing(sent) };
         let exchange = match response {
             Some(response) => {
                 let (head, body) = response.into_parts();
@@ -234,7 +371,17 @@ impl Scene {
             }
             None => nothing,
         };
+        let exchange = match self.is_lost() {
+            true => Exchange { refused_for, ..Exchange::nothing(sent) },
+            false => exchange,
+        };
         (self.now + reply.delay + self.way_back(), exchange)
+    }
+
+    /// Does the network lose what is sent now?
+    pub(super) fn is_lost(&mut self) -> bool {
+        let permille = self.scenario.network.lost_permille;
+        permille > 0 && self.seed.happens(permille)
     }
 
     /// One way through the network, to the provider.
@@ -258,3 +405,7 @@ pub(super) const ZERO: Boot = Boot::from_secs(1_000);
 const HEAD_START: Span = Span::from_secs(1);
 /// No call begins so late that it cannot end.
 const LAST_CALL: Span = Span::from_millis(100);
+/// How long callers in a hurry wait.
+const HURRY: Delay = Delay::uniform(Span::from_millis(500), Span::from_secs(5));
+/// When it shows that a connection is broken.
+const UNTIL_BROKEN: Delay = Delay::uniform(Span::from_millis(20), Span::from_secs(5));

@@ -114,7 +114,8 @@ impl TokenEndpoint {
         };
         result.map_err(|mut failure| {
             let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-            failure.retry_after = header(RETRY_AFTER).and_then(parse_retry_after);
+            let answered = head.date.filter(|_| head.age.is_none());
+            failure.retry_after = header(RETRY_AFTER).and_then(parse_retry_after).map(|at| at.counted_from(answered));
             if failure.kind == TokenFailureKind::Redirected {
                 failure.description = Some(self.redirect_words(header(LOCATION)));
             }

@@ -94,7 +94,7 @@ fn refusals_that_were_under_way_do_not_disprove_a_young_token_and_later_ones_do(
         stage.pass(Span::from_millis(300));
     }
     assert!(stage.flights.is_empty(), "answers that take a second say nothing about the last half second");
-    let mut later: Vec<_> = (0..2).map(|_| stage.send(Replay::Free).unwrap()).collect();
+    let mut later: Vec<_> = (0..23).map(|_| stage.send(Replay::Free).unwrap()).collect();
     stage.pass(Span::from_secs(1));
     for attempt in &mut later {
         stage.refuse(attempt, true, true);

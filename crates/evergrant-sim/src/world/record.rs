@@ -1,0 +1,59 @@
+//! What a client's store holds, as a model: one record that survives the process.
+//!
+//! It has what the library's record has that matters to a grant: both tokens of the last commit, when the access token
+//! came, the intent to spend the refresh token, and when tokens were minted. Every write is whole and at once; crashes
+//! fall between writes.
+
+use evergrant_core::Secret;
+use evergrant_core::keeper::Minted;
+use evergrant_core::time::{Boot, Span};
+use evergrant_core::token::Generation;
+
+/// The stored record of one credential.
+#[derive(Clone)]
+pub(super) struct Record {
+    pub(super) generation: Generation,
+    pub(super) refresh_token: String,
+    /// When a request was about to be sent with the refresh token, of which no end is known.
+    pub(super) intent: Option<Boot>,
+    pub(super) mints: Vec<Boot>,
+    token: Option<Minted>,
+}
+
+impl Record {
+    /// A store with nothing but the refresh token of a login.
+    pub(super) fn new(refresh_token: &str) -> Self {
+        let refresh_token = refresh_token.to_owned();
+        Self { generation: Generation::default(), refresh_token, intent: None, mints: Vec::new(), token: None }
+    }
+
+    /// A request is about to be sent; an earlier intent keeps its time, because the grace counts from the first.
+    pub(super) fn intend(&mut self, now: Boot) {
+        self.intent.get_or_insert(now);
+        self.mints.push(now);
+        self.mints.retain(|mint| now - *mint < Span::from_secs(600));
+    }
+
+    /// Both tokens are stored together, and nothing is in doubt.
+    pub(super) fn commit(&mut self, minted: Minted, refresh_token: Option<&Secret>) {
+        self.generation = minted.generation;
+        if let Some(refresh_token) = refresh_token {
+            refresh_token.expose().clone_into(&mut self.refresh_token);
+        }
+        self.intent = None;
+        self.token = Some(minted);
+    }
+
+    /// The stored token.
+    pub(super) fn restored(&self) -> Option<Minted> {
+        self.token.clone()
+    }
+
+    /// Is the refresh token in doubt, and the provider's grace over as far as anybody can tell?
+    pub(super) fn is_doubt_old(&self, now: Boot) -> bool {
+        self.intent.is_some_and(|at| now - at > GRACE)
+    }
+}
+
+/// Providers that give a grace give at least this much, as far as is known.
+const GRACE: Span = Span::from_secs(30);
