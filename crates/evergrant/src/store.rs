@@ -197,6 +197,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::load`].
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "only Redis loses what a process holds"))]
     pub(crate) async fn newer(
         &self,
         key: &CredentialKey,
@@ -227,6 +228,7 @@ impl Store {
     }
 
     /// Tells when somebody has written this credential's record, where the store can tell.
+    #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "only Redis tells of news"))]
     pub(crate) async fn listen(&self, key: &CredentialKey) -> News {
         News(match self {
             Self::Memory(_) | Self::File(_) => None,

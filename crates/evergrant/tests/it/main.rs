@@ -26,4 +26,5 @@ mod redis_trouble;
 mod source;
 mod stores;
 mod support;
+#[cfg(feature = "redis")]
 mod transfer;
