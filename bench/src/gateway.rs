@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::bare::Bare;
 use crate::cpu::Field;
 use crate::peers::{Gateway, Kind, Nginx, load};
 use crate::table::{Goal, Row};
@@ -18,9 +19,10 @@ pub(crate) fn rows(program: &Path, effort: Effort) -> Result<Vec<Row>, Failure> 
     let upstream = Nginx::upstream()?;
     let peer = Nginx::peer(upstream.port)?;
     let gateway = Gateway::before(program, &upstream)?;
+    let bare = Bare::before(upstream.port)?;
     load(peer.port, Kind::Small, 16, 1)?;
     load(gateway.port, Kind::Small, 16, WARM_UP_SECS)?;
-    let outcome = Field { upstream: &upstream, peer: &peer, gateway: &gateway }.measure(effort)?;
+    let outcome = Field { upstream: &upstream, peer: &peer, gateway: &gateway, bare: &bare }.measure(effort)?;
     let (disturbed, all) = outcome.disturbed;
     eprintln!("{disturbed} of {all} slices were disturbed by other processes to the end");
     rows.extend(outcome.rows);

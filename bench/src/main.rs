@@ -12,6 +12,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod bare;
 mod cpu;
 mod gateway;
 mod idle;
@@ -51,6 +52,9 @@ const PARTS: [&str; 4] = ["token", "verdict", "latency", "gateway"];
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let [bare::WORD, port, api] = args.as_slice() {
+        return ended(bare::run(port, api));
+    }
     let effort = if args.contains(&"--quick") { Effort::Quick } else { Effort::Full };
     args.retain(|arg| *arg != "--quick");
     let page = match args.as_slice() {
@@ -69,7 +73,11 @@ fn main() -> ExitCode {
         print!("{}", table::render(&rows));
         page.map_or(Ok(()), |page| page::write(page, &rows, effort))
     });
-    match shown {
+    ended(shown)
+}
+
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");

@@ -75,7 +75,7 @@ impl Nginx {
 
     fn start(name: &str, config: impl Fn(u16) -> String) -> Result<Self, Failure> {
         let home = std::env::temp_dir().join(format!("evergrant-bench-{}-{name}", std::process::id()));
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = free_port()?;
         let file = home.join("nginx.conf");
         fs::create_dir_all(&home)?;
         fs::write(&file, config(port))?;
@@ -144,8 +144,13 @@ fn listening(line: &str) -> Option<u16> {
     address.split_whitespace().next()?.rsplit_once(':')?.1.parse().ok()
 }
 
+/// A port that nobody has now.
+pub(crate) fn free_port() -> Result<u16, Failure> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
 /// Waits for the first whole answer.
-fn answered(port: u16) -> Result<(), Failure> {
+pub(crate) fn answered(port: u16) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         match connect(port) {
