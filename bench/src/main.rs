@@ -6,7 +6,8 @@
 //! may miss them, and nothing fails if it does. `--quick` takes a third of the rounds of the gateway's part, to see
 //! that everything works.
 //!
-//! Linux only: the numbers about processes come from `/proc`. It needs `nginx` and `wrk`, which the task installs.
+//! Linux only: the numbers about processes come from `/proc`. It needs `nginx`, `wrk` and `redis-server`, which the task
+//! installs.
 #![expect(clippy::print_stdout, reason = "the table is the output")]
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 mod bare;
 mod cpu;
+mod fleet;
 mod gateway;
 mod idle;
 mod latency;
@@ -47,7 +49,7 @@ impl Effort {
 }
 
 /// The parts, in the order in which they are measured: from the quietest to the loudest.
-const PARTS: [&str; 4] = ["token", "verdict", "latency", "gateway"];
+const PARTS: [&str; 5] = ["token", "verdict", "latency", "fleet", "gateway"];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -70,8 +72,8 @@ fn main() -> ExitCode {
         _ => Err(format!("usage: bench PATH-OF-EVERGRANT [{}] [--quick] [--write FILE]", PARTS.join("|")).into()),
     };
     let shown = measured.and_then(|rows| {
-        print!("{}", table::render(&rows));
-        page.map_or(Ok(()), |page| page::write(page, &rows, effort))
+        rows.iter().for_each(|(_, rows)| print!("{}", table::render(rows)));
+        page.map_or(Ok(()), |page| page::write(page, rows, effort))
     });
     ended(shown)
 }
@@ -86,16 +88,19 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
     }
 }
 
-fn measure(program: &Path, parts: &[&str], effort: Effort) -> Result<Vec<table::Row>, Failure> {
-    let mut rows = Vec::new();
+/// The tables of these parts: the fleet's, and that of all others.
+fn measure(program: &Path, parts: &[&str], effort: Effort) -> Result<Vec<(page::Table, Vec<table::Row>)>, Failure> {
+    let (mut rows, mut of_fleet) = (Vec::new(), Vec::new());
     for part in parts {
         eprintln!("measuring {part} ...");
-        rows.extend(match *part {
-            "token" => token::rows()?,
-            "verdict" => verdict::rows()?,
-            "latency" => latency::rows(program)?,
-            _ => gateway::rows(program, effort)?,
-        });
+        match *part {
+            "token" => rows.extend(token::rows()?),
+            "verdict" => rows.extend(verdict::rows()?),
+            "latency" => rows.extend(latency::rows(program)?),
+            "fleet" => of_fleet.extend(fleet::rows(effort)?),
+            _ => rows.extend(gateway::rows(program, effort)?),
+        }
     }
-    Ok(rows)
+    let tables = [(page::Table::Speed, rows), (page::Table::Fleet, of_fleet)];
+    Ok(tables.into_iter().filter(|(_, rows)| !rows.is_empty()).collect())
 }

@@ -1,6 +1,6 @@
 //! Puts a table into a page of the documentation, with where and from what it was measured.
 //!
-//! The page keeps its words; only what stands between two marks is replaced.
+//! The page keeps its words; only what stands between the two marks of a table is replaced.
 
 use std::fs;
 use std::path::Path;
@@ -9,22 +9,41 @@ use std::process::Command;
 use crate::table::{Row, markdown};
 use crate::{Effort, Failure};
 
-const BEGIN: &str = "<!-- measured: begin -->\n";
-const END: &str = "<!-- measured: end -->";
+/// A table of the page.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Table {
+    /// Of tokens, verdicts and the gateway.
+    Speed,
+    /// Of a fleet.
+    Fleet,
+}
 
-/// Replaces the table of this page.
-pub(crate) fn write(page: &Path, rows: &[Row], effort: Effort) -> Result<(), Failure> {
-    let text = fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
+impl Table {
+    fn marks(self) -> [&'static str; 2] {
+        match self {
+            Self::Speed => ["<!-- measured: begin -->\n", "<!-- measured: end -->"],
+            Self::Fleet => ["<!-- measured fleet: begin -->\n", "<!-- measured fleet: end -->"],
+        }
+    }
+}
+
+/// Replaces these tables of the page.
+pub(crate) fn write(page: &Path, tables: Vec<(Table, Vec<Row>)>, effort: Effort) -> Result<(), Failure> {
+    let mut text = fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
     let rounds = if effort == Effort::Quick { " A third of the rounds." } else { "" };
-    let measured = format!("\n{}{rounds}\n\n{}\n", machine(), markdown(rows));
-    fs::write(page, with(&text, &measured).ok_or("the page has no marks for a table")?)?;
+    for (table, rows) in tables {
+        let measured = format!("\n{}{rounds}\n\n{}\n", machine(), markdown(&rows));
+        text = with(&text, table, &measured).ok_or("the page has no marks for a table")?;
+    }
+    fs::write(page, text)?;
     Ok(())
 }
 
-fn with(text: &str, measured: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{measured}{END}{after}"))
+fn with(text: &str, table: Table, measured: &str) -> Option<String> {
+    let [begin, end] = table.marks();
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}{measured}{end}{after}"))
 }
 
 /// The processor, its count, the kernel and the commit.
@@ -48,8 +67,9 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_marks_changes() {
-        let page = format!("# Title\n{BEGIN}old\n{END}\nWords.\n");
-        assert_eq!(with(&page, "new\n").unwrap(), format!("# Title\n{BEGIN}new\n{END}\nWords.\n"));
-        assert_eq!(with("# Title\n", "new\n"), None);
+        let [begin, end] = Table::Speed.marks();
+        let page = |speed: &str| format!("# Title\n{begin}{speed}\n{end}\nWords.\n");
+        assert_eq!(with(&page("old"), Table::Speed, "new\n").unwrap(), page("new"));
+        assert_eq!(with(&page("old"), Table::Fleet, "new\n"), None);
     }
 }

@@ -9,8 +9,10 @@ use crate::shell::{self, Failure, capture, command};
 /// Measures everything, or one part of it, prints the table and perhaps puts it into a page.
 pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     setup::packages(&setup::FOR_BENCH)?;
-    eprintln!("building the program with the dist profile, some minutes ...");
-    capture(&mut command("cargo", ["build", "--locked", "--profile", "dist", "-p", "evergrant-cli"]))?;
+    if !options.first().is_some_and(|part| WITHOUT_PROGRAM.contains(part)) {
+        eprintln!("building the program with the dist profile, some minutes ...");
+        capture(&mut command("cargo", ["build", "--locked", "--profile", "dist", "-p", "evergrant-cli"]))?;
+    }
     eprintln!("building the bench ...");
     capture(&mut command("cargo", ["build", "--locked", "--profile", "dist", "-p", "bench"]))?;
     let built = shell::target().join("dist");
@@ -23,3 +25,6 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
         Err(error) => Err(Failure::new(format!("the bench did not start: {error}"), "")),
     }
 }
+
+/// The parts that measure the library alone.
+const WITHOUT_PROGRAM: [&str; 3] = ["token", "verdict", "fleet"];

@@ -24,7 +24,7 @@ Usage: cargo xtask TASK
   test [--only STEP] [--list]   everything a change must pass; --only may be repeated
   tidy                          the rules of the tree: imports, purity, sizes, licences
   bench [PART] [--quick] [--write FILE]
-                                speed and memory, as a table: token, latency, gateway
+                                speed and memory, as a table: token, verdict, latency, fleet, gateway
   soak [--kills N] [--gateways N] [--rounds N]
                                 the tests of crashes and fleets with larger numbers
   dist                          the optimised binary with man pages and completions, as an archive

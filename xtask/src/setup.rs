@@ -36,13 +36,7 @@ const FOR_TESTS: [Tool; 11] = [
     },
     Tool { name: "libfaketime", packages: &["faketime"], is_there: || faketime().is_some() },
     Tool { name: "openssl", packages: &["openssl"], is_there: || shell::is_installed("openssl", &["version"]) },
-    Tool {
-        name: "redis",
-        packages: &["redis-server", "redis-tools"],
-        is_there: || {
-            shell::is_installed("redis-server", &["--version"]) && shell::is_installed("redis-cli", &["--version"])
-        },
-    },
+    REDIS,
     Tool { name: "node", packages: &["nodejs"], is_there: || shell::is_installed("node", &["--version"]) },
     Tool { name: "npm", packages: &["npm"], is_there: || shell::is_installed("npm", &["--version"]) },
     Tool {
@@ -61,10 +55,19 @@ const FOR_TESTS: [Tool; 11] = [
 ];
 
 /// What `cargo xtask bench` compares the gateway with, and what loads both.
-pub(crate) const FOR_BENCH: [Tool; 2] = [
+pub(crate) const FOR_BENCH: [Tool; 3] = [
     NGINX,
+    REDIS,
     Tool { name: "wrk", packages: &["wrk"], is_there: || shell::is_installed("sh", &["-c", "command -v wrk"]) },
 ];
+
+const REDIS: Tool = Tool {
+    name: "redis",
+    packages: &["redis-server", "redis-tools"],
+    is_there: || {
+        shell::is_installed("redis-server", &["--version"]) && shell::is_installed("redis-cli", &["--version"])
+    },
+};
 
 const NGINX: Tool =
     Tool { name: "nginx", packages: &["nginx-light"], is_there: || shell::is_installed("nginx", &["-v"]) };
