@@ -416,8 +416,18 @@ const ONLY_GATEWAY: [&str; 13] = [
 const ONLY_LOGIN: [&str; 3] = ["authorize-url", "device-url", "redirect-uri"];
 
 /// Settings of a store. Those of a client are read as well, to mark its credential.
-const FOR_STORE: [&str; 9] =
-    ["config", "profile", "env-file", "store", "store-key-file", "lease-ttl", "ca-file", "allow-insecure-http", "log"];
+const FOR_STORE: [&str; 10] = [
+    "config",
+    "profile",
+    "env-file",
+    "store",
+    "store-key-file",
+    "store-passphrase-file",
+    "lease-ttl",
+    "ca-file",
+    "allow-insecure-http",
+    "log",
+];
 
 const STORE_COMMANDS: [&str; 4] = ["list", "show", "move", "forget"];
 
@@ -499,6 +509,7 @@ mod tests {
             "evergrant token --client-secret=hunter2",
             "evergrant --refresh-token=hunter2 token",
             "evergrant gateway --store-key hunter2",
+            "evergrant store list --store-passphrase=hunter2",
             "evergrant exec --access-token hunter2 -- true",
         ] {
             let Err(Stop::Failure(failure)) = read(line) else { panic!("{line}: not explained") };

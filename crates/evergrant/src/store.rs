@@ -31,6 +31,7 @@ mod inspect;
 mod key;
 mod lock;
 mod memory;
+mod passphrase;
 mod private;
 mod record;
 #[cfg(feature = "redis")]
@@ -45,6 +46,7 @@ mod url;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use evergrant_core::Secret;
 use evergrant_core::time::{Boot, OffsetInterval, Span};
 
 pub use contents::{Contents, Listed};
@@ -81,6 +83,8 @@ pub enum Store {
 pub struct StoreOptions {
     /// The key of a sealed store.
     pub key: Option<SealKey>,
+    /// A passphrase that the key of a file is made from, where there is no key.
+    pub passphrase: Option<Secret>,
     /// How long a lease in Redis outlives its holder.
     pub lease_ttl: Span,
     /// More certificate authorities for Redis, as a PEM file.
@@ -91,7 +95,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { key: None, lease_ttl: DEFAULT_LEASE_TTL, ca_file: None, allow_insecure: false }
+        Self { key: None, passphrase: None, lease_ttl: DEFAULT_LEASE_TTL, ca_file: None, allow_insecure: false }
     }
 }
 
@@ -114,7 +118,10 @@ impl Store {
         Ok(match url {
             StoreUrl::Memory => Self::Memory(MemoryStore::default()),
             StoreUrl::PlainFile(path) => Self::File(FileStore::plain(path)),
-            StoreUrl::File(path) => Self::File(FileStore::sealed(path, key()?)),
+            StoreUrl::File(path) => Self::File(match (&options.key, &options.passphrase) {
+                (None, Some(passphrase)) => FileStore::with_passphrase(path, passphrase.clone()),
+                (_, _) => FileStore::sealed(path, key()?),
+            }),
             StoreUrl::Redis(redis) if !(redis.is_tls() || redis.is_loopback() || options.allow_insecure) => {
                 return Err(StoreError::InsecureRedis { place: redis.place() });
             }

@@ -78,6 +78,9 @@ pub(crate) struct MoveArgs {
     /// A file that holds the key of that store; if not given, the key of this one; - for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) to_key_file: Option<PathBuf>,
+    /// A file that holds the passphrase of that store, instead of a key; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "to_key_file")]
+    pub(crate) to_passphrase_file: Option<PathBuf>,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -72,7 +72,7 @@ fn setup(args: &DoctorArgs, layers: &Layers, settings: &Settings) -> Result<Setu
         label: settings.label().to_owned(),
         http: launch::http(settings),
         store: settings.store.url.clone(),
-        store_key: settings.store.key.clone(),
+        store_options: settings.store.options(),
         skew_warn: timing.skew_warn,
         reference: args.reference.clone(),
         policy: Policy { slack: timing.slack, settle: timing.settle, ..Policy::default() },

@@ -78,6 +78,8 @@ pub(crate) enum Setting {
     Store,
     /// The key of an encrypted store.
     StoreKey,
+    /// The passphrase that the key of an encrypted store file is made from.
+    StorePassphrase,
     /// How long a lease on a shared store lasts.
     LeaseTtl,
     /// Permission to keep a rotating refresh token in memory only.

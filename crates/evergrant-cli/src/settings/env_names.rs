@@ -80,6 +80,12 @@ impl Environment {
         Ok(())
     }
 
+    /// Takes a variable back, and the one that names its file.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.variables.remove(name);
+        self.variables.remove(&format!("{name}_FILE"));
+    }
+
     /// A variable that is set.
     pub(crate) fn get(&self, name: &str) -> Option<&Found<Secret>> {
         self.variables.get(name)

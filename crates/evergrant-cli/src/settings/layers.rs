@@ -115,29 +115,22 @@ impl Layers {
         layers
     }
 
-    /// The same layers with another store, named by itself or by a file that holds its name, and maybe another key.
-    pub(crate) fn with_store(
+    /// The same layers with other values as flags, and without what would stand beside them.
+    pub(crate) fn with(
         &self,
-        name: Option<&str>,
-        file: Option<&Path>,
-        key_file: Option<&Path>,
-    ) -> Result<Self, Failure> {
-        let of_flag =
-            |value: &str, flag: &str| Found { value: value.to_owned(), origin: Origin::Flag(flag.to_owned()) };
-        let path = |path: &Path, flag| of_flag(&path.to_string_lossy(), flag);
+        flags: impl IntoIterator<Item = ((Setting, bool), Found<String>)>,
+        without: &[Setting],
+    ) -> Self {
         let mut layers = self.clone();
-        let store = match (name, file) {
-            (Some(name), _) => Some(of_flag(name, "--to")),
-            (None, Some(file)) => {
-                let found = read_secret(&path(file, "--to-file"))?;
-                Some(Found { value: found.value.expose().to_owned(), origin: found.origin })
+        for key in without {
+            for is_file in [false, true] {
+                layers.flags.values.remove(&(*key, is_file));
+                layers.file.remove(&(*key, is_file));
             }
-            (None, None) => None,
-        };
-        layers.flags.values.extend(store.map(|store| ((Setting::Store, false), store)));
-        let key = key_file.map(|file| path(file, "--to-key-file"));
-        layers.flags.values.extend(key.map(|key| ((Setting::StoreKey, true), key)));
-        Ok(layers)
+            key.spec().variables().iter().for_each(|name| layers.environment.remove(name));
+        }
+        layers.flags.values.extend(flags);
+        layers
     }
 
     /// What a settings file would hold for a setting: its value, or the path of the secret's file.
@@ -294,7 +287,7 @@ fn without_file(flags: Flags, environment: Environment, profile: Option<Found<St
 }
 
 /// The content of a secret's file without its trailing line break; `-` is standard input.
-fn read_secret(file: &Found<String>) -> Result<Found<Secret>, Failure> {
+pub(crate) fn read_secret(file: &Found<String>) -> Result<Found<Secret>, Failure> {
     let path = PathBuf::from(&file.value);
     let origin = Origin::SecretFile { path: path.clone(), named_by: Box::new(file.origin.clone()) };
     let is_input = path.as_os_str() == "-";

@@ -115,6 +115,8 @@ fn the_help_of_a_command_lists_the_settings() {
                                             memory] [env: EVERGRANT_STORE]
           --store-key-file <FILE>           File that holds the key of an encrypted store: 32 bytes in
                                             base64 [env: EVERGRANT_STORE_KEY_FILE]
+          --store-passphrase-file <FILE>    File that holds the passphrase of an encrypted store file,
+                                            instead of a key [env: EVERGRANT_STORE_PASSPHRASE_FILE]
           --lease-ttl <DURATION>            Lease on a shared store; shorter than the provider's grace
                                             [default: 6s] [env: EVERGRANT_LEASE_TTL]
           --allow-volatile[=<BOOL>]         Let a rotating refresh token live in memory only [default:

@@ -134,7 +134,7 @@ fn a_store_that_cannot_be_used_is_named_and_left_alone() {
     insta::assert_snapshot!(tidy(run(&format!("file:{foreign}")).failed(8)), @r"
     error: cannot use the token store
       cause: the store file:FOLDER/notes.txt is to be sealed, and there is no store key
-    hint: set EVERGRANT_STORE_KEY to 32 random bytes in base64 (`openssl rand -base64 32`), or use `file+plain:`
+    hint: set EVERGRANT_STORE_KEY to 32 random bytes in base64 (`openssl rand -base64 32`), or EVERGRANT_STORE_PASSPHRASE to a passphrase, or use `file+plain:`
     ");
     assert_eq!(provider.handle().ledger().token.succeeded, 0);
 }

@@ -144,3 +144,62 @@ fn files_that_are_none_are_named_with_what_is_wrong() {
     );
     assert_eq!(evergrant(["store", "list"]).end().code(), 3);
 }
+
+#[test]
+fn a_passphrase_comes_from_the_environment_a_file_or_standard_input() {
+    let (provider, folder) = (SimServer::start(ProviderConfig::default()).unwrap(), Folder::new());
+    let run = |args: &[&str]| evergrant(args).client_of(&provider).env("EVERGRANT_STORE", store(&folder));
+    let token = run(&["token"]).env("EVERGRANT_STORE_PASSPHRASE", "correct horse battery").end().good();
+    let file = folder.file("passphrase", "correct horse battery\n");
+    assert_eq!(run(&["token", "--store-passphrase-file", &file]).end().good(), token);
+    let from_input = run(&["token", "--store-passphrase-file", "-"]).input("correct horse battery\n").end();
+    assert_eq!(from_input.good(), token);
+    assert_eq!(provider.handle().ledger().token.requests, 1);
+
+    let wrong = run(&["token"]).env("EVERGRANT_STORE_PASSPHRASE", "correct horse staple").end();
+    assert_eq!((wrong.code(), wrong.stdout.as_str()), (8, ""));
+    assert!(wrong.stderr.contains("was sealed with another passphrase; it was left untouched"), "{}", wrong.stderr);
+    assert!(!wrong.stderr.contains("staple"), "{}", wrong.stderr);
+    let key = with(evergrant(["store", "list"]), &folder).end();
+    assert!(key.stderr.contains("is sealed with a passphrase, not sealed with a key"), "{}", key.stderr);
+    assert_eq!(run(&["token", "--store-passphrase-file", &file]).end().good(), token, "nothing was lost");
+
+    // From a passphrase to a key and back, without either at hand as a flag.
+    let other = Folder::new();
+    let key = other.file("key", KEY);
+    let args = ["store", "move", "--to", &store(&other), "--to-key-file", &key];
+    assert_eq!(run(&args).env("EVERGRANT_STORE_PASSPHRASE_FILE", &file).end().code(), 0);
+    let args = ["store", "move", "--to", &store(&folder), "--to-passphrase-file", "-"];
+    let back = with(evergrant(args), &other).input("correct horse battery").end();
+    assert_eq!(back.code(), 0, "{}", back.stderr);
+    assert_eq!(run(&["token", "--store-passphrase-file", &file]).end().good(), token);
+}
+
+#[test]
+fn a_passphrase_that_is_soon_guessed_or_stands_beside_a_key_is_refused() {
+    let folder = Folder::new();
+    let cases = [
+        (vec![("EVERGRANT_STORE_PASSPHRASE", "hunter2")], "fewer than 8 characters"),
+        (
+            vec![("EVERGRANT_STORE_PASSPHRASE", "hunter2 hunter2"), ("EVERGRANT_STORE_KEY", KEY)],
+            "sealed with one of them",
+        ),
+    ];
+    for (variables, words) in cases {
+        let run = evergrant(["store", "list"]).env("EVERGRANT_STORE", store(&folder));
+        let ended = variables.iter().fold(run, |run, (name, value)| run.env(name, value)).end();
+        assert_eq!(ended.code(), 3, "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains(words) && ended.stderr.contains("EVERGRANT_STORE_PASSPHRASE"),
+            "{}",
+            ended.stderr
+        );
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+    let flag = evergrant(["store", "list", "--store-passphrase", "hunter2 hunter2"]).end();
+    assert_eq!(flag.code(), 2);
+    assert!(flag.stderr.contains("EVERGRANT_STORE_PASSPHRASE") && !flag.stderr.contains("hunter2"), "{}", flag.stderr);
+    let redis = evergrant(["store", "list", "--store", "redis://127.0.0.1:1"]);
+    let redis = redis.env("EVERGRANT_STORE_PASSPHRASE", "correct horse battery").end();
+    assert!(redis.stderr.contains("there is no store key"), "{}", redis.stderr);
+}

@@ -11,7 +11,7 @@ use evergrant_core::time::Span;
 
 use crate::grant::Credential;
 use crate::source::HttpOptions;
-use crate::store::{SealKey, StoreUrl};
+use crate::store::{StoreOptions, StoreUrl};
 
 /// A set-up to look at, as the settings describe it.
 #[derive(Clone, Debug)]
@@ -26,8 +26,8 @@ pub struct Setup {
     pub http: HttpOptions,
     /// Where tokens are kept.
     pub store: StoreUrl,
-    /// The key of a sealed store.
-    pub store_key: Option<SealKey>,
+    /// Its key, and how it is reached.
+    pub store_options: StoreOptions,
     /// From which difference of the clocks on somebody should look.
     pub skew_warn: Span,
     /// A server whose clock is known to be right, to tell which of two clocks is wrong.

@@ -10,7 +10,7 @@ use super::setup::Identity;
 use super::visit::Visit;
 use super::words::counted;
 use crate::grant::Grant;
-use crate::store::{CredentialKey, Inspection, RedisSafety, Store, StoreError, StoreOptions, StoreUrl};
+use crate::store::{CredentialKey, Inspection, RedisSafety, Store, StoreError, StoreUrl};
 
 /// Looks at the store; also gives the access token that it holds for this credential.
 pub(super) async fn check(visit: &Visit<'_>) -> (Check, Option<Secret>) {
@@ -28,13 +28,7 @@ pub(super) async fn check(visit: &Visit<'_>) -> (Check, Option<Secret>) {
             Grant::ClientCredentials | Grant::JwtBearer | Grant::Saml2Bearer => check,
         }, None);
     }
-    let options = StoreOptions {
-        key: setup.store_key.clone(),
-        ca_file: setup.http.ca_file.clone(),
-        allow_insecure: setup.http.allow_insecure_http,
-        ..StoreOptions::default()
-    };
-    let store = match Store::open_with(&setup.store, options) {
+    let store = match Store::open_with(&setup.store, setup.store_options.clone()) {
         Ok(store) => store,
         Err(error) => return (failed(check, &error), None),
     };
@@ -70,9 +64,7 @@ fn judge(check: Check, url: &StoreUrl, found: &Inspection, rotates: bool) -> Che
         StoreUrl::PlainFile(_) => {
             check.saw("in plain text: protected from other users, not from backups or a stolen disk")
         }
-        StoreUrl::Memory | StoreUrl::File(_) | StoreUrl::Redis(_) => {
-            check.saw("sealed: worthless without EVERGRANT_STORE_KEY")
-        }
+        StoreUrl::Memory | StoreUrl::File(_) | StoreUrl::Redis(_) => check.saw("sealed: worthless without its key"),
     };
     let check = match &found.redis {
         Some(Ok(safety)) => judge_redis(check, safety, rotates),

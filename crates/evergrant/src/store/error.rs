@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use evergrant_core::time::Span;
 
-use super::RedisFault;
+use super::{RedisFault, format};
 
 /// What a store can fail with. The text names the file; [`StoreError::hint`] names the next step.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +49,13 @@ pub enum StoreError {
         cause: String,
     },
     /// The file has a format version that this program does not know and was left untouched.
-    #[error("store file {} has format version {found}, this program knows version {known}; it was left untouched", path.display())]
+    #[error("store file {} has format version {found}, this program knows versions up to {known}; it was left untouched", path.display())]
     Version {
         /// The store file.
         path: PathBuf,
         /// The version found.
         found: u64,
-        /// The version this program writes.
+        /// The newest version that this program knows.
         known: u64,
     },
     /// Other users could read or change the file, or it belongs to one of them.
@@ -77,6 +77,12 @@ pub enum StoreError {
     /// The file was sealed with another key and was left untouched.
     #[error("store file {} was sealed with another key; it was left untouched", path.display())]
     WrongKey {
+        /// The store file.
+        path: PathBuf,
+    },
+    /// The file was sealed with another passphrase and was left untouched.
+    #[error("store file {} was sealed with another passphrase; it was left untouched", path.display())]
+    WrongPassphrase {
         /// The store file.
         path: PathBuf,
     },
@@ -156,12 +162,26 @@ impl StoreError {
             Self::Exposed { repair, .. } => repair.clone(),
             Self::NoKey { store } => {
                 let set = "set EVERGRANT_STORE_KEY to 32 random bytes in base64 (`openssl rand -base64 32`)";
-                if store.starts_with("file:") { format!("{set}, or use `file+plain:`") } else { set.to_owned() }
+                let or = "EVERGRANT_STORE_PASSPHRASE to a passphrase";
+                if store.starts_with("file:") {
+                    format!("{set}, or {or}, or use `file+plain:`")
+                } else {
+                    set.to_owned()
+                }
             }
             Self::WrongKey { .. } => {
                 "set EVERGRANT_STORE_KEY to the key that sealed it, or name another path".to_owned()
             }
+            Self::WrongPassphrase { .. } => {
+                "set EVERGRANT_STORE_PASSPHRASE to the passphrase that sealed it, or name another path".to_owned()
+            }
             Self::SealingDiffers { found, .. } => match found.as_str() {
+                format::WITH_PASSPHRASE => {
+                    "set EVERGRANT_STORE_PASSPHRASE for this file, and no store key; or name another path".to_owned()
+                }
+                format::WITH_KEY => {
+                    "set EVERGRANT_STORE_KEY for this file, and no passphrase; or name another path".to_owned()
+                }
                 "plain" => "use `file+plain:` for this file, or name another path for a sealed store".to_owned(),
                 _ => "use `file:` with its key for this file, or name another path for a plain store".to_owned(),
             },

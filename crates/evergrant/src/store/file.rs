@@ -12,11 +12,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use evergrant_core::Secret;
 use evergrant_core::time::{Boot, Span};
 
 use super::format::{self, Document, Entry, Sealing, Unreadable};
 use super::inspect::{self, Inspection};
 use super::lock::{LockFile, WRITE_WAIT, blocking};
+use super::passphrase::{Derivation, Passphrase};
 use super::{Contents, CredentialKey, Listed, Record, SealKey, StoreError, disk};
 use crate::clock;
 
@@ -30,13 +32,23 @@ impl FileStore {
     /// A store in plain text at `path`, readable by its owner only.
     #[must_use]
     pub fn plain(path: &Path) -> Self {
-        Self { place: Arc::new(Place { path: path.to_owned(), sealing: Sealing::Plain }) }
+        Self::at(path, Opener::Fixed(Sealing::Plain))
     }
 
     /// A store at `path` whose records are sealed with `key`.
     #[must_use]
     pub fn sealed(path: &Path, key: SealKey) -> Self {
-        Self { place: Arc::new(Place { path: path.to_owned(), sealing: Sealing::Sealed(key) }) }
+        Self::at(path, Opener::Fixed(Sealing::Sealed(key)))
+    }
+
+    /// A store at `path` whose records are sealed with a key that `passphrase` becomes at the first use.
+    #[must_use]
+    pub fn with_passphrase(path: &Path, passphrase: Secret) -> Self {
+        Self::at(path, Opener::Passphrase(Passphrase::new(passphrase)))
+    }
+
+    fn at(path: &Path, opener: Opener) -> Self {
+        Self { place: Arc::new(Place { path: path.to_owned(), opener }) }
     }
 
     pub(super) async fn load(&self, key: &CredentialKey) -> Result<Option<Record>, StoreError> {
@@ -113,15 +125,19 @@ impl Held {
     fn write(&mut self, record: &Record) -> Result<(), StoreError> {
         let _writing = self.place.lock_for_writing(&self.file)?;
         self.lock.check()?;
-        let mut document = match self.place.read(&self.file) {
-            Ok(document) => document.unwrap_or_else(|| Document::empty(&self.place.sealing)),
+        let found = match self.place.read(&self.file) {
+            Ok(found) => found,
             Err(Fault::Damaged(cause)) => {
                 // The record in hand is worth more than the error: it may hold the only living refresh token.
                 let kept = disk::keep_aside(&self.file)?;
                 tracing::error!(file = %self.file.display(), kept = %kept.display(), cause, "the store was damaged");
-                Document::empty(&self.place.sealing)
+                None
             }
             Err(Fault::Store(error)) => return Err(error),
+        };
+        let Opened { mut document, sealing } = match found {
+            Some(opened) => opened,
+            None => self.place.opener.empty(&self.file)?,
         };
         let stored = document.credentials.get(self.key.as_str());
         if let Some(stored) = stored
@@ -130,7 +146,7 @@ impl Held {
             return Err(StoreError::Superseded { stored: stored.generation, offered: record.generation });
         }
         let revision = stored.map_or(0, |entry| entry.revision).max(self.seen.unwrap_or(0)).saturating_add(1);
-        let entry = Entry::close(&self.place.sealing, &self.key, revision, record);
+        let entry = Entry::close(&sealing, &self.key, revision, record);
         document.credentials.insert(self.key.as_str().to_owned(), entry);
         self.tried = Some(revision);
         self.place.replace(&self.file, &document)?;
@@ -141,8 +157,8 @@ impl Held {
     fn forget(&self) -> Result<(), StoreError> {
         let _writing = self.place.lock_for_writing(&self.file)?;
         self.lock.check()?;
-        let document = self.place.read(&self.file).map_err(|fault| fault.untouched(&self.file))?;
-        let Some(mut document) = document else { return Ok(()) };
+        let opened = self.place.read(&self.file).map_err(|fault| fault.untouched(&self.file))?;
+        let Some(Opened { mut document, .. }) = opened else { return Ok(()) };
         let Some(stored) = document.credentials.remove(self.key.as_str()) else { return Ok(()) };
         if !self.is_ours(stored.revision) {
             return Err(StoreError::Superseded { stored: stored.generation, offered: stored.generation });
@@ -160,7 +176,65 @@ impl Held {
 #[derive(Debug)]
 struct Place {
     path: PathBuf,
+    opener: Opener,
+}
+
+/// What opens the file.
+#[derive(Debug)]
+enum Opener {
+    Fixed(Sealing),
+    Passphrase(Passphrase),
+}
+
+/// A file that was read, and what its records open with.
+struct Opened {
+    document: Document,
     sealing: Sealing,
+}
+
+impl Opener {
+    /// What the records of this file open with.
+    fn of(&self, file: &Path, document: &Document) -> Result<Sealing, StoreError> {
+        let path = || file.to_owned();
+        let differs =
+            |found: &str, expected| StoreError::SealingDiffers { path: path(), found: found.to_owned(), expected };
+        match (self, &document.derivation) {
+            (Self::Fixed(sealing), _) if document.sealing != sealing.name() => {
+                Err(differs(&document.sealing, sealing.name()))
+            }
+            (Self::Fixed(Sealing::Sealed(_)), Some(_)) => Err(differs(format::WITH_PASSPHRASE, format::WITH_KEY)),
+            (Self::Fixed(sealing), _) if document.key_id.as_deref() == sealing.key_id() => Ok(sealing.clone()),
+            (Self::Fixed(_), _) => Err(StoreError::WrongKey { path: path() }),
+            (Self::Passphrase(_), None) if document.key_id.is_none() => {
+                Err(differs(&document.sealing, format::WITH_PASSPHRASE))
+            }
+            (Self::Passphrase(_), None) => Err(differs(format::WITH_KEY, format::WITH_PASSPHRASE)),
+            (Self::Passphrase(passphrase), Some(derivation)) => {
+                let sealing = sealed(passphrase, derivation, file)?;
+                match document.key_id.as_deref() == sealing.key_id() {
+                    true => Ok(sealing),
+                    false => Err(StoreError::WrongPassphrase { path: path() }),
+                }
+            }
+        }
+    }
+
+    /// A file that does not exist yet.
+    fn empty(&self, file: &Path) -> Result<Opened, StoreError> {
+        let (sealing, derivation) = match self {
+            Self::Fixed(sealing) => (sealing.clone(), None),
+            Self::Passphrase(passphrase) => {
+                let derivation = Derivation::fresh();
+                (sealed(passphrase, &derivation, file)?, Some(derivation))
+            }
+        };
+        Ok(Opened { document: Document::empty(&sealing, derivation), sealing })
+    }
+}
+
+fn sealed(passphrase: &Passphrase, derivation: &Derivation, file: &Path) -> Result<Sealing, StoreError> {
+    let foreign = |cause| StoreError::Foreign { path: file.to_owned(), cause };
+    passphrase.key(derivation).map(Sealing::Sealed).map_err(foreign)
 }
 
 /// Why a file could not be used: something to report, or damage to be kept aside first.
@@ -200,24 +274,24 @@ impl Place {
     fn inspect(&self, key: &CredentialKey, patience: Span) -> Result<Inspection, StoreError> {
         let file = self.file()?;
         inspect::require_writable(&file)?;
-        let document = self.read(&file).map_err(|fault| fault.untouched(&file))?;
+        let opened = self.read(&file).map_err(|fault| fault.untouched(&file))?;
         let record = self.read_entry(&file, key).map_err(|fault| fault.untouched(&file))?.map(|(_, record)| record);
         let busy = inspect::wait_while_held(&inspect::locks(&file, key.short()), patience);
-        let credentials = document.as_ref().map_or(0, |document| document.credentials.len());
-        Ok(Inspection { exists: document.is_some(), credentials, record, busy, redis: None })
+        let credentials = opened.as_ref().map_or(0, |opened| opened.document.credentials.len());
+        Ok(Inspection { exists: opened.is_some(), credentials, record, busy, redis: None })
     }
 
     fn contents(&self) -> Result<Contents, StoreError> {
         let file = self.file()?;
         let beside = disk::kept_beside(&file);
-        let document = self.read(&file).map_err(|fault| fault.untouched(&file))?;
-        let Some(document) = document else { return Ok(Contents { beside, ..Contents::default() }) };
+        let opened = self.read(&file).map_err(|fault| fault.untouched(&file))?;
+        let Some(Opened { document, sealing }) = opened else { return Ok(Contents { beside, ..Contents::default() }) };
         let listed = |(name, entry): (&String, &Entry)| {
             let key = CredentialKey::parse(name).ok_or_else(|| {
                 let cause = "an entry has a name that no credential has".to_owned();
                 Fault::Damaged(cause).untouched(&file)
             })?;
-            Ok(Listed { record: entry.open(&self.sealing, &key), key })
+            Ok(Listed { record: entry.open(&sealing, &key), key })
         };
         let credentials = document.credentials.iter().map(listed).collect::<Result<_, StoreError>>()?;
         Ok(Contents { exists: true, credentials, beside })
@@ -243,7 +317,7 @@ impl Place {
 
     /// Keeps damage under another name. If only this entry is damaged, the others stay in the store.
     fn keep(&self, file: &Path, key: &CredentialKey) -> Result<PathBuf, StoreError> {
-        let Ok(Some(mut document)) = self.read(file) else {
+        let Ok(Some(Opened { mut document, .. })) = self.read(file) else {
             return disk::keep_aside(file);
         };
         let kept = disk::keep_copy(file)?;
@@ -253,28 +327,22 @@ impl Place {
     }
 
     fn read_entry(&self, file: &Path, key: &CredentialKey) -> Result<Option<(u64, Record)>, Fault> {
-        let Some(document) = self.read(file)? else { return Ok(None) };
+        let Some(Opened { document, sealing }) = self.read(file)? else { return Ok(None) };
         let Some(entry) = document.credentials.get(key.as_str()) else { return Ok(None) };
-        let record = entry.open(&self.sealing, key).map_err(Fault::Damaged)?;
+        let record = entry.open(&sealing, key).map_err(Fault::Damaged)?;
         Ok(Some((entry.revision, record)))
     }
 
-    fn read(&self, file: &Path) -> Result<Option<Document>, Fault> {
+    fn read(&self, file: &Path) -> Result<Option<Opened>, Fault> {
         let Some(bytes) = disk::read(file)? else { return Ok(None) };
         let path = || file.to_owned();
         let document = Document::parse(&bytes).map_err(|unreadable| match unreadable {
             Unreadable::Damaged(cause) => Fault::Damaged(cause),
             Unreadable::Foreign(cause) => StoreError::Foreign { path: path(), cause }.into(),
-            Unreadable::Version(found) => StoreError::Version { path: path(), found, known: format::VERSION }.into(),
+            Unreadable::Version(found) => StoreError::Version { path: path(), found, known: format::NEWEST }.into(),
         })?;
-        if document.sealing != self.sealing.name() {
-            let (found, expected) = (document.sealing, self.sealing.name());
-            return Err(StoreError::SealingDiffers { path: path(), found, expected }.into());
-        }
-        if document.key_id.as_deref() != self.sealing.key_id() {
-            return Err(StoreError::WrongKey { path: path() }.into());
-        }
-        Ok(Some(document))
+        let sealing = self.opener.of(file, &document)?;
+        Ok(Some(Opened { document, sealing }))
     }
 
     fn replace(&self, file: &Path, document: &Document) -> Result<(), StoreError> {

@@ -4,9 +4,12 @@
 //! {"evergrant_store":1,"sealing":"plain","credentials":{"<key>":{"revision":4,"generation":2,"record":{...}}}}
 //! {"evergrant_store":1,"sealing":"xchacha20poly1305","key_id":"..","credentials":{"<key>":
 //!   {"revision":4,"generation":2,"nonce":"..","sealed":".."}}}
+//! {"evergrant_store":2,"sealing":"xchacha20poly1305","key_id":"..","derivation":{"algorithm":"argon2id",..},
+//!   "credentials":{..}}
 //! ```
 //!
-//! The version is written first, so the first bytes tell a torn store of ours from a file that was never one. Entries
+//! Version 2 is version 1 and a derivation, from which a passphrase makes the key. A file without one is still written as
+//! version 1, so that programs of both versions can share it. The version is written first, so the first bytes tell a torn store of ours from a file that was never one. Entries
 //! of other credentials are carried along as they are. `revision` counts writes; it is how a writer knows that nobody
 //! wrote in between.
 
@@ -17,12 +20,15 @@ use evergrant_core::time::Span;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::passphrase::Derivation;
 use super::record::{Intent, Issued, Record, Stamp};
 use super::seal::{SealKey, Sealed};
 use super::{CredentialKey, TokenHash};
 
-/// The version this program reads and writes.
+/// The version of entries, and of files whose key is not made from a passphrase.
 pub(super) const VERSION: u64 = 1;
+/// The version of files that say how a passphrase becomes their key; the newest that this program knows.
+pub(super) const NEWEST: u64 = 2;
 
 /// A whole store file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +37,8 @@ pub(super) struct Document {
     pub(super) sealing: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) key_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) derivation: Option<Derivation>,
     pub(super) credentials: BTreeMap<String, Entry>,
 }
 
@@ -82,11 +90,12 @@ pub(super) enum Unreadable {
 }
 
 impl Document {
-    pub(super) fn empty(sealing: &Sealing) -> Self {
+    pub(super) fn empty(sealing: &Sealing, derivation: Option<Derivation>) -> Self {
         Self {
-            evergrant_store: VERSION,
+            evergrant_store: if derivation.is_some() { NEWEST } else { VERSION },
             sealing: sealing.name().to_owned(),
             key_id: sealing.key_id().map(str::to_owned),
+            derivation,
             credentials: BTreeMap::new(),
         }
     }
@@ -109,10 +118,15 @@ impl Document {
                 Unreadable::Foreign("it does not begin as a store does".to_owned())
             }
         })?;
-        if version.evergrant_store != VERSION {
+        if !(VERSION..=NEWEST).contains(&version.evergrant_store) {
             return Err(Unreadable::Version(version.evergrant_store));
         }
-        serde_json::from_slice(bytes).map_err(torn)
+        let document: Self = serde_json::from_slice(bytes).map_err(torn)?;
+        // What a version does not have is not carried along either: its next writer would drop it.
+        if document.derivation.is_some() != (document.evergrant_store == NEWEST) {
+            return Err(Unreadable::Damaged("its version and its head do not fit together".to_owned()));
+        }
+        Ok(document)
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -164,6 +178,10 @@ impl Entry {
         format!("evergrant store {VERSION} {} {} {}", key.as_str(), self.generation, self.revision).into_bytes()
     }
 }
+
+/// Where a sealed file gets its key from, in messages.
+pub(super) const WITH_KEY: &str = "sealed with a key";
+pub(super) const WITH_PASSPHRASE: &str = "sealed with a passphrase";
 
 const FIRST_BYTES: &[u8] = b"{\"evergrant_store\":";
 

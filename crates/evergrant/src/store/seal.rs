@@ -34,10 +34,17 @@ impl SealKey {
             .iter()
             .find_map(|engine| engine.decode(text).ok())
             .ok_or(SealKeyError::NotBase64)?;
-        let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| SealKeyError::Length(bytes.len()));
-        let hash = Sha256::new().chain_update(b"evergrant store key").chain_update(&bytes).finalize();
+        let key = <&[u8; KEY_BYTES]>::try_from(bytes.as_slice()).map_err(|_| SealKeyError::Length(bytes.len()));
+        let key = key.map(Self::of);
         bytes.fill(0);
-        Ok(Self { cipher: cipher?, id: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect() })
+        key
+    }
+
+    /// The key of these bytes, which the caller wipes.
+    pub(super) fn of(bytes: &[u8; KEY_BYTES]) -> Self {
+        let hash = Sha256::new().chain_update(b"evergrant store key").chain_update(bytes).finalize();
+        let id = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Self { cipher: XChaCha20Poly1305::new(bytes.into()), id }
     }
 
     /// Tells keys apart without telling the key.
@@ -95,6 +102,8 @@ pub enum SealKeyError {
     Length(usize),
 }
 
+/// As long as a key is.
+pub(super) const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 
 #[cfg(test)]

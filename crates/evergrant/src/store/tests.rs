@@ -17,6 +17,7 @@ mod damage;
 mod exposure;
 mod format;
 mod transfer;
+mod versions;
 
 fn key(label: &str) -> CredentialKey {
     CredentialKey::new("https://login.example/token", &Credential::client_credentials("id", Secret::from("s")), label)

@@ -301,7 +301,7 @@ fn kept_by(setting: Setting) -> KeptBy {
         | Setting::MintBudget
         | Setting::AllowInsecureHttp => KeptBy::Text,
         Setting::ClientCert | Setting::ClientKey | Setting::CaFile => KeptBy::File,
-        Setting::PrivateKey | Setting::StoreKey => KeptBy::Secret,
+        Setting::PrivateKey | Setting::StoreKey | Setting::StorePassphrase => KeptBy::Secret,
         Setting::Assertion | Setting::ClientAssertion => KeptBy::Place,
         Setting::Region
         | Setting::Issuer

@@ -174,6 +174,7 @@ pub(crate) const SPECS: &[Spec] = &[
         )
     },
     secret(Setting::StoreKey, "store-key", "the key of an encrypted store: 32 bytes in base64"),
+    secret(Setting::StorePassphrase, "store-passphrase", "the passphrase of an encrypted store file, instead of a key"),
     Spec {
         example: "6s",
         default: Some("6s"),

@@ -2,8 +2,11 @@
 //!
 //! These settings stand alone: `evergrant store` looks at a store without knowing whose tokens lie in it.
 
+use std::path::Path;
+
 use evergrant::core::time::Span;
 use evergrant::store::{SealKey, Store, StoreOptions, StoreUrl};
+use evergrant_core::Secret;
 
 use super::{Findings, Network, network};
 use crate::args::MoveArgs;
@@ -11,8 +14,8 @@ use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch::store_failure;
 use crate::settings::catalog::Setting;
-use crate::settings::layers::Layers;
-use crate::settings::origin::Origin;
+use crate::settings::layers::{Layers, read_secret};
+use crate::settings::origin::{Found, Origin};
 use crate::settings::values;
 
 /// Where tokens are kept.
@@ -21,7 +24,9 @@ pub(crate) struct StoreSettings {
     /// The store.
     pub(crate) url: StoreUrl,
     /// The key of a sealed one.
-    pub(crate) key: Option<SealKey>,
+    key: Option<SealKey>,
+    /// The passphrase that a file's key is made from.
+    passphrase: Option<Secret>,
     /// How long a lease on a shared store outlives its holder.
     lease_ttl: Span,
     /// Whom a server's certificate is checked against, and whether it may be reached without.
@@ -40,20 +45,44 @@ impl StoreSettings {
         }
     }
 
-    /// The store that `store move` names, which has the same settings otherwise.
+    /// The store that `store move` names, with the same settings but for a key of its own, if it has one.
     pub(crate) fn destination(layers: &Layers, args: &MoveArgs) -> Result<Self, Failures> {
-        Self::resolve(&layers.with_store(args.to.as_deref(), args.to_file.as_deref(), args.to_key_file.as_deref())?)
+        let of_flag = |value: String, flag: &str| Found { value, origin: Origin::Flag(flag.to_owned()) };
+        let named = |file: &Path, flag| of_flag(file.to_string_lossy().into_owned(), flag);
+        let store = match (&args.to, &args.to_file) {
+            (Some(name), _) => Some(of_flag(name.clone(), "--to")),
+            (None, Some(file)) => {
+                let found = read_secret(&named(file, "--to-file"))?;
+                Some(Found { value: found.value.expose().to_owned(), origin: found.origin })
+            }
+            (None, None) => None,
+        };
+        let key = args.to_key_file.as_deref().map(|file| named(file, "--to-key-file"));
+        let passphrase = args.to_passphrase_file.as_deref().map(|file| named(file, "--to-passphrase-file"));
+        let without: &[Setting] = if key.is_some() || passphrase.is_some() { &KEYS } else { &[] };
+        let flags = [
+            ((Setting::Store, false), store),
+            ((Setting::StoreKey, true), key),
+            ((Setting::StorePassphrase, true), passphrase),
+        ];
+        let flags = flags.into_iter().filter_map(|(key, found)| Some((key, found?)));
+        Self::resolve(&layers.with(flags, without))
     }
 
     /// The store itself. Nothing is touched yet.
     pub(crate) fn open(&self) -> Result<Store, Failure> {
-        let options = StoreOptions {
+        Store::open_with(&self.url, self.options()).map_err(|error| store_failure(&error))
+    }
+
+    /// What the store needs beside its name.
+    pub(crate) fn options(&self) -> StoreOptions {
+        StoreOptions {
             key: self.key.clone(),
+            passphrase: self.passphrase.clone(),
             lease_ttl: self.lease_ttl,
             ca_file: self.network.ca_file.clone(),
             allow_insecure: self.network.allow_insecure_http,
-        };
-        Store::open_with(&self.url, options).map_err(|error| store_failure(&error))
+        }
     }
 }
 
@@ -61,8 +90,17 @@ impl StoreSettings {
 pub(super) fn resolve(layers: &Layers, network: &Network, findings: &mut Findings) -> Option<StoreSettings> {
     let url = url(layers, network.allow_insecure_http, findings);
     let key = store_key(layers, findings);
+    let passphrase = passphrase(layers, findings);
+    if let [Some(key), Some(passphrase)] = KEYS.map(|key| layers.origin(key)) {
+        findings.errors.push(
+            Failure::new(exit::CONFIG, "there are a store key and a passphrase")
+                .at(format!("{key}, {passphrase}"))
+                .because("a store is sealed with one of them")
+                .hint("keep the one that sealed it, and unset the other"),
+        );
+    }
     let lease_ttl = lease_ttl(layers, findings);
-    Some(StoreSettings { url: url?, key, lease_ttl: lease_ttl?, network: network.clone() })
+    Some(StoreSettings { url: url?, key, passphrase, lease_ttl: lease_ttl?, network: network.clone() })
 }
 
 fn url(layers: &Layers, allow_insecure: bool, findings: &mut Findings) -> Option<StoreUrl> {
@@ -106,6 +144,20 @@ fn store_key(layers: &Layers, findings: &mut Findings) -> Option<SealKey> {
     findings.keep(key)
 }
 
+fn passphrase(layers: &Layers, findings: &mut Findings) -> Option<Secret> {
+    let found = findings.keep(layers.secret(Setting::StorePassphrase)).flatten()?;
+    if found.value.expose().chars().count() >= SHORTEST_PASSPHRASE {
+        return Some(found.value);
+    }
+    findings.errors.push(
+        Failure::new(exit::CONFIG, "cannot use the store passphrase")
+            .at(&found.origin)
+            .because(format!("it has fewer than {SHORTEST_PASSPHRASE} characters, which is soon guessed"))
+            .hint("take four words or more, or a key: `head -c 32 /dev/urandom | base64`"),
+    );
+    None
+}
+
 fn lease_ttl(layers: &Layers, findings: &mut Findings) -> Option<Span> {
     let Some(found) = layers.plain(Setting::LeaseTtl) else { return Some(StoreOptions::default().lease_ttl) };
     let ttl = findings.keep(values::positive_duration(Setting::LeaseTtl, &found))?;
@@ -117,6 +169,11 @@ fn lease_ttl(layers: &Layers, findings: &mut Findings) -> Option<Span> {
     }
     Some(ttl)
 }
+
+/// Where a store's key may come from: from one of these.
+const KEYS: [Setting; 2] = [Setting::StoreKey, Setting::StorePassphrase];
+
+const SHORTEST_PASSPHRASE: usize = 8;
 
 /// Below, a heartbeat every third of it does not fit over a network; above, no provider's grace is that long.
 const SHORTEST_LEASE: Span = Span::from_millis(600);

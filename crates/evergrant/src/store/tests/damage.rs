@@ -75,7 +75,7 @@ async fn what_is_not_ours_is_left_where_it_is() {
     let cases: [(&[u8], &str); 4] = [
         (b"[profile]\nregion = 1\n", "is not an Evergrant store"),
         (b"{\"other\": true}", "is not an Evergrant store"),
-        (b"{\"evergrant_store\":2,\"sealing\":7}", "format version 2"),
+        (b"{\"evergrant_store\":3,\"sealing\":7}", "format version 3"),
         (b"{\"evergrant_store\":0}", "format version 0"),
     ];
     for (content, words) in cases {

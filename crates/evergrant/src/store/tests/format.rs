@@ -53,7 +53,7 @@ proptest! {
     #[test]
     fn any_record_survives_the_file(record in any_record(), other in any_record(), sealed: bool) {
         let sealing = if sealed { format::Sealing::Sealed(seal_key("k")) } else { format::Sealing::Plain };
-        let mut document = format::Document::empty(&sealing);
+        let mut document = format::Document::empty(&sealing, None);
         for (label, record) in [("a", &record), ("b", &other)] {
             let entry = format::Entry::close(&sealing, &key(label), 3, record);
             document.credentials.insert(key(label).as_str().to_owned(), entry);
