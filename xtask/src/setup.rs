@@ -1,5 +1,5 @@
 //! What the tests need beyond Rust: a certified OAuth server, a provider's own client, a library that fakes clocks, a
-//! browser, a Redis server.
+//! browser, a Redis server, a keyring.
 //!
 //! Each [`Tool`] is a Debian package, asked for by a cheap check. Node and Python packages are pinned in `tests/parts/`
 //! and live in the target folder under `test-tools`, so that nothing is installed into anybody's home; a stamp with
@@ -21,12 +21,21 @@ pub(crate) struct Tool {
     is_there: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 11] = [
+const FOR_TESTS: [Tool; 12] = [
     Tool { name: "curl", packages: &["curl"], is_there: || shell::is_installed("curl", &["--version"]) },
     Tool {
         name: "chromium",
         packages: &["chromium", "fonts-dejavu-core"],
         is_there: || shell::is_installed("sh", &["-c", "command -v chromium"]),
+    },
+    Tool {
+        name: "gnome-keyring and a session bus",
+        packages: &["gnome-keyring", "dbus-daemon", "dbus-bin"],
+        is_there: || {
+            ["gnome-keyring-daemon", "dbus-daemon", "dbus-send"]
+                .iter()
+                .all(|tool| shell::is_installed("sh", &["-c", &format!("command -v {tool}")]))
+        },
     },
     NGINX,
     Tool {

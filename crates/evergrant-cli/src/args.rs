@@ -416,12 +416,13 @@ const ONLY_GATEWAY: [&str; 13] = [
 const ONLY_LOGIN: [&str; 3] = ["authorize-url", "device-url", "redirect-uri"];
 
 /// Settings of a store. Those of a client are read as well, to mark its credential.
-const FOR_STORE: [&str; 10] = [
+const FOR_STORE: [&str; 11] = [
     "config",
     "profile",
     "env-file",
     "store",
     "store-key-file",
+    "store-key-in",
     "store-passphrase-file",
     "lease-ttl",
     "ca-file",

@@ -5,6 +5,7 @@
 //! when nothing has been spent yet.
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use evergrant::core::keeper::{AcquireError, AcquireErrorKind};
@@ -161,13 +162,16 @@ pub(crate) fn broker(settings: &Settings) -> Option<BrokerConfig> {
     let handles_file = match &settings.store.url {
         // A handle is known to the gateway that gave it out, and so far to none of its replicas.
         StoreUrl::Memory | StoreUrl::Redis(_) => None,
-        StoreUrl::File(path) | StoreUrl::PlainFile(path) => {
-            let mut path = path.clone().into_os_string();
-            path.push(".handles");
-            Some(path.into())
-        }
+        StoreUrl::File(path) | StoreUrl::PlainFile(path) => Some(handles_beside(path)),
+        StoreUrl::Keyring(name) => name.place().as_deref().map(handles_beside),
     };
     settings.broker.unwrap_or(by_default).then_some(BrokerConfig { handles_file })
+}
+
+fn handles_beside(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(".handles");
+    path.into()
 }
 
 /// Why the store cannot be used, for a person.

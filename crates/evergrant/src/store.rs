@@ -29,6 +29,10 @@ mod file;
 mod format;
 mod inspect;
 mod key;
+#[cfg(feature = "keyring")]
+mod keyring;
+mod keyring_fault;
+mod keyring_name;
 mod lock;
 mod memory;
 mod passphrase;
@@ -54,6 +58,10 @@ pub use error::StoreError;
 pub use file::FileStore;
 pub use inspect::Inspection;
 pub use key::{CredentialKey, TokenHash};
+#[cfg(feature = "keyring")]
+pub use keyring::KeyringStore;
+pub use keyring_fault::KeyringFault;
+pub use keyring_name::KeyringName;
 pub use memory::MemoryStore;
 pub use private::PrivateFile;
 pub use record::{Anchors, Intent, Issued, MINTS_KEPT, Owner, Record, Stamp};
@@ -73,6 +81,9 @@ pub enum Store {
     Memory(MemoryStore),
     /// One file, shared by every process that names it.
     File(FileStore),
+    /// The keyring of this user's desktop.
+    #[cfg(feature = "keyring")]
+    Keyring(KeyringStore),
     /// A server, shared by a fleet.
     #[cfg(feature = "redis")]
     Redis(RedisStore),
@@ -85,6 +96,8 @@ pub struct StoreOptions {
     pub key: Option<SealKey>,
     /// A passphrase that the key of a file is made from, where there is no key.
     pub passphrase: Option<Secret>,
+    /// Take the key from the keyring, which makes one at the first use. Where no key is given.
+    pub key_in_keyring: bool,
     /// How long a lease in Redis outlives its holder.
     pub lease_ttl: Span,
     /// More certificate authorities for Redis, as a PEM file.
@@ -95,7 +108,14 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { key: None, passphrase: None, lease_ttl: DEFAULT_LEASE_TTL, ca_file: None, allow_insecure: false }
+        Self {
+            key: None,
+            passphrase: None,
+            key_in_keyring: false,
+            lease_ttl: DEFAULT_LEASE_TTL,
+            ca_file: None,
+            allow_insecure: false,
+        }
     }
 }
 
@@ -108,13 +128,18 @@ impl Store {
         Self::open_with(url, StoreOptions { key, ..StoreOptions::default() })
     }
 
-    /// The store that `url` names. Touches no disk and no network: the first use does.
+    /// The store that `url` names. Touches no disk and no network: the first use does. A key in the keyring is fetched
+    /// here, which may wait for a person to unlock it.
     ///
     /// # Errors
-    /// [`StoreError::NoKey`] if the store is sealed and there is no key, [`StoreError::InsecureRedis`] if Redis is
+    /// [`StoreError::Keyring`] if its key cannot be fetched, [`StoreError::NoKey`] if the store is sealed and there is no key, [`StoreError::InsecureRedis`] if Redis is
     /// elsewhere and not reached over TLS, [`StoreError::NotInThisBuild`].
     pub fn open_with(url: &StoreUrl, options: StoreOptions) -> Result<Self, StoreError> {
-        let key = || options.key.clone().ok_or_else(|| StoreError::NoKey { store: url.to_string() });
+        let key = || match &options.key {
+            Some(key) => Ok(key.clone()),
+            None if options.key_in_keyring => key_in_keyring(),
+            None => Err(StoreError::NoKey { store: url.to_string() }),
+        };
         Ok(match url {
             StoreUrl::Memory => Self::Memory(MemoryStore::default()),
             StoreUrl::PlainFile(path) => Self::File(FileStore::plain(path)),
@@ -122,6 +147,10 @@ impl Store {
                 (None, Some(passphrase)) => FileStore::with_passphrase(path, passphrase.clone()),
                 (_, _) => FileStore::sealed(path, key()?),
             }),
+            #[cfg(feature = "keyring")]
+            StoreUrl::Keyring(name) => Self::Keyring(KeyringStore::new(name)),
+            #[cfg(not(feature = "keyring"))]
+            StoreUrl::Keyring(_) => return Err(StoreError::NotInThisBuild { store: url.to_string() }),
             StoreUrl::Redis(redis) if !(redis.is_tls() || redis.is_loopback() || options.allow_insecure) => {
                 return Err(StoreError::InsecureRedis { place: redis.place() });
             }
@@ -138,6 +167,8 @@ impl Store {
         match self {
             Self::Memory(_) => false,
             Self::File(_) => true,
+            #[cfg(feature = "keyring")]
+            Self::Keyring(_) => true,
             #[cfg(feature = "redis")]
             Self::Redis(_) => true,
         }
@@ -151,6 +182,8 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.load(key)),
             Self::File(store) => store.load(key).await,
+            #[cfg(feature = "keyring")]
+            Self::Keyring(store) => store.load(key).await,
             #[cfg(feature = "redis")]
             Self::Redis(store) => store.load(key).await,
         }
@@ -165,6 +198,8 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(Inspection { exists: true, record: store.load(key), ..Inspection::default() }),
             Self::File(store) => store.inspect(key, patience).await,
+            #[cfg(feature = "keyring")]
+            Self::Keyring(store) => store.inspect(key, patience).await,
             #[cfg(feature = "redis")]
             Self::Redis(store) => {
                 let record = store.load(key).await?;
@@ -194,6 +229,8 @@ impl Store {
         Ok(Lease(match self {
             Self::Memory(store) => LeaseKind::Memory(store.lease(key, deadline).await?),
             Self::File(store) => LeaseKind::File(store.lease(key, deadline).await?),
+            #[cfg(feature = "keyring")]
+            Self::Keyring(store) => LeaseKind::Keyring(Box::new(store.lease(key, deadline).await?)),
             #[cfg(feature = "redis")]
             Self::Redis(store) => LeaseKind::Redis(Box::new(store.lease(key, deadline, held).await?)),
         }))
@@ -229,6 +266,8 @@ impl Store {
     pub fn time_offset(&self) -> Option<OffsetInterval> {
         match self {
             Self::Memory(_) | Self::File(_) => None,
+            #[cfg(feature = "keyring")]
+            Self::Keyring(_) => None,
             #[cfg(feature = "redis")]
             Self::Redis(store) => store.time_offset(),
         }
@@ -239,10 +278,31 @@ impl Store {
     pub(crate) async fn listen(&self, key: &CredentialKey) -> News {
         News(match self {
             Self::Memory(_) | Self::File(_) => None,
+            #[cfg(feature = "keyring")]
+            Self::Keyring(_) => None,
             #[cfg(feature = "redis")]
             Self::Redis(store) => Some(store.listen(key).await),
         })
     }
+}
+
+/// Fetched on a thread of its own: whoever opens a store may be inside a runtime or in none.
+#[cfg(feature = "keyring")]
+fn key_in_keyring() -> Result<SealKey, StoreError> {
+    let fetch = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(|error| KeyringFault::Said(error.to_string()))
+    };
+    let fetched = std::thread::spawn(move || match fetch() {
+        Ok(runtime) => runtime.block_on(keyring::store_key()),
+        Err(fault) => Err(StoreError::Keyring { fault }),
+    });
+    fetched.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[cfg(not(feature = "keyring"))]
+fn key_in_keyring() -> Result<SealKey, StoreError> {
+    Err(StoreError::NotInThisBuild { store: "keyring".to_owned() })
 }
 
 /// Tells when a record may have changed.
@@ -277,6 +337,8 @@ pub struct Lease(LeaseKind);
 enum LeaseKind {
     Memory(memory::MemoryLease),
     File(file::FileLease),
+    #[cfg(feature = "keyring")]
+    Keyring(Box<keyring::KeyringLease>),
     #[cfg(feature = "redis")]
     Redis(Box<redis::RedisLease>),
 }
@@ -288,6 +350,8 @@ impl Lease {
         match &self.0 {
             LeaseKind::Memory(lease) => lease.record(),
             LeaseKind::File(lease) => lease.record(),
+            #[cfg(feature = "keyring")]
+            LeaseKind::Keyring(lease) => lease.record(),
             #[cfg(feature = "redis")]
             LeaseKind::Redis(lease) => lease.record(),
         }
@@ -304,6 +368,8 @@ impl Lease {
         match &mut self.0 {
             LeaseKind::Memory(lease) => lease.write(record),
             LeaseKind::File(lease) => lease.write(record).await,
+            #[cfg(feature = "keyring")]
+            LeaseKind::Keyring(lease) => lease.write(record).await,
             #[cfg(feature = "redis")]
             LeaseKind::Redis(lease) => lease.write(record, false).await,
         }
@@ -317,6 +383,8 @@ impl Lease {
         match &mut self.0 {
             LeaseKind::Memory(lease) => lease.write(record),
             LeaseKind::File(lease) => lease.write(record).await,
+            #[cfg(feature = "keyring")]
+            LeaseKind::Keyring(lease) => lease.write(record).await,
             #[cfg(feature = "redis")]
             LeaseKind::Redis(lease) => lease.write(record, true).await,
         }
@@ -333,6 +401,8 @@ impl Lease {
                 Ok(())
             }
             LeaseKind::File(lease) => lease.forget().await,
+            #[cfg(feature = "keyring")]
+            LeaseKind::Keyring(lease) => lease.forget().await,
             #[cfg(feature = "redis")]
             LeaseKind::Redis(lease) => lease.forget().await,
         }
@@ -343,6 +413,8 @@ impl Lease {
     pub fn request_time(&self) -> Option<Duration> {
         match &self.0 {
             LeaseKind::Memory(_) | LeaseKind::File(_) => None,
+            #[cfg(feature = "keyring")]
+            LeaseKind::Keyring(_) => None,
             #[cfg(feature = "redis")]
             LeaseKind::Redis(lease) => Some(lease.request_time()),
         }
@@ -352,6 +424,8 @@ impl Lease {
     pub async fn lost(&self) {
         match &self.0 {
             LeaseKind::Memory(_) | LeaseKind::File(_) => std::future::pending().await,
+            #[cfg(feature = "keyring")]
+            LeaseKind::Keyring(_) => std::future::pending().await,
             #[cfg(feature = "redis")]
             LeaseKind::Redis(lease) => lease.lost().await,
         }
@@ -362,6 +436,8 @@ impl Lease {
         match self.0 {
             LeaseKind::Memory(lease) => drop(lease),
             LeaseKind::File(lease) => drop(lease),
+            #[cfg(feature = "keyring")]
+            LeaseKind::Keyring(lease) => drop(lease),
             #[cfg(feature = "redis")]
             LeaseKind::Redis(lease) => lease.release().await,
         }

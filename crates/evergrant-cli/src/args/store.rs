@@ -81,6 +81,9 @@ pub(crate) struct MoveArgs {
     /// A file that holds the passphrase of that store, instead of a key; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "to_key_file")]
     pub(crate) to_passphrase_file: Option<PathBuf>,
+    /// Where the key of that store is kept, as for --store-key-in
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["to_key_file", "to_passphrase_file"])]
+    pub(crate) to_key_in: Option<String>,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -78,6 +78,8 @@ pub(crate) enum Setting {
     Store,
     /// The key of an encrypted store.
     StoreKey,
+    /// Where else the key of an encrypted store is.
+    StoreKeyIn,
     /// The passphrase that the key of an encrypted store file is made from.
     StorePassphrase,
     /// How long a lease on a shared store lasts.

@@ -1,6 +1,6 @@
 //! A child process whose output is read line by line, and which ends with the test that started it.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -48,6 +48,12 @@ impl Process {
     /// Its standard input.
     pub(crate) fn input(&self) -> &ChildStdin {
         self.input.as_ref().expect("the input closes with the process")
+    }
+
+    /// Gives it this input and closes it; for programs that live on after that.
+    pub(crate) fn with_input(mut self, text: &str) -> Self {
+        self.input.take().expect("the input is open").write_all(text.as_bytes()).expect("it reads its input");
+        self
     }
 
     /// The first value that `find` makes of a line within this time.

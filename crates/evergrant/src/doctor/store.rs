@@ -48,7 +48,7 @@ fn failed(check: Check, error: &StoreError) -> Check {
 }
 
 fn judge(check: Check, url: &StoreUrl, found: &Inspection, rotates: bool) -> Check {
-    let check = if matches!(url, StoreUrl::Redis(_)) {
+    let check = if matches!(url, StoreUrl::Redis(_) | StoreUrl::Keyring(_)) {
         check.saw(format!("{url} can be reached and read"))
     } else if found.exists {
         check.saw(format!("{url}: {}, readable by its owner only", counted(found.credentials, "credential")))
@@ -64,6 +64,7 @@ fn judge(check: Check, url: &StoreUrl, found: &Inspection, rotates: bool) -> Che
         StoreUrl::PlainFile(_) => {
             check.saw("in plain text: protected from other users, not from backups or a stolen disk")
         }
+        StoreUrl::Keyring(_) => check.saw("sealed by the keyring, and open while its user is logged in"),
         StoreUrl::Memory | StoreUrl::File(_) | StoreUrl::Redis(_) => check.saw("sealed: worthless without its key"),
     };
     let check = match &found.redis {

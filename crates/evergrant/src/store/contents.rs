@@ -35,6 +35,8 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(store.contents()),
             Self::File(store) => store.contents().await,
+            #[cfg(feature = "keyring")]
+            Self::Keyring(store) => store.contents().await,
             #[cfg(feature = "redis")]
             Self::Redis(store) => store.contents().await,
         }

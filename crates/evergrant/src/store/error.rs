@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use evergrant_core::time::Span;
 
-use super::{RedisFault, format};
+use super::{KeyringFault, RedisFault, format};
 
 /// What a store can fail with. The text names the file; [`StoreError::hint`] names the next step.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +112,12 @@ pub enum StoreError {
         /// What is wrong.
         fault: RedisFault,
     },
+    /// The keyring, or the way to it, failed.
+    #[error("the keyring cannot be used: {fault}")]
+    Keyring {
+        /// What is wrong.
+        fault: KeyringFault,
+    },
     /// Somebody else has acquired the lease since: this process was stopped, or cut off from Redis, for too long.
     #[error("the lease in Redis at {place} was taken over by another process; nothing was written")]
     LeaseTaken {
@@ -187,11 +193,15 @@ impl StoreError {
             },
             Self::Superseded { .. } => "read the store again and use what it holds".to_owned(),
             Self::Redis { fault, .. } => fault.hint().to_owned(),
+            Self::Keyring { fault } => fault.hint().to_owned(),
             Self::LeaseTaken { .. } => {
                 "nothing needs to be done; if it happens often, raise --lease-ttl or find what stops the process"
                     .to_owned()
             }
             Self::InsecureRedis { .. } => "use rediss://, or Redis on this machine".to_owned(),
+            Self::NotInThisBuild { store } if store.starts_with("keyring") => {
+                "build it with `--features keyring`".to_owned()
+            }
             Self::NotInThisBuild { .. } => "build it with `--features redis`".to_owned(),
             Self::ShuttingDown => "run it again".to_owned(),
             Self::LeaseLost { .. } => "leave lock files alone while a process uses the store".to_owned(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::RedisUrl;
+use super::{KeyringName, RedisUrl};
 
 /// A store as the settings name it.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -16,6 +16,8 @@ pub enum StoreUrl {
     File(PathBuf),
     /// `file+plain:PATH`: one file in plain text, for its owner only.
     PlainFile(PathBuf),
+    /// `keyring` or `keyring:NAME`: the keyring of the desktop.
+    Keyring(KeyringName),
     /// `redis://` or `rediss://`, also with `+sentinel` or `+cluster`: what a fleet shares.
     Redis(RedisUrl),
 }
@@ -47,7 +49,13 @@ impl StoreUrl {
             _ if scheme.starts_with("redis+") || scheme.starts_with("redis-") || scheme.starts_with("rediss+") => {
                 Err(StoreUrlError::NotSupported(scheme.to_owned()))
             }
-            "keyring" => Err(StoreUrlError::NotInThisVersion(scheme.to_owned())),
+            "keyring" if text == scheme => Ok(Self::Keyring(KeyringName::default())),
+            "keyring" => {
+                let name = text.trim_start_matches("keyring:");
+                let name =
+                    KeyringName::parse(name).map_err(|cause| StoreUrlError::Path { scheme: "keyring", cause })?;
+                Ok(Self::Keyring(name))
+            }
             // The rest may hold a password (`scheme://user:password@host`), so it is not repeated.
             _ if text.contains("://") => Err(StoreUrlError::Unknown(format!("{scheme}://..."))),
             _ => Err(StoreUrlError::Unknown(text.to_owned())),
@@ -68,6 +76,7 @@ impl fmt::Display for StoreUrl {
             Self::Memory => f.write_str("memory"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::PlainFile(path) => write!(f, "file+plain:{}", path.display()),
+            Self::Keyring(name) => name.fmt(f),
             Self::Redis(url) => url.fmt(f),
         }
     }
@@ -76,9 +85,6 @@ impl fmt::Display for StoreUrl {
 /// Why a text names no store.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreUrlError {
-    /// A store this version does not have.
-    #[error("the `{0}` store is not in this version: expected one of {EXPECTED}")]
-    NotInThisVersion(String),
     /// A socket, or another way to Redis.
     #[error("`{0}://` is not supported: expected redis://, redis+sentinel:// or redis+cluster://, or rediss for TLS")]
     NotSupported(String),
@@ -95,7 +101,7 @@ pub enum StoreUrlError {
     },
 }
 
-const EXPECTED: &str = "`memory`, `file:PATH`, `file+plain:PATH`, `redis://HOST` or `rediss://HOST`";
+const EXPECTED: &str = "`memory`, `file:PATH`, `file+plain:PATH`, `keyring`, `redis://HOST` or `rediss://HOST`";
 
 fn file_path(scheme: &'static str, text: &str) -> Result<PathBuf, StoreUrlError> {
     let error = |cause| StoreUrlError::Path { scheme, cause };
@@ -132,7 +138,8 @@ mod tests {
         let redis = "rediss://cache.example:6380/2";
         let sentinel = "redis+sentinel://127.0.0.1:26379,127.0.0.1:26380/main/0";
         let cluster = "rediss+cluster://node.example:6379";
-        for text in ["memory", "file:/var/lib/x/store", "file+plain:relative/store", redis, sentinel, cluster] {
+        let others = ["memory", "keyring", "keyring:nightly", "file:/var/lib/x/store", "file+plain:relative/store"];
+        for text in others.into_iter().chain([redis, sentinel, cluster]) {
             assert_eq!(StoreUrl::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(StoreUrl::parse("file:///a/b"), Ok(StoreUrl::File(PathBuf::from("/a/b"))));
@@ -145,7 +152,7 @@ mod tests {
         assert!(error("redis+unix://:hunter2@host/main").contains("`redis+unix://` is not supported"));
         assert!(error("redis+sentinel://host").contains("names no primary"));
         assert!(error("redis://a,b").contains("several servers"));
-        assert!(error("keyring").starts_with("the `keyring` store is not in this version"));
+        assert!(error("keyring://x").contains("`keyring:` needs a name"));
         assert!(error("").contains("expected one of `memory`"));
         assert!(error("/tmp/store").contains("unknown store `/tmp/store`"));
         assert!(error("file:").contains("needs a path"));

@@ -291,6 +291,7 @@ fn kept_by(setting: Setting) -> KeptBy {
         | Setting::AssertionAudience
         | Setting::TokenField
         | Setting::Store
+        | Setting::StoreKeyIn
         | Setting::LeaseTtl
         | Setting::Slack
         | Setting::Settle

@@ -170,10 +170,19 @@ pub(crate) const SPECS: &[Spec] = &[
             Setting::Store,
             "store",
             "STORE",
-            "Where tokens are kept between runs: memory, file:PATH, file+plain:PATH, redis://HOST or rediss://HOST",
+            "Where tokens are kept between runs: memory, file:PATH, file+plain:PATH, keyring, redis://HOST or rediss://HOST",
         )
     },
     secret(Setting::StoreKey, "store-key", "the key of an encrypted store: 32 bytes in base64"),
+    Spec {
+        example: "keyring",
+        ..text(
+            Setting::StoreKeyIn,
+            "store-key-in",
+            "PLACE",
+            "Where the key of an encrypted store is kept: keyring, which makes one at the first use",
+        )
+    },
     secret(Setting::StorePassphrase, "store-passphrase", "the passphrase of an encrypted store file, instead of a key"),
     Spec {
         example: "6s",

@@ -27,6 +27,8 @@ pub(crate) struct StoreSettings {
     key: Option<SealKey>,
     /// The passphrase that a file's key is made from.
     passphrase: Option<Secret>,
+    /// Does the keyring keep the key?
+    key_in_keyring: bool,
     /// How long a lease on a shared store outlives its holder.
     lease_ttl: Span,
     /// Whom a server's certificate is checked against, and whether it may be reached without.
@@ -59,11 +61,13 @@ impl StoreSettings {
         };
         let key = args.to_key_file.as_deref().map(|file| named(file, "--to-key-file"));
         let passphrase = args.to_passphrase_file.as_deref().map(|file| named(file, "--to-passphrase-file"));
-        let without: &[Setting] = if key.is_some() || passphrase.is_some() { &KEYS } else { &[] };
+        let place = args.to_key_in.clone().map(|place| of_flag(place, "--to-key-in"));
+        let without: &[Setting] = if key.is_some() || passphrase.is_some() || place.is_some() { &KEYS } else { &[] };
         let flags = [
             ((Setting::Store, false), store),
             ((Setting::StoreKey, true), key),
             ((Setting::StorePassphrase, true), passphrase),
+            ((Setting::StoreKeyIn, false), place),
         ];
         let flags = flags.into_iter().filter_map(|(key, found)| Some((key, found?)));
         Self::resolve(&layers.with(flags, without))
@@ -79,6 +83,7 @@ impl StoreSettings {
         StoreOptions {
             key: self.key.clone(),
             passphrase: self.passphrase.clone(),
+            key_in_keyring: self.key_in_keyring,
             lease_ttl: self.lease_ttl,
             ca_file: self.network.ca_file.clone(),
             allow_insecure: self.network.allow_insecure_http,
@@ -91,16 +96,19 @@ pub(super) fn resolve(layers: &Layers, network: &Network, findings: &mut Finding
     let url = url(layers, network.allow_insecure_http, findings);
     let key = store_key(layers, findings);
     let passphrase = passphrase(layers, findings);
-    if let [Some(key), Some(passphrase)] = KEYS.map(|key| layers.origin(key)) {
+    let key_in_keyring = key_in_keyring(layers, findings);
+    let given: Vec<String> =
+        KEYS.iter().filter_map(|key| layers.origin(*key)).map(|origin| origin.to_string()).collect();
+    if given.len() > 1 {
         findings.errors.push(
-            Failure::new(exit::CONFIG, "there are a store key and a passphrase")
-                .at(format!("{key}, {passphrase}"))
-                .because("a store is sealed with one of them")
-                .hint("keep the one that sealed it, and unset the other"),
+            Failure::new(exit::CONFIG, "there are several keys for the store")
+                .at(given.join(", "))
+                .because("a store is sealed with one key, be it given, made from a passphrase, or in the keyring")
+                .hint("keep the one that sealed it, and unset the others"),
         );
     }
     let lease_ttl = lease_ttl(layers, findings);
-    Some(StoreSettings { url: url?, key, passphrase, lease_ttl: lease_ttl?, network: network.clone() })
+    Some(StoreSettings { url: url?, key, passphrase, key_in_keyring, lease_ttl: lease_ttl?, network: network.clone() })
 }
 
 fn url(layers: &Layers, allow_insecure: bool, findings: &mut Findings) -> Option<StoreUrl> {
@@ -116,7 +124,7 @@ fn url(layers: &Layers, allow_insecure: bool, findings: &mut Findings) -> Option
         return None;
     }
     let store = findings.keep(StoreUrl::parse(&found.value).map_err(|error| {
-        let hint = "write memory, file:PATH, file+plain:PATH, redis://HOST:PORT or rediss://HOST:PORT";
+        let hint = "write memory, file:PATH, file+plain:PATH, keyring, redis://HOST:PORT or rediss://HOST:PORT";
         values::bad_value(Setting::Store, &found.origin, error).hint(hint)
     }))?;
     if let StoreUrl::Redis(url) = &store
@@ -142,6 +150,16 @@ fn store_key(layers: &Layers, findings: &mut Findings) -> Option<SealKey> {
             .hint("make one with `head -c 32 /dev/urandom | base64`")
     });
     findings.keep(key)
+}
+
+fn key_in_keyring(layers: &Layers, findings: &mut Findings) -> bool {
+    let Some(found) = layers.plain(Setting::StoreKeyIn) else { return false };
+    if found.value.trim() == "keyring" {
+        return true;
+    }
+    let cause = format!("`{}` is no place for a key", found.value);
+    findings.errors.push(values::bad_value(Setting::StoreKeyIn, &found.origin, cause).hint("write keyring"));
+    false
 }
 
 fn passphrase(layers: &Layers, findings: &mut Findings) -> Option<Secret> {
@@ -171,7 +189,7 @@ fn lease_ttl(layers: &Layers, findings: &mut Findings) -> Option<Span> {
 }
 
 /// Where a store's key may come from: from one of these.
-const KEYS: [Setting; 2] = [Setting::StoreKey, Setting::StorePassphrase];
+const KEYS: [Setting; 3] = [Setting::StoreKey, Setting::StorePassphrase, Setting::StoreKeyIn];
 
 const SHORTEST_PASSPHRASE: usize = 8;
 
