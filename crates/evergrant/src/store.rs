@@ -35,6 +35,7 @@ mod keyring_fault;
 mod keyring_name;
 mod lock;
 mod memory;
+mod operations;
 mod passphrase;
 mod private;
 mod record;

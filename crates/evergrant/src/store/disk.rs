@@ -10,10 +10,10 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::{STEPS, StoreError};
+use super::{STEPS, StoreError, operations};
 
 /// The file that `path` stands for, with every symbolic link followed; it need not exist yet.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
@@ -81,43 +81,48 @@ pub(super) fn replace(file: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let beside = with_suffix(file, UNFINISHED);
     write_beside(&beside, bytes).map_err(|cause| {
         // What cannot be removed here is removed by the next writer.
-        let _ = fs::remove_file(&beside);
+        let _ = operations::remove(&beside);
         StoreError::Io { action: "write", path: beside.clone(), cause }
     })?;
     tracing::trace!(target: STEPS, "written beside");
-    fs::rename(&beside, file).map_err(|cause| StoreError::Io { action: "replace", path: file.to_owned(), cause })?;
+    operations::rename(&beside, file).map_err(|cause| StoreError::Io {
+        action: "replace",
+        path: file.to_owned(),
+        cause,
+    })?;
     tracing::trace!(target: STEPS, "file replaced");
     sync_folder(file).map_err(|cause| StoreError::Io { action: "sync the folder of", path: file.to_owned(), cause })
 }
 
 fn write_beside(beside: &Path, bytes: &[u8]) -> io::Result<()> {
     // Left over from a crash between writing and renaming: never complete for certain, so never used.
-    match fs::remove_file(beside) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = owner_only(OpenOptions::new().write(true).create_new(true)).open(beside)?;
+    operations::remove(beside)?;
+    let file = operations::create(beside)?;
     tracing::trace!(target: STEPS, "file made beside");
-    file.write_all(bytes)?;
-    file.sync_all()
+    operations::write(&file, beside, bytes)?;
+    operations::sync(&file, beside)
 }
 
-/// Moves a damaged file to a free name beside it, which is returned.
+/// Moves a damaged file to a free name beside it, which is returned. It is there for good before anything takes its place.
 pub(super) fn keep_aside(file: &Path) -> Result<PathBuf, StoreError> {
     let kept = free_name(file)?;
-    fs::rename(file, &kept).map_err(|cause| StoreError::Io { action: "move aside", path: file.to_owned(), cause })?;
-    Ok(kept)
-}
-
-/// Copies a partly damaged file to a free name beside it, which is returned.
-pub(super) fn keep_copy(file: &Path) -> Result<PathBuf, StoreError> {
-    let kept = free_name(file)?;
-    // A second name is enough: the file is only ever replaced, never changed.
-    fs::hard_link(file, &kept).or_else(|_| fs::copy(file, &kept).map(drop)).map_err(|cause| StoreError::Io {
-        action: "keep a copy of",
+    operations::rename(file, &kept).and_then(|()| sync_folder(file)).map_err(|cause| StoreError::Io {
+        action: "move aside",
         path: file.to_owned(),
         cause,
     })?;
+    Ok(kept)
+}
+
+/// Copies a partly damaged file to a free name beside it, which is returned. As durable as [`keep_aside`].
+pub(super) fn keep_copy(file: &Path) -> Result<PathBuf, StoreError> {
+    let kept = free_name(file)?;
+    // A second name is enough: the file is only ever replaced, never changed.
+    let copied = || fs::copy(file, &kept).and_then(|_| File::open(&kept)?.sync_all());
+    operations::link(file, &kept)
+        .or_else(|_| copied())
+        .and_then(|()| sync_folder(file))
+        .map_err(|cause| StoreError::Io { action: "keep a copy of", path: file.to_owned(), cause })?;
     Ok(kept)
 }
 
@@ -188,24 +193,14 @@ fn free_name(file: &Path) -> Result<PathBuf, StoreError> {
         })
 }
 
-fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(super) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
 
-#[cfg(unix)]
 fn sync_folder(file: &Path) -> io::Result<()> {
-    match File::open(folder_of(file))?.sync_all() {
-        // Some file systems cannot sync folders, and have nothing to sync there.
-        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
-        result => result,
-    }
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
+    operations::sync_folder(folder_of(file))
 }
 
 #[cfg(unix)]

@@ -16,6 +16,7 @@ use crate::grant::Credential;
 mod damage;
 mod exposure;
 mod format;
+mod power_cut;
 mod transfer;
 mod versions;
 
