@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the tests of crashes and fleets with larger numbers, for an hour that nobody waits for.
+//! `cargo xtask soak`: the tests of crashes, fleets and memory with larger numbers, for an hour that nobody waits for.
 //!
 //! The same tests run small in `cargo xtask test`; this task only tells them how much to do. They run without the test
 //! runner's limit of time, and what they print is shown.
@@ -12,6 +12,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
         ("--kills", "EVERGRANT_SOAK_KILLS", 300),
         ("--gateways", "EVERGRANT_SOAK_GATEWAYS", 20),
         ("--rounds", "EVERGRANT_SOAK_ROUNDS", 3),
+        ("--refreshes", "EVERGRANT_SOAK_REFRESHES", 1_000),
     ];
     for pair in options.chunks(2) {
         let known = sizes.iter_mut().find(|(name, ..)| pair.first() == Some(name));
@@ -36,12 +37,13 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-const TESTS: [(&str, &str); 2] = [("it", "crash::"), ("real", "fleet::")];
+const TESTS: [(&str, &str); 3] = [("it", "crash::"), ("real", "fleet::"), ("real", "heap::")];
 
 const OPTIONS: &str = "\
 --kills N      processes killed at random instants of a rotation (300)
 --gateways N   members of the fleet (20)
 --rounds N     how often everything happens to the fleet (3)
+--refreshes N  refreshes before the memory of a gateway is read (1000)
 ";
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ mod sockets;
 #[cfg(feature = "otel")]
 mod telemetry;
 
+use std::alloc::System;
 use std::process::ExitCode;
+
+use zeroizing_alloc::ZeroAlloc;
 
 use args::{Cli, Command, Stop};
 use failure::Failures;
@@ -23,6 +26,11 @@ use settings::catalog::Setting;
 use settings::env_names::Environment;
 use settings::flags::Flags;
 use settings::layers::Layers;
+
+/// Wipes what is freed. Tokens pass through buffers of libraries that hand them back as they are; the heap would keep
+/// each of them until something else is written there.
+#[global_allocator]
+static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let before = harden::process();

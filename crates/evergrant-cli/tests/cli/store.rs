@@ -6,7 +6,7 @@ use evergrant_sim::SimServer;
 use evergrant_sim::config::ProviderConfig;
 use serde_json::Value;
 
-use crate::support::{Folder, Run, evergrant};
+use crate::support::{Folder, Run, evergrant, program};
 
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
@@ -199,4 +199,63 @@ fn a_passphrase_that_is_soon_guessed_or_stands_beside_a_key_is_refused() {
     let redis = evergrant(["store", "list", "--store", "redis://127.0.0.1:1"]);
     let redis = redis.env("EVERGRANT_STORE_PASSPHRASE", "correct horse battery").end();
     assert!(redis.stderr.contains("there is no store key"), "{}", redis.stderr);
+}
+
+/// A shell with a folder of this size of its own, or with a limit on files where that is not allowed.
+fn full(folder: &Folder, args: &[&str]) -> Run {
+    let path = folder.path().display();
+    let binary = env!("CARGO_BIN_EXE_evergrant");
+    let rest = args.join(" ");
+    let mounted = format!("mount -t tmpfs -o size=64k,mode=700 none {path}");
+    let is_allowed = std::process::Command::new("unshare").args(["-m", "sh", "-c", &mounted]).output();
+    let is_allowed = is_allowed.is_ok_and(|output| output.status.success());
+    let script = if is_allowed {
+        format!(
+            "cp -p {path}/tokens {path}.kept; {mounted}; cp -p {path}.kept {path}/tokens; \
+             head -c 65536 /dev/zero > {path}/fill 2>&1; {binary} {rest}; code=$?; cat {path}/tokens; exit $code"
+        )
+    } else {
+        format!("trap '' XFSZ; ulimit -f 0; {binary} {rest}; code=$?; cat {path}/tokens; exit $code")
+    };
+    let shell: &[&str] = if is_allowed { &["unshare", "-m", "sh", "-c", &script] } else { &["sh", "-c", &script] };
+    program(shell)
+}
+
+#[test]
+fn a_full_disk_is_named_and_loses_nothing() {
+    let (provider, folder) = (SimServer::start(ProviderConfig::default()).unwrap(), Folder::new());
+    filled(&provider, &folder);
+    let before = std::fs::read_to_string(folder.path().join("tokens")).unwrap();
+    let name = {
+        let list = json(&with(evergrant(["store", "list", "--json"]), &folder).end().good());
+        list["credentials"][0]["credential"].as_str().unwrap().to_owned()
+    };
+    let ended = with(full(&folder, &["store", "forget", &name]), &folder).end();
+    assert_eq!(ended.code(), 8, "{}", ended.stderr);
+    let is_said = ["No space left on device", "File too large"].iter().any(|words| ended.stderr.contains(words));
+    assert!(
+        is_said && ended.stderr.contains("cannot write") && ended.stderr.contains("with space left"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(ended.stdout, before, "the store still holds what it held");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named() {
+    let folder = Folder::new();
+    // As no user, root included, can make a file there.
+    let ended = evergrant(["token", "--store", "file:/proc/evergrant/tokens"]).env("EVERGRANT_STORE_KEY", KEY);
+    let provider = SimServer::start(ProviderConfig::default()).unwrap();
+    let ended = ended.client_of(&provider).folder(&folder).end();
+    assert_eq!(ended.code(), 0, "client credentials go on without their store: {}", ended.stderr);
+    let ended = evergrant(["store", "move", "--to", "file:/proc/evergrant/tokens"]);
+    filled(&provider, &folder);
+    let ended = with(ended, &folder).end();
+    assert_eq!(ended.code(), 8, "{}", ended.stderr);
+    assert!(ended.stderr.contains("/proc/evergrant") && ended.stderr.contains("can write to"), "{}", ended.stderr);
+    assert_eq!(
+        json(&with(evergrant(["store", "list", "--json"]), &folder).end().good())["credentials"][0]["generation"],
+        1
+    );
 }

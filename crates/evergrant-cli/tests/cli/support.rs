@@ -60,9 +60,21 @@ pub(crate) struct Ended {
 
 /// The binary with these arguments and no settings.
 pub(crate) fn evergrant<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Run {
-    let home = Folder::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_evergrant"));
-    command.args(args).env_clear().env("HOME", home.path()).env("COLUMNS", "100");
+    command.args(args);
+    clean(command)
+}
+
+/// Another program with no settings, which runs the binary.
+pub(crate) fn program(words: &[&str]) -> Run {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
+    clean(command)
+}
+
+fn clean(mut command: Command) -> Run {
+    let home = Folder::new();
+    command.env_clear().env("HOME", home.path()).env("COLUMNS", "100");
     command.env("PATH", std::env::var_os("PATH").unwrap());
     Run { command, home, input: Vec::new() }
 }

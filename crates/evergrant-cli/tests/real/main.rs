@@ -21,6 +21,7 @@ mod doctor;
 mod faked_wall;
 mod fleet;
 mod gateway;
+mod heap;
 mod keyring;
 mod load;
 mod login;

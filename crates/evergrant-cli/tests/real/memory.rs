@@ -4,7 +4,7 @@
 //! and with two bytes for each character, which is how JavaScript keeps some strings. The reader must be the process's
 //! parent or privileged, which a test that started it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -12,8 +12,8 @@ use std::path::Path;
 /// Texts to look for.
 pub(crate) struct Needles {
     texts: Vec<String>,
-    /// Each text in both forms, with the text's index.
-    forms: Vec<(usize, Vec<u8>)>,
+    /// Each text in both forms, with the text's index, by the first bytes of the form.
+    forms: HashMap<[u8; 8], Vec<(usize, Vec<u8>)>>,
     /// Can a form begin with these two bytes?
     begins: Vec<bool>,
 }
@@ -22,15 +22,15 @@ impl Needles {
     /// Texts of at least eight characters; shorter ones would be found by accident.
     pub(crate) fn new(texts: impl IntoIterator<Item = String>) -> Self {
         let texts: Vec<String> = texts.into_iter().collect();
-        let mut forms = Vec::new();
+        let mut forms: HashMap<[u8; 8], Vec<(usize, Vec<u8>)>> = HashMap::new();
+        let mut begins = vec![false; 1 << 16];
         for (index, text) in texts.iter().enumerate() {
             assert!(text.len() >= 8 && text.is_ascii(), "not a text to look for");
-            forms.push((index, text.as_bytes().to_vec()));
-            forms.push((index, text.bytes().flat_map(|byte| [byte, 0]).collect()));
-        }
-        let mut begins = vec![false; 1 << 16];
-        for (_, form) in &forms {
-            begins[pair(form[0], form[1])] = true;
+            for form in [text.as_bytes().to_vec(), text.bytes().flat_map(|byte| [byte, 0]).collect()] {
+                begins[pair(form[0], form[1])] = true;
+                let first = *form.first_chunk().unwrap();
+                forms.entry(first).or_default().push((index, form));
+            }
         }
         Self { texts, forms, begins }
     }
@@ -77,7 +77,8 @@ impl Needles {
         for (at, &byte) in bytes.iter().enumerate() {
             if self.begins[pair(last, byte)] && at > 0 {
                 let here = &bytes[at - 1..];
-                let hits = self.forms.iter().filter(|(_, form)| here.starts_with(form));
+                let same = here.first_chunk().and_then(|first: &[u8; 8]| self.forms.get(first));
+                let hits = same.into_iter().flatten().filter(|(_, form)| here.starts_with(form));
                 found.extend(hits.map(|(index, _)| self.texts[*index].as_str()));
             }
             last = byte;
