@@ -113,7 +113,7 @@ async fn move_to(
         let replaced = moved.replaced.map(|old| format!(", in place of generation {old}")).unwrap_or_default();
         format!(
             "Moved generation {} from {} to {}{replaced}.\n\
-             hint: set EVERGRANT_STORE={} for everything that used the old store, and restart it",
+             hint: set EVERGRANT_STORE={}, and its key, for everything that used the old store, and restart it",
             moved.generation, settings.url, destination.url, destination.url
         )
     })
