@@ -27,6 +27,8 @@ Usage: cargo xtask TASK
                                 speed and memory, as a table: token, verdict, latency, fleet, gateway
   soak [--kills N] [--gateways N] [--rounds N]
                                 the tests of crashes and fleets with larger numbers
+  soak --worlds N [--first SEED]
+                                simulated worlds drawn from so many seeds; --replay SEED shows one
   dist                          the optimised binary with man pages and completions, as an archive
 ";
 

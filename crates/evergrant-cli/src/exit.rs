@@ -32,6 +32,8 @@ pub(crate) const DEMO_401: u8 = 11;
 pub(crate) const DOCTOR_FAULT: u8 = 12;
 /// `explain` found no HTTP in its input.
 pub(crate) const NO_HTTP: u8 = 13;
+/// `simulate` found a promise broken in a drawn world.
+pub(crate) const PROMISE_BROKEN: u8 = 14;
 /// Evergrant is broken: please report it.
 pub(crate) const INTERNAL: u8 = 70;
 /// `exec` found the command but could not start it.
@@ -55,6 +57,7 @@ pub(crate) const TABLE: &[(u8, &str)] = &[
     (DEMO_401, "`demo`: a 401 reached a caller of Evergrant"),
     (DOCTOR_FAULT, "`doctor`: a fault was found"),
     (NO_HTTP, "`explain`: there is no HTTP in the capture"),
+    (PROMISE_BROKEN, "`simulate`: a promise was broken in a drawn world"),
     (INTERNAL, "evergrant is broken: please report it"),
     (NOT_EXECUTABLE, "`exec`: the command cannot be started"),
     (NOT_FOUND, "`exec`: the command was not found"),

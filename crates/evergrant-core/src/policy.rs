@@ -68,6 +68,8 @@ impl Policy {
     /// How many generations one request is sent with, at most: the previous, the active and the candidate token, which
     /// a step of the server's clock or a revocation ends together, and the one that is minted because of that.
     pub const GENERATIONS_PER_REQUEST: usize = 4;
+    /// How often a request is sent again with the same new token sooner than planned, because others succeed with it.
+    pub const EARLY_RETRIES: u32 = 8;
     /// How long a route that refuses good tokens is remembered.
     pub const ROUTE_MEMORY: Span = Span::from_secs(600);
     /// When a suspect token is probed, counted from the first refusal.

@@ -319,13 +319,6 @@ impl Provider {
         self.tokens.begins(token).is_some_and(|begins| self.clock.read(now) < begins + Span::from_secs(2))
     }
 
-    /// Was this token ever accepted?
-    #[must_use]
-    pub fn has_worked(&self, token: &str) -> bool {
-        let generation = self.tokens.generation_of(token);
-        generation.and_then(|generation| self.ledger.generations.get(&generation)).is_some_and(|seen| seen.accepted > 0)
-    }
-
     /// What happened so far.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {

@@ -62,7 +62,7 @@ pub struct CallRecord {
     pub refused_for: Option<Refusal>,
     /// With how many tokens it was refused.
     pub tokens_refused: usize,
-    /// Was the token that it was last refused with ended before it ever worked?
+    /// Was the token that it was last refused with ended before any answer had shown that it works?
     pub is_stillborn: bool,
 }
 

@@ -6,7 +6,9 @@
 
 #![expect(clippy::print_stdout, reason = "a world that is replayed is shown")]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use evergrant_sim::space;
 use evergrant_sim::world::check::promises;
@@ -68,3 +70,46 @@ fn a_broken_client_is_found_out_within_a_thousand_worlds() {
         assert!(found.is_some(), "{mutant:?} is not found out");
     }
 }
+
+/// `cargo xtask soak --worlds N` runs this with all cores, from the seed `--first` on, and tells each failure at once.
+#[test]
+#[ignore = "cargo xtask soak --worlds N"]
+fn soak() {
+    let (first, count) =
+        (number("EVERGRANT_SIM_FIRST").unwrap_or(1), number("EVERGRANT_SOAK_WORLDS").unwrap_or(10_000));
+    let (next, done, failed) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
+    let simulated_secs = AtomicU64::new(0);
+    let started = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    let scenario = space::drawn(seed);
+                    let outcome = run_watched(&scenario, seed, None, false);
+                    for broken in promises(&scenario, &outcome) {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        println!("{broken}\n  again: {REPLAY}{seed}");
+                    }
+                    let secs = u64::try_from(outcome.ran.as_secs()).unwrap_or(0);
+                    simulated_secs.fetch_add(secs, Ordering::Relaxed);
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    if done % 5_000 == 0 {
+                        println!("{done} worlds in {:.0} s", started.elapsed().as_secs_f64());
+                    }
+                }
+            });
+        }
+    });
+    let (hours, failed) = (simulated_secs.into_inner() / 3_600, failed.into_inner());
+    let core_minutes = started.elapsed().as_secs_f64() / 60.0 * threads as f64;
+    println!("worlds {first} to {}: {hours} simulated hours, {failed} broken promises", first + count - 1);
+    println!("{:.0} simulated hours for each minute of a core", hours as f64 / core_minutes);
+    assert_eq!(failed, 0);
+}
+
+const REPLAY: &str = "cargo xtask soak --replay ";

@@ -10,7 +10,8 @@ use crate::failure::nearest;
 /// `evergrant simulate`.
 #[derive(Args, Debug)]
 pub(crate) struct SimulateArgs {
-    /// The world: a TOML file, or the name of one of the house's scenarios; `steady` if not given
+    /// The world: a TOML file, the name of one of the house's scenarios, or `drawn` for one of faults drawn from each seed;
+    /// `steady` if not given
     #[arg(value_name = "WORLD")]
     pub(crate) world: Option<String>,
     /// The clients to run; all of them if not given; may be repeated

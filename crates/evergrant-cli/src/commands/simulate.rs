@@ -12,8 +12,9 @@ mod text;
 
 use std::path::Path;
 
-use evergrant_sim::comparison::steady;
+use evergrant_sim::comparison::{Place, Tally, steady};
 use evergrant_sim::scenario::Scenario;
+use evergrant_sim::world::check::Broken;
 use serde_json::json;
 
 use crate::args::SimulateArgs;
@@ -29,20 +30,58 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     if let Some(folder) = &args.plots {
         return plots::run(args, folder);
     }
-    let scenario = world(args.world.as_deref())?;
+    let scenario = match args.world.as_deref() {
+        Some(DRAWN) => None,
+        named => Some(world(named)?),
+    };
+    let place = scenario.as_ref().map_or(Place::Drawn, Place::World);
     let (strategies, seeds) = (args.strategies(), args.all_seeds());
-    let runs: Vec<_> = strategies.iter().map(|strategy| (*strategy, &scenario)).collect();
-    let tallies = jobs::tallies(&runs, &seeds);
+    let runs: Vec<_> = strategies.iter().map(|strategy| (*strategy, place)).collect();
+    let sums = jobs::sums(&runs, &seeds);
+    let tallies: Vec<_> = strategies.iter().zip(&sums).map(|(strategy, sum)| sum.tally(*strategy)).collect();
+    let told = Told {
+        name: scenario.as_ref().map_or(DRAWN, |scenario| scenario.name),
+        about: scenario.as_ref().map_or("a world of faults drawn from each seed", |scenario| scenario.about),
+        simulated_secs: sums.first().map_or(0, |sum| sum.simulated_secs),
+        seeds: &seeds,
+        tallies: &tallies,
+        broken: sums.iter().flat_map(|sum| &sum.broken).collect(),
+    };
     if args.json {
-        render::json(&json!({
-            "world": {"name": scenario.name, "about": scenario.about, "simulated_s": scenario.duration.as_secs_f64()},
-            "seeds": seeds,
-            "strategies": tallies,
-        }))?;
+        render::json(&told.json())?;
     } else {
-        render::data(text::table(&scenario, &seeds, &tallies).as_bytes())?;
+        render::data(text::table(&told).as_bytes())?;
     }
-    Ok(exit::OK)
+    Ok(if told.broken.is_empty() { exit::OK } else { exit::PROMISE_BROKEN })
+}
+
+/// What is told of a comparison.
+struct Told<'a> {
+    name: &'a str,
+    about: &'a str,
+    simulated_secs: u64,
+    seeds: &'a [u64],
+    tallies: &'a [Tally],
+    broken: Vec<&'a (u64, Broken)>,
+}
+
+impl Told<'_> {
+    fn json(&self) -> serde_json::Value {
+        let broken: Vec<_> = self
+            .broken
+            .iter()
+            .map(
+                |(seed, broken)| json!({"seed": seed, "promise": broken.promise.number(), "words": broken.to_string()}),
+            )
+            .collect();
+        json!({
+            "world": {"name": self.name, "about": self.about},
+            "seeds": self.seeds,
+            "simulated_s": self.simulated_secs,
+            "strategies": self.tallies,
+            "broken_promises": broken,
+        })
+    }
 }
 
 /// The world of this name, or of this file.
@@ -57,7 +96,8 @@ fn world(named: Option<&str>) -> Result<Scenario, Failure> {
     let failure = Failure::new(exit::USAGE, format!("there is no world `{name}`"))
         .because("it is neither a file nor one of the house's scenarios");
     let all = Scenario::all();
-    Err(match nearest(name, all.iter().map(|scenario| scenario.name)) {
+    let names = all.iter().map(|scenario| scenario.name).chain(["steady", DRAWN]);
+    Err(match nearest(name, names) {
         Some(name) => failure.hint(format!("did you mean `{name}`?")),
         None => failure.hint("`evergrant simulate --list` names them all"),
     })
@@ -72,7 +112,8 @@ fn list(as_json: bool) -> Result<u8, Failure> {
     scenarios.extend(Scenario::all());
     if as_json {
         let named = |name: &str, about: &str| json!({"name": name, "about": about});
-        let worlds: Vec<_> = scenarios.iter().map(|scenario| named(scenario.name, scenario.about)).collect();
+        let mut worlds: Vec<_> = scenarios.iter().map(|scenario| named(scenario.name, scenario.about)).collect();
+        worlds.push(named(DRAWN, "a world of faults drawn from each seed"));
         let strategies = evergrant_sim::strategy::Strategy::ALL;
         let strategies: Vec<_> = strategies.into_iter().map(|one| named(one.name(), one.about())).collect();
         render::json(&json!({"worlds": worlds, "strategies": strategies}))?;
@@ -81,3 +122,6 @@ fn list(as_json: bool) -> Result<u8, Failure> {
     }
     Ok(exit::OK)
 }
+
+/// The name of the world that every seed draws anew.
+const DRAWN: &str = "drawn";

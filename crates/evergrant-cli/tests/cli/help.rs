@@ -164,6 +164,7 @@ fn the_long_help_tells_what_the_exit_codes_mean() {
      11  `demo`: a 401 reached a caller of Evergrant
      12  `doctor`: a fault was found
      13  `explain`: there is no HTTP in the capture
+     14  `simulate`: a promise was broken in a drawn world
      70  evergrant is broken: please report it
     126  `exec`: the command cannot be started
     127  `exec`: the command was not found

@@ -51,3 +51,13 @@ fn a_slip_in_a_world_names_the_place_and_what_is_allowed() {
         assert!(said.contains(words), "{said}");
     }
 }
+
+#[test]
+fn a_drawn_world_is_held_against_the_promises() {
+    let run = ["simulate", "drawn", "--seeds", "30", "--strategy", "evergrant", "--json"];
+    let said = evergrant(run).end().good();
+    assert_eq!(said, evergrant(run).end().good(), "however the seeds are shared out between the cores");
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["broken_promises"], serde_json::json!([]));
+    assert!(said["strategies"][0]["calls"].as_u64().unwrap() > 10_000, "{said}");
+}

@@ -157,7 +157,9 @@ impl Keeper {
             return self.look_again(generation, self.circuit.open_until().unwrap_or(now));
         }
         let is_dead = now >= held.token.instants.dead;
-        let is_useless = held.is_for_refusal && held.last_success.is_none() && !is_dead;
+        // Of an older one it says nothing: a newer was minted since, and may have worked.
+        let is_last_word = generation == self.newest && self.flight.is_none();
+        let is_useless = held.is_for_refusal && held.last_success.is_none() && !is_dead && is_last_word;
         if is_useless && !self.circuit.takes_test(now) {
             self.circuit.handle_useless_mint(now);
             let open_for = self.circuit.open_until().map_or(Span::ZERO, |until| until - now);

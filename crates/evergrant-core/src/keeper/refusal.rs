@@ -82,7 +82,10 @@ impl Keeper {
         let Some(newest) = self.newest_usable(now.boot).cloned() else {
             return self.wait_for_flight(attempt, &refusal, now);
         };
-        if self.is_excused(&newest, self.settle.longest(), now.boot) {
+        // What counts is when it was refused: a token that came of age since is tried once more before its successes
+        // elsewhere say anything about the route.
+        let refused = attempt.refused_with(newest.generation()).unwrap_or(now.boot);
+        if self.is_excused(&newest, self.settle.longest(), refused.min(now.boot)) && !newest.is_disproved() {
             return self.try_same_again(attempt, &newest, now);
         }
         self.step_for_settled(attempt, &refusal, &newest, now)
@@ -129,7 +132,8 @@ impl Keeper {
         }
     }
 
-    /// A usable token that has not refused this request: a newer one, or the previous one while the newer settles.
+    /// A usable token that has not refused this request: a newer one, or an older one while the newer settles or when it
+    /// was given up.
     fn other_token_for(&self, attempt: &Attempt, now: Boot) -> Option<Arc<Token>> {
         if !attempt.may_try_another() {
             return None;
@@ -142,25 +146,27 @@ impl Keeper {
                 && held.token.is_usable_at(now)
                 && (is_newer || is_fallback)
         };
-        let is_excused =
-            |generation: Generation| self.slots.get(generation).is_some_and(|held| self.is_excused(held, settle, now));
+        let has_fallback =
+            |generation: Generation| self.slots.get(generation).is_none_or(|held| self.is_excused(held, settle, now));
         self.slots
             .iter()
             .filter(is_open)
-            .filter(|held| held.generation() > attempt.generation || is_excused(attempt.generation))
+            .filter(|held| held.generation() > attempt.generation || has_fallback(attempt.generation))
             .min_by_key(|held| (held.is_suspect(), !held.is_proven(), held.generation()))
             .map(|held| Arc::clone(&held.token))
     }
 
     /// A new token that is refused may not be known everywhere: the same one is tried again, more and more slowly.
     ///
-    /// As soon as somebody's later request succeeds with it, everybody who waits tries at once.
+    /// As soon as somebody's later request succeeds with it, everybody who waits tries at once; but not time and again, or
+    /// each success of a busy client would send all that wait to nodes that still do not know the token.
     fn try_same_again(&mut self, attempt: &mut Attempt, newest: &Held, now: Now) -> Step {
         let refused = attempt.refused_with(newest.generation()).unwrap_or(now.boot);
         let at =
             *attempt.retry_at.get_or_insert_with(|| refused + Policy::propagation_retry(attempt.same_token_retries));
         let first_at = refused + Policy::propagation_retry(0);
-        let is_known_somewhere = !newest.is_suspect() && now.boot >= first_at;
+        let is_early_allowed = attempt.same_token_retries < Policy::EARLY_RETRIES;
+        let is_known_somewhere = !newest.is_suspect() && now.boot >= first_at && is_early_allowed;
         if now.boot < at && !is_known_somewhere {
             let look_at = if newest.is_suspect() { at } else { first_at };
             return Step::Wait(look_at.min(attempt.deadline));

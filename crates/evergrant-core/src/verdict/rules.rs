@@ -163,14 +163,15 @@ fn suggested_by_the_shape(evidence: &Evidence) -> Option<Finding> {
 
 /// Causes that follow from what happened to other requests and other tokens.
 fn shown_by_other_requests(evidence: &Evidence) -> Option<Finding> {
+    // An error code that nobody knows may name another reason, one that passes as well.
+    let may_be_another = !evidence.is_named && evidence.error_code.is_some();
+    let shown = if evidence.works_since && !may_be_another { Certain } else { Likely };
     if evidence.is_known_route {
-        return Some((Cause::RouteSpecific, if evidence.works_since { Certain } else { Likely }));
+        return Some((Cause::RouteSpecific, shown));
     }
     let is_young = evidence.is_younger_than_settle();
     if is_young && (!evidence.worked_before || evidence.works_since) {
-        // An error code that nobody knows may name another reason, which passes as well.
-        let may_be_another = !evidence.is_named && evidence.error_code.is_some();
-        return Some((Cause::Propagating, if evidence.works_since && !may_be_another { Certain } else { Likely }));
+        return Some((Cause::Propagating, shown));
     }
     if evidence.works_here_since {
         // Neither the token nor the route: one node refused what another accepts.
@@ -178,7 +179,7 @@ fn shown_by_other_requests(evidence: &Evidence) -> Option<Finding> {
     }
     if evidence.works_since {
         // Of a token whose age is not known it cannot be said that it had settled.
-        return Some((Cause::RouteSpecific, if evidence.age.is_some() { Certain } else { Likely }));
+        return Some((Cause::RouteSpecific, if evidence.age.is_some() { shown } else { Likely }));
     }
     if !has_successor(evidence) {
         return None;

@@ -328,6 +328,7 @@ impl Client for Keeping {
             return self.follow(call, step, scene);
         }
         if is_proof(status) {
+            scene.note_proof(call);
             self.keeper.handle_success(this.attempt.generation, this.attempt.sent, now);
             if self.keeper.wants_proving_path()
                 && let Some(call) = scene.calls.get(&call).filter(|call| call.request.method == Method::GET)

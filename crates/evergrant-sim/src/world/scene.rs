@@ -91,6 +91,7 @@ pub(super) struct Scene {
     begun: CallId,
     next_call: Boot,
     seen_tokens: BTreeSet<String>,
+    proven_tokens: BTreeSet<String>,
     machine: Machine,
     /// When a clock of the provider jumps, as this machine sees it.
     jumps: Vec<Boot>,
@@ -120,6 +121,7 @@ impl Scene {
             begun: 0,
             next_call: start,
             seen_tokens: BTreeSet::new(),
+            proven_tokens: BTreeSet::new(),
             machine: Machine::new(Now { boot: zero, wall }),
             log: None,
             scenario,
@@ -330,8 +332,14 @@ impl Scene {
             refused_for: this.refused_for.filter(|_| status == Some(401)),
             tokens_refused: this.refused.len(),
             is_stillborn: this.refused_for.is_some_and(Refusal::is_final)
-                && this.token().is_some_and(|token| !self.provider.has_worked(token)),
+                && this.token().is_some_and(|token| !self.proven_tokens.contains(&body_hash(token.as_bytes()))),
         });
+    }
+
+    /// An answer to this call shows the client that its token works.
+    pub(super) fn note_proof(&mut self, call: CallId) {
+        let token = self.calls.get(&call).and_then(Call::token).map(|token| body_hash(token.as_bytes()));
+        self.proven_tokens.extend(token);
     }
 
     /// Nobody makes the call: the process is not there.

@@ -169,7 +169,10 @@ impl Watch {
         // A token that was ended early and is past its end as well is both, and so is one whose time has not come.
         let is_over = token.is_some_and(|token| scene.provider.is_over(token, scene.now));
         let is_early = token.is_some_and(|token| scene.provider.is_early(token, scene.now));
+        // A refusal by chance, on any route, passes by itself as that of a node that does not know the token does.
+        let is_chance = matches!(truth, Refusal::Route | Refusal::IpNotAuthorized);
         let is_true = match verdict.cause.name() {
+            "propagating" if is_chance => true,
             "expired" if is_over => true,
             "not_yet_valid" if is_early => true,
             cause => causes_of(truth).contains(&cause),
@@ -210,7 +213,7 @@ fn causes_of(truth: Refusal) -> &'static [&'static str] {
         Refusal::Evicted => &["evicted", "superseded", "revoked"],
         Refusal::Idle => &["idle_timeout", "superseded"],
         Refusal::Route => &["route_specific"],
-        Refusal::IpNotAuthorized => &["ip_not_allowed"],
+        Refusal::IpNotAuthorized => &["ip_not_allowed", "route_specific"],
     }
 }
 

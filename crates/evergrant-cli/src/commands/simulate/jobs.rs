@@ -5,23 +5,26 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use evergrant_sim::comparison::Tally;
-use evergrant_sim::scenario::Scenario;
+use evergrant_sim::comparison::{Place, Sum};
 use evergrant_sim::strategy::Strategy;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// One tally for each run, in order.
-pub(super) fn tallies(runs: &[(Strategy, &Scenario)], seeds: &[u64]) -> Vec<Tally> {
-    let bar = bar(runs.len());
+/// One sum for each run, in order; each run is every seed, and many seeds are shared out between the cores.
+pub(super) fn sums(runs: &[(Strategy, Place<'_>)], seeds: &[u64]) -> Vec<Sum> {
+    let chunks = || seeds.chunks(SEEDS_AT_ONCE);
+    let jobs: Vec<_> =
+        runs.iter().enumerate().flat_map(|(index, run)| chunks().map(move |seeds| (index, run, seeds))).collect();
+    let bar = bar(jobs.len());
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(runs.len());
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some((index, (strategy, scenario))) = take(&next, runs) {
-                    let tally = Tally::of(*strategy, scenario, seeds);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, tally));
+                while let Some((number, (index, (strategy, place), seeds))) = take(&next, &jobs) {
+                    let mut sum = Sum::default();
+                    seeds.iter().for_each(|seed| sum.run(*strategy, *place, *seed));
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((number, *index, sum));
                     bar.inc(1);
                 }
             });
@@ -29,8 +32,10 @@ pub(super) fn tallies(runs: &[(Strategy, &Scenario)], seeds: &[u64]) -> Vec<Tall
     });
     bar.finish_and_clear();
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, tally)| tally).collect()
+    done.sort_by_key(|(number, ..)| *number);
+    let mut sums = vec![Sum::default(); runs.len()];
+    done.into_iter().for_each(|(_, index, sum)| sums[index].merge(sum));
+    sums
 }
 
 fn take<'a, T>(next: &AtomicUsize, runs: &'a [T]) -> Option<(usize, &'a T)> {
@@ -42,6 +47,9 @@ fn bar(length: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} runs, {eta} left");
+    let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} parts, {eta} left");
     ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
+
+/// So many seeds of one run are one job.
+const SEEDS_AT_ONCE: usize = 25;

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use evergrant_sim::comparison::{Point, Sweep, Tally, faults};
+use evergrant_sim::comparison::{Place, Point, Sweep, Tally, faults};
 use evergrant_sim::strategy::Strategy;
 use serde_json::json;
 
@@ -46,9 +46,10 @@ pub(super) fn run(args: &SimulateArgs, folder: &Path) -> Result<u8, Failure> {
     let runs: Vec<_> = rows
         .iter()
         .flat_map(|(_, points)| points)
-        .flat_map(|point| strategies.iter().map(|strategy| (*strategy, &point.scenario)))
+        .flat_map(|point| strategies.iter().map(|strategy| (*strategy, Place::World(&point.scenario))))
         .collect();
-    let mut tallies = jobs::tallies(&runs, &seeds).into_iter();
+    let sums = jobs::sums(&runs, &seeds);
+    let mut tallies = runs.iter().zip(sums).map(|((strategy, _), sum)| sum.tally(*strategy));
     let mut sheets = Vec::new();
     for (name, points) in &rows {
         let labels: Vec<&str> = points.iter().map(|point| point.label).collect();

@@ -4,21 +4,32 @@ use evergrant_sim::comparison::Tally;
 use evergrant_sim::scenario::Scenario;
 use evergrant_sim::strategy::Strategy;
 
+use super::{DRAWN, Told};
+
 /// One row for each client.
-pub(super) fn table(scenario: &Scenario, seeds: &[u64], tallies: &[Tally]) -> String {
-    let seeds = match seeds {
+pub(super) fn table(told: &Told<'_>) -> String {
+    let seeds = match told.seeds {
         [one] => format!("seed {one}"),
         [first, .., last] => format!("seeds {first} to {last}"),
         [] => String::new(),
     };
-    let hours = scenario.duration.as_secs_f64() / 3_600.0;
-    let each = if hours < 0.1 { format!("{:.0} s", hours * 3_600.0) } else { format!("{hours:.1} h") };
+    let secs = told.simulated_secs;
+    let time = if secs < 600 { format!("{secs} s") } else { format!("{:.1} h", secs as f64 / 3_600.0) };
     let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(tallies.iter().map(row));
-    let mut text = format!("{}: {}\n{each} of virtual time, {seeds}\n\n", scenario.name, scenario.about);
+    rows.extend(told.tallies.iter().map(row));
+    let mut text = format!("{}: {}\n{time} of virtual time, {seeds}\n\n", told.name, told.about);
     text.push_str(&aligned(&rows));
+    if told.name == DRAWN {
+        text.push_str(&format!("\npromises broken by evergrant: {}\n", told.broken.len()));
+    }
+    for (seed, broken) in told.broken.iter().take(SHOWN) {
+        text.push_str(&format!("  seed {seed}: {broken}\n    again: evergrant simulate {DRAWN} --seed {seed}\n"));
+    }
     text
 }
+
+/// So many broken promises are shown.
+const SHOWN: usize = 20;
 
 /// Worlds and clients by name.
 pub(super) fn list(scenarios: &[Scenario]) -> String {
@@ -26,6 +37,7 @@ pub(super) fn list(scenarios: &[Scenario]) -> String {
     for scenario in scenarios {
         text.push_str(&format!("  {:<30} {}\n", scenario.name, scenario.about));
     }
+    text.push_str(&format!("  {DRAWN:<30} a world of faults drawn from each seed\n"));
     text.push_str("\nclients\n");
     for strategy in Strategy::ALL {
         text.push_str(&format!("  {:<30} {}\n", strategy.name(), strategy.about()));

@@ -97,7 +97,8 @@ fn failure_is_not_for_ever(run: &Run<'_>) -> Option<Broken> {
     let is_patient = |call: &&CallRecord| call.deadline - call.started >= Policy::default().patience;
     let fails = |call: &&CallRecord| !matches!(call.status, Some(200..=299)) && is_patient(call);
     let call = run.outcome.calls.iter().filter(is_late).find(fails)?;
-    if run.has_lost_grant(call) || call.is_stillborn || (call.status == Some(401) && !call.can_repeat) {
+    let is_used_up = call.tokens_refused >= Policy::GENERATIONS_PER_REQUEST;
+    if run.has_lost_grant(call) || call.is_stillborn || is_used_up || (call.status == Some(401) && !call.can_repeat) {
         return None;
     }
     Some(broken(Promise::FailureHarmless, call.ended, format!("still fails: {call:?}")))
@@ -139,7 +140,7 @@ fn broken(promise: Promise, after: Span, words: String) -> Broken {
 
 /// The longest wait of a keeper is a quarter of an hour; a circuit, a route and a budget forget sooner.
 const RECOVERY: Span = Span::from_secs(1_500);
-/// The longest that a circuit stays open.
-const BRAKE: Span = Span::from_secs(300);
+/// The longest that a brake lasts: a circuit stays open for five minutes, a route is remembered for ten.
+const BRAKE: Span = Policy::ROUTE_MEMORY;
 /// The slowest answer of the slowest API, over the slowest network.
 const LONGEST_EXCHANGE: Span = Span::from_secs(15);
