@@ -6,6 +6,8 @@
 //! may miss them, and nothing fails if it does. `--quick` takes a third of the rounds of the gateway's part, to see
 //! that everything works.
 //!
+//! `train` measures nothing: it makes the gateway do what it usually does, for a compiler that counts.
+//!
 //! Linux only: the numbers about processes come from `/proc`. It needs `nginx`, `wrk` and `redis-server`, which the task
 //! installs.
 #![expect(clippy::print_stdout, reason = "the table is the output")]
@@ -25,6 +27,7 @@ mod peers;
 mod process;
 mod table;
 mod token;
+mod train;
 mod verdict;
 mod waits;
 
@@ -56,6 +59,9 @@ fn main() -> ExitCode {
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
     if let [bare::WORD, port, api] = args.as_slice() {
         return ended(bare::run(port, api));
+    }
+    if let [program, "train"] = args.as_slice() {
+        return ended(train::run(Path::new(program)));
     }
     let effort = if args.contains(&"--quick") { Effort::Quick } else { Effort::Full };
     args.retain(|arg| *arg != "--quick");

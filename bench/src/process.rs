@@ -4,6 +4,8 @@ use std::fs;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::Failure;
 
 /// A child process that ends with its value.
@@ -17,6 +19,13 @@ impl Process {
 
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.0
+    }
+
+    /// Asks it to end, and waits for that.
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        kill_process(Pid::from_child(&self.0), Signal::TERM)?;
+        let status = self.0.wait()?;
+        if status.success() { Ok(()) } else { Err(format!("the process ended badly ({status})").into()) }
     }
 
     /// The CPU time that its threads have used, to the nanosecond.

@@ -1,12 +1,14 @@
 //! `cargo xtask dist`: what a user unpacks.
 //!
-//! Builds the program with the `dist` profile (thin LTO, one codegen unit, stripped) and packs it with its man pages,
+//! Builds the program with the `dist` profile (thin LTO, one codegen unit, stripped) and guided by a profile of its work
+//! ([`profile`]), and packs it with its man pages,
 //! completions, units for systemd, licences and README into one archive under `dist-packages` in the target folder,
 //! with a checksum beside it.
 
 use std::fs;
 use std::path::Path;
 
+use crate::profile;
 use crate::shell::{self, Failure, capture, command};
 
 const PAPERS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
@@ -15,9 +17,7 @@ const UNITS: [&str; 2] = ["evergrant.service", "evergrant.socket"];
 
 /// Builds and packs.
 pub(crate) fn run() -> Result<(), Failure> {
-    println!("building with the dist profile, some minutes ...");
-    capture(&mut command("cargo", ["build", "--locked", "--profile", "dist", "-p", "evergrant-cli"]))?;
-    let program = shell::target().join("dist/evergrant");
+    let program = profile::program()?;
     let name = format!("evergrant-{}-{}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
     let dist = shell::target().join("dist-packages");
     let folder = dist.join(&name);

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 mod bench;
 mod dist;
 mod pages;
+mod profile;
 mod setup;
 mod shell;
 mod soak;
@@ -29,7 +30,8 @@ Usage: cargo xtask TASK
                                 the tests of crashes and fleets with larger numbers
   soak --worlds N [--first SEED]
                                 simulated worlds drawn from so many seeds; --replay SEED shows one
-  dist                          the optimised binary with man pages and completions, as an archive
+  dist                          the binary, optimised with a profile of its work, with man pages and completions, as
+                                an archive
 ";
 
 fn main() -> ExitCode {
