@@ -307,10 +307,15 @@ impl Provider {
         self.last_refusal
     }
 
-    /// Is the life of this token over by the issuer's clock, or so nearly that a node may think so?
+    /// Is the life of this token over by the issuer's clock, or so nearly that a node may think so? Or is the life over
+    /// that its answer announced?
     #[must_use]
     pub fn is_over(&self, token: &str, now: Boot) -> bool {
-        self.tokens.ends(token).is_some_and(|ends| self.clock.read(now) + Span::from_secs(2) >= ends)
+        let soon = Span::from_secs(2);
+        let generation = self.tokens.generation_of(token);
+        let seen = generation.and_then(|generation| self.ledger.generations.get(&generation));
+        self.tokens.ends(token).is_some_and(|ends| self.clock.read(now) + soon >= ends)
+            || seen.is_some_and(|seen| now + soon >= seen.announced_end)
     }
 
     /// Has the time of this token not come yet by the issuer's clock, or so lately that a node may think so?

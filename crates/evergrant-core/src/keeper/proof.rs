@@ -128,6 +128,9 @@ impl Keeper {
             let has_waited = now.boot - suspicion.since >= Policy::PROOF_WAIT;
             if let Some(closes) = self.circuit.open_until().filter(|closes| now.boot < *closes) {
                 self.look_again(held.generation(), closes);
+            } else if !is_dead && !is_excused && self.is_owed_a_look(&held, settle, now.boot) {
+                self.probe(&held.token, now.boot);
+                self.look_again(held.generation(), now.boot + Policy::PROOF_WAIT);
             } else if is_dead || (!is_excused && (suspicion.confirmed > 0 || has_waited)) {
                 self.give_up(held.generation(), now.boot);
             } else {
@@ -138,8 +141,18 @@ impl Keeper {
 
     /// May a refusal of this token be no more than a node that does not know it yet?
     pub(super) fn is_excused(&self, held: &Held, settle: Span, now: Boot) -> bool {
-        let is_early = held.is_young(settle, now) || self.not_valid_for(&held.token, now).is_some();
+        // A JWT whose time comes only after the server's clock was set back is not waited for: a new one begins at once.
+        let is_soon_valid =
+            self.not_valid_for(&held.token, now).is_some_and(|left| left <= settle + Policy::SETTLE_GRACE);
+        let is_early = held.is_young(settle, now) || is_soon_valid;
         is_early && now < held.token.instants.dead && !held.is_disproved()
+    }
+
+    /// Was it last refused while that was excused? Then nothing is known of it since it came of age, and those who wait
+    /// for it are about to try again.
+    fn is_owed_a_look(&self, held: &Held, settle: Span, now: Boot) -> bool {
+        let refused = held.last_refusal.filter(|at| now - *at < LAST_LOOK);
+        refused.is_some_and(|at| self.is_excused(held, settle, at))
     }
 
     /// The next moment at which a suspect has to be probed or judged.
@@ -237,6 +250,8 @@ impl Keeper {
     }
 }
 
+/// How long after its last excused refusal a suspect is still waited for: a little longer than between two tries.
+const LAST_LOOK: Span = Span::from_millis(2_500);
 /// How often a young suspect without further probes is looked at.
 const LOOK_EVERY: Span = Span::from_millis(500);
 /// A refusal this long before the end of a life is not a matter of clocks that disagree a little.

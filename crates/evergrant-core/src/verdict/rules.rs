@@ -177,6 +177,10 @@ fn shown_by_other_requests(evidence: &Evidence) -> Option<Finding> {
         // Neither the token nor the route: one node refused what another accepts.
         return Some((Cause::Unknown, Possible));
     }
+    if evidence.works_since && evidence.is_past_dead() {
+        // At its end a token is refused by one node and accepted by another whose clock is a little behind.
+        return Some((Cause::Expired, Likely));
+    }
     if evidence.works_since {
         // Of a token whose age is not known it cannot be said that it had settled.
         return Some((Cause::RouteSpecific, if evidence.age.is_some() { shown } else { Likely }));

@@ -141,7 +141,9 @@ impl Watch {
             return;
         }
         let now = scene.clock().boot;
-        let works = |text: &str| scene.provider.works_everywhere(text, scene.now);
+        // A clock that steps forward ends tokens, and one that steps back again revives them; nobody can count on that.
+        let has_jumped = scene.last_jump().is_some_and(|at| scene.now - at < EVIDENCE_LASTS);
+        let works = |text: &str| !has_jumped && scene.provider.works_everywhere(text, scene.now);
         if let Some(age) = self.reference.usable(started, now, works) {
             let words = format!("call {call} gets no token although one of {age} works");
             self.note(Promise::FailureHarmless, words, scene);
@@ -155,7 +157,7 @@ impl Watch {
         let is_assumed = config.clock.drift_ppm.abs() <= 200
             && config.date == DateHeader::Live
             && config.nodes.iter().all(|node| node.clock_offset.abs() <= Span::from_millis(25))
-            && scene.last_jump().is_none_or(|at| scene.now - at > Span::from_secs(700));
+            && scene.last_jump().is_none_or(|at| scene.now - at > EVIDENCE_LASTS);
         let theta = scene.provider.issuer_clock(scene.now) - scene.clock().boot;
         if is_assumed && !interval.contains(theta) {
             let words = format!("{}: the true offset {theta:?} is not inside {interval:?}", source.name());
@@ -167,8 +169,11 @@ impl Watch {
     pub(super) fn judged(&mut self, verdict: &Verdict, token: Option<&str>, truth: Option<Refusal>, scene: &Scene) {
         let Some(truth) = truth.filter(|_| verdict.confidence == Confidence::Certain) else { return };
         // A token that was ended early and is past its end as well is both, and so is one whose time has not come.
-        let is_over = token.is_some_and(|token| scene.provider.is_over(token, scene.now));
-        let is_early = token.is_some_and(|token| scene.provider.is_early(token, scene.now));
+        // What clocks prove holds under the assumptions of the clocks: until all evidence from before a step has expired,
+        // a step that is too small to contradict it cannot be known.
+        let has_jumped = scene.last_jump().is_some_and(|at| scene.now - at < EVIDENCE_LASTS);
+        let is_over = has_jumped || token.is_some_and(|token| scene.provider.is_over(token, scene.now));
+        let is_early = has_jumped || token.is_some_and(|token| scene.provider.is_early(token, scene.now));
         // A refusal by chance, on any route, passes by itself as that of a node that does not know the token does.
         let is_chance = matches!(truth, Refusal::Route | Refusal::IpNotAuthorized);
         let is_true = match verdict.cause.name() {
@@ -217,6 +222,8 @@ fn causes_of(truth: Refusal) -> &'static [&'static str] {
     }
 }
 
+/// Longer than any sample of a clock is used.
+const EVIDENCE_LASTS: Span = Span::from_secs(700);
 const MOST_NOTED: usize = 20;
 /// The first failures of several flights in a row, each asked twice: more is a loop.
 const MOST_REQUESTS_A_MINUTE: usize = 60;

@@ -6,6 +6,7 @@ use evergrant_core::policy::Policy;
 use evergrant_core::time::Span;
 
 use super::{Broken, Promise};
+use crate::config::DateHeader;
 use crate::faults::{ApiFault, Event};
 use crate::scenario::Scenario;
 use crate::tokens::Refusal;
@@ -74,6 +75,8 @@ fn no_visible_401(run: &Run<'_>) -> Option<Broken> {
             || run.is_budget_spent(call)
             || run.is_out_of_time(call)
             || is_about_route
+            // Without a date nobody can know that the server's clock was set back behind the token's beginning.
+            || (call.refused_for == Some(Refusal::NotYetValid) && run.scenario.config.date != DateHeader::Live)
             // So many and no more is what the rule of replays allows.
             || call.tokens_refused >= Policy::GENERATIONS_PER_REQUEST
             // A brake that a decision of its own explains: nobody can tell such a token from a mint that does not help.
@@ -97,7 +100,7 @@ fn failure_is_not_for_ever(run: &Run<'_>) -> Option<Broken> {
     let is_patient = |call: &&CallRecord| call.deadline - call.started >= Policy::default().patience;
     let fails = |call: &&CallRecord| !matches!(call.status, Some(200..=299)) && is_patient(call);
     let call = run.outcome.calls.iter().filter(is_late).find(fails)?;
-    let is_used_up = call.tokens_refused >= Policy::GENERATIONS_PER_REQUEST;
+    let is_used_up = call.tokens_refused >= Policy::GENERATIONS_PER_REQUEST || run.is_budget_spent(call);
     if run.has_lost_grant(call) || call.is_stillborn || is_used_up || (call.status == Some(401) && !call.can_repeat) {
         return None;
     }
