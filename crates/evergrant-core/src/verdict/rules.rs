@@ -161,6 +161,9 @@ fn suggested_by_the_shape(evidence: &Evidence) -> Option<Finding> {
     (is_odd && !has_worked(evidence)).then_some((Cause::MalformedToken, Likely))
 }
 
+/// Clocks of the nodes behind one name may differ by this much.
+const NODES_DISAGREE_BY: Span = Span::from_secs(1);
+
 /// Causes that follow from what happened to other requests and other tokens.
 fn shown_by_other_requests(evidence: &Evidence) -> Option<Finding> {
     // An error code that nobody knows may name another reason, one that passes as well.
@@ -177,7 +180,7 @@ fn shown_by_other_requests(evidence: &Evidence) -> Option<Finding> {
         // Neither the token nor the route: one node refused what another accepts.
         return Some((Cause::Unknown, Possible));
     }
-    if evidence.works_since && evidence.is_past_dead() {
+    if evidence.works_since && evidence.to_dead.is_some_and(|left| left <= NODES_DISAGREE_BY) {
         // At its end a token is refused by one node and accepted by another whose clock is a little behind.
         return Some((Cause::Expired, Likely));
     }
