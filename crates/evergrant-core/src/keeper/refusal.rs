@@ -82,12 +82,13 @@ impl Keeper {
         let Some(newest) = self.newest_usable(now.boot).cloned() else {
             return self.wait_for_flight(attempt, &refusal, now);
         };
-        // What counts is when the refused request was sent: a token that came of age since is tried once more before its
-        // successes elsewhere say anything about the route.
+        // What counts is also when the refused request was sent: a token that came of age since is tried once more before
+        // its successes elsewhere say anything about the route.
         let refused = attempt.refused_with(newest.generation());
         let sent = if attempt.generation == newest.generation() { Some(attempt.sent) } else { refused };
         let asked = sent.map_or(now.boot, |sent| sent.min(now.boot));
-        if self.is_excused(&newest, self.settle.longest(), asked) && !newest.is_disproved() {
+        let settle = self.settle.longest();
+        if self.is_excused(&newest, settle, now.boot) || self.is_excused(&newest, settle, asked) {
             return self.try_same_again(attempt, &newest, now);
         }
         self.step_for_settled(attempt, &refusal, &newest, now)
