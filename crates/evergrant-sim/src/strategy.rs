@@ -1,6 +1,6 @@
 //! The ways to keep a token that are compared: Evergrant, and what people use today.
 //!
-//! A rival is a small set of [`Rules`], read from its published source or documentation; each file names it. The rules
+//! A rival is a small set of `Rules`, read from its published source or documentation; each file names it. The rules
 //! say what the rival decides: whether a token is sent as it is, what follows a 401, who shares a token request, what a
 //! failed one leads to. Callers, network, provider and faults are the same for all of them, so a difference in the result
 //! is a difference of the rules.

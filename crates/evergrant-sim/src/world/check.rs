@@ -1,6 +1,6 @@
 //! What must never happen in a run, whatever its scenario and seed.
 //!
-//! Two judges. [`broken`] holds a scenario of the house against what the scenario itself forces. [`promises`] holds any
+//! Two judges. [`broken`] holds a scenario of the house against what the scenario itself forces. [`promises()`] holds any
 //! watched run against the promises of the guide: each is a checker of its own, below or in the watch, and says what the
 //! promise says and no more. What excuses a call is taken from what the provider did, never from what the keeper says.
 
