@@ -6,14 +6,18 @@
 //! anything is done for it (RFC 6749 sections 3.2.1 and 5.2).
 //!
 //! A secret that is kept in a file is read again for each token request, and once more after a refusal, so a new one is
-//! used without anybody being told. A file that is missing, empty or no text changes nothing: it is being written.
+//! used without anybody being told. A file that is missing, empty or no text changes nothing: it is being written. What
+//! gives its text only once (a pipe, a terminal) is not read again, and a file that cannot be read in time changes nothing.
+//!
+//! Several sources may show the same secrets. Changes are counted, so that each of them notices.
 //!
 //! Limits: which of two secrets was accepted is told, never what they are or in what they differ.
 
 use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use evergrant_core::Secret;
 use evergrant_core::wire::{TokenFailure, TokenFailureKind};
@@ -32,7 +36,11 @@ pub struct SecretFiles {
 }
 
 /// What a client may show, and what was accepted last.
-pub(crate) struct ClientSecrets(Mutex<Known>);
+pub(crate) struct ClientSecrets {
+    known: Mutex<Known>,
+    /// Held by the thread that reads the files. A file system that is gone may keep one thread for ever, not more.
+    reading: Arc<tokio::sync::Mutex<()>>,
+}
 
 #[derive(Default)]
 struct Known {
@@ -42,24 +50,33 @@ struct Known {
     accepted: Option<Secret>,
     /// Does the client authenticate with them? Callers of a gateway may show them all the same.
     is_shown: bool,
+    /// How often a secret has become another one.
+    changes: u64,
 }
 
 impl ClientSecrets {
     /// The secrets of this credential; a public client has none.
     pub(crate) fn of(credential: &Credential) -> Self {
-        Self(Mutex::new(Known::of(credential)))
+        Self { known: Mutex::new(Known::of(credential)), reading: Arc::default() }
     }
 
     /// Another set takes the place of this one.
     pub(crate) fn replace(&self, credential: &Credential) {
-        *self.known() = Known::of(credential);
+        let mut known = self.known();
+        let changes = known.changes + 1;
+        *known = Known { changes, ..Known::of(credential) };
     }
 
     /// Only this one is shown from now on, whatever a file says.
     pub(crate) fn replace_by(&self, secret: Secret) {
         let mut known = self.known();
-        let is_shown = known.is_shown;
-        *known = Known { current: Some(secret), is_shown, ..Known::default() };
+        let (is_shown, changes) = (known.is_shown, known.changes + 1);
+        *known = Known { current: Some(secret), is_shown, changes, ..Known::default() };
+    }
+
+    /// How often a secret has become another one: whoever remembers the number sees whether one has since.
+    pub(crate) fn changes(&self) -> u64 {
+        self.known().changes
     }
 
     /// Is there a file to look into?
@@ -67,20 +84,43 @@ impl ClientSecrets {
         self.known().files != SecretFiles::default()
     }
 
-    /// Reads the files again; `true` if a secret is not what it was.
-    pub(crate) fn read_again(&self) -> bool {
+    /// Reads the files again, for a moment at most.
+    pub(crate) async fn read_again(&self) {
         let files = self.known().files.clone();
-        let [current, next] = [files.current, files.next].map(|path| path.as_deref().and_then(read));
+        if files == SecretFiles::default() {
+            return;
+        }
+        let Ok(found) = tokio::time::timeout(PATIENCE, self.found_in(files.clone())).await else {
+            let hint = "see whether the file system that it is on answers";
+            tracing::warn!(hint, "the file of a client secret cannot be read in time; what was in it before is used");
+            return;
+        };
         let mut known = self.known();
-        let mut has_changed = false;
+        if known.files != files {
+            return;
+        }
         let known = &mut *known;
-        for (secret, found) in [(&mut known.current, current), (&mut known.next, next)] {
+        for (secret, found) in [&mut known.current, &mut known.next].into_iter().zip(found) {
             if found.is_some() && *secret != found {
                 *secret = found;
-                has_changed = true;
+                known.changes += 1;
             }
         }
-        has_changed
+    }
+
+    /// What is in the files. On a thread of its own, because a runtime that ends waits for those it lends.
+    async fn found_in(&self, files: SecretFiles) -> [Option<Secret>; 2] {
+        let alone = Arc::clone(&self.reading).lock_owned().await;
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let work = move || {
+            let found = [files.current, files.next].map(|path| path.as_deref().and_then(read));
+            drop(alone);
+            // Whoever asked may have stopped waiting.
+            let _ = tell.send(found);
+        };
+        // Without a thread nothing is read, and the sender is gone.
+        let _ = std::thread::Builder::new().name("client-secret".to_owned()).spawn(work);
+        told.await.unwrap_or_default()
     }
 
     /// Every secret that may be right.
@@ -113,7 +153,7 @@ impl ClientSecrets {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,6 +169,7 @@ impl Known {
             files: secret_files.clone(),
             accepted: None,
             is_shown: matches!(client_auth, ClientAuth::Basic | ClientAuth::Post),
+            changes: 0,
         }
     }
 }
@@ -152,7 +193,7 @@ pub(crate) async fn ask(
         let shown = Credential { client_secret: secret.cloned(), ..credential.clone() };
         assertion::ask(endpoint, &shown, known, |occasion| make(&shown, occasion), &heard).await
     };
-    secrets.read_again();
+    secrets.read_again().await;
     let mut all = secrets.all();
     let first = secrets.first();
     let mut exchange = show(first.as_ref()).await?;
@@ -160,15 +201,16 @@ pub(crate) async fn ask(
         secrets.accept(first.clone());
     }
     if !is_client_refused(&exchange) {
-        return Ok(without(all, exchange));
+        return Ok(without(&all, exchange));
     }
-    secrets.read_again();
+    secrets.read_again().await;
     all.extend(secrets.all());
-    let Some(other) = secrets.other_than(first.as_ref()) else { return Ok(without(all, exchange)) };
+    let Some(other) = secrets.other_than(first.as_ref()) else { return Ok(without(&all, exchange)) };
     exchange = show(Some(&other)).await?;
     if is_client_refused(&exchange) {
-        exchange.result = exchange.result.map_err(both_refused);
-    } else if exchange.result.is_ok() {
+        return Ok(both_refused(&all, exchange));
+    }
+    if exchange.result.is_ok() {
         tracing::info!(
             client = credential.client_id,
             hint = "once the provider has ended the old secret, take it out of the settings",
@@ -176,7 +218,7 @@ pub(crate) async fn ask(
         );
         secrets.accept(Some(other));
     }
-    Ok(without(all, exchange))
+    Ok(without(&all, exchange))
 }
 
 /// Was it the client that was refused? Some servers say `unauthorized_client` of a wrong secret.
@@ -185,19 +227,25 @@ fn is_client_refused(exchange: &TokenExchange) -> bool {
     exchange.result.as_ref().is_err_and(|failure| kinds.contains(&failure.kind))
 }
 
-fn both_refused(failure: TokenFailure) -> TokenFailure {
-    let said = failure.description.as_deref().map(|said| format!(": {said}")).unwrap_or_default();
-    failure.with_description(&format!("{BOTH_REFUSED}{said}"))
+/// Says so. The server's words are cut then, so the secrets are taken out before: half of one is not recognised.
+fn both_refused(secrets: &[Secret], exchange: TokenExchange) -> TokenExchange {
+    let mut exchange = without(secrets, exchange);
+    exchange.result = exchange.result.map_err(|failure| {
+        let said = failure.description.as_deref().map(|said| format!(": {said}")).unwrap_or_default();
+        failure.with_description(&format!("{BOTH_REFUSED}{said}"))
+    });
+    exchange
 }
 
 /// Takes secrets out of what a server repeated of them.
-fn without(secrets: Vec<Secret>, mut exchange: TokenExchange) -> TokenExchange {
+fn without(secrets: &[Secret], mut exchange: TokenExchange) -> TokenExchange {
     exchange.result = exchange.result.map_err(|failure| secrets.iter().fold(failure, TokenFailure::without_secret));
     exchange
 }
 
-/// The secret in a file, without its trailing line break.
+/// The secret in a file, without its trailing line break. Opening a pipe would wait for somebody to write into it.
 fn read(path: &Path) -> Option<Secret> {
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).ok()?;
     file.take(LONGEST + 1).read_to_end(&mut bytes).ok().filter(|length| *length as u64 <= LONGEST)?;
@@ -210,9 +258,13 @@ fn read(path: &Path) -> Option<Secret> {
 const BOTH_REFUSED: &str = "both client secrets were refused, the one in use and the next";
 /// More than any secret.
 const LONGEST: u64 = 64 << 10;
+/// A lease may be held meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use evergrant_core::time::Boot;
+
     use super::*;
 
     fn secrets(current: &str, next: Option<&str>) -> ClientSecrets {
@@ -258,24 +310,70 @@ mod tests {
         assert!(ClientSecrets::of(&credential).all().is_empty());
     }
 
-    #[test]
-    fn a_file_being_written_changes_nothing() {
-        let folder = std::env::temp_dir().join(format!("evergrant-secrets-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("secret");
+    fn in_file(file: &Path) -> ClientSecrets {
         let mut credential = Credential::client_credentials("id", "first".into());
-        credential.secret_files.current = Some(file.clone());
-        let secrets = ClientSecrets::of(&credential);
+        credential.secret_files.current = Some(file.to_owned());
+        ClientSecrets::of(&credential)
+    }
+
+    #[tokio::test]
+    async fn a_file_being_written_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let secrets = in_file(&file);
         for unusable in [&b""[..], b"\n", b"\xff", &[b'x'; (64 << 10) + 1]] {
             std::fs::write(&file, unusable).unwrap();
-            assert!(!secrets.read_again(), "{} bytes", unusable.len());
+            secrets.read_again().await;
+            assert_eq!(secrets.changes(), 0, "{} bytes", unusable.len());
         }
         std::fs::write(&file, "second\r\n").unwrap();
-        assert!(secrets.read_again() && !secrets.read_again());
-        assert_eq!(secrets.first(), Some("second".into()));
-        std::fs::remove_dir_all(folder).unwrap();
-        assert!(!secrets.read_again());
-        assert_eq!(secrets.first(), Some("second".into()));
+        for _ in 0..2 {
+            secrets.read_again().await;
+            assert_eq!((secrets.changes(), secrets.first()), (1, Some("second".into())));
+        }
+        std::fs::remove_file(file).unwrap();
+        secrets.read_again().await;
+        assert_eq!((secrets.changes(), secrets.first()), (1, Some("second".into())));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_pipe_that_was_read_is_not_waited_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let secrets = in_file(&pipe);
+        secrets.read_again().await;
+        assert_eq!(secrets.first(), Some("first".into()));
+        assert!(secrets.reading.try_lock().is_ok(), "no thread hangs in it");
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_does_not_answer_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "second").unwrap();
+        let secrets = in_file(&file);
+        let hanging = Arc::clone(&secrets.reading).lock_owned().await;
+        secrets.read_again().await;
+        assert_eq!(secrets.first(), Some("first".into()));
+        drop(hanging);
+    }
+
+    #[test]
+    fn half_a_secret_that_a_server_repeats_is_not_shown() {
+        let secret = "swordfish-without-a-digit";
+        let failure = TokenFailure::of(TokenFailureKind::InvalidClient);
+        // Long enough that the words about both cut it where the secret is.
+        let failure = failure.with_description(&format!("{} {secret}", "no ".repeat(40)));
+        let exchange = TokenExchange {
+            result: Err(failure),
+            sent: Boot::from_nanos(0),
+            received: Boot::from_nanos(0),
+            head: None,
+        };
+        let told = both_refused(&[secret.into()], exchange).result.unwrap_err().to_string();
+        assert!(told.contains(BOTH_REFUSED) && !told.contains("swordfish"), "{told}");
     }
 
     #[test]

@@ -262,6 +262,7 @@ impl Shared {
 
     /// The client's secrets are not what they were: what was refused before may work now.
     pub(crate) fn handle_new_secrets(&self) {
+        self.flights.note_secrets();
         self.act(|keeper, now| {
             keeper.handle_credential_changed();
             keeper.handle_timeout(now);

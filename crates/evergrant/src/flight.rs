@@ -248,6 +248,8 @@ async fn request(
         tracing::trace!(target: STEPS, "intent written");
     }
     let at_most = lease.as_ref().and_then(Lease::request_time);
+    // Whatever changes from here on, this request may not have shown.
+    flights.note_secrets();
     let make = |shown: &Credential, occasion: &Occasion<'_>| shown.token_request(refresh_token.as_ref(), occasion);
     let exchange = tokio::select! {
         biased;

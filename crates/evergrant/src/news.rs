@@ -44,7 +44,8 @@ pub(crate) async fn follow(weak: Weak<Shared>) {
 /// Looks whether somebody has made a new start possible: with another secret, or in the store. `true` if so.
 pub(crate) async fn look_for_help(shared: &Shared) -> bool {
     let flights = &shared.flights;
-    if flights.secrets().read_again() {
+    flights.secrets().read_again().await;
+    if flights.note_secrets() {
         shared.handle_new_secrets();
         return true;
     }

@@ -3,7 +3,7 @@
 //! The last record of this process is kept because it may be the only copy: when a rotated refresh token cannot be
 //! stored, the next lease, or the first look at a store that works again, writes it there.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use evergrant_core::Secret;
@@ -26,6 +26,8 @@ use crate::{clock, doubt};
 pub(crate) struct Flights {
     credential: Credential,
     secrets: Arc<ClientSecrets>,
+    /// The change of the secrets that this source has taken into account.
+    secrets_seen: AtomicU64,
     seed: Option<Secret>,
     store: Store,
     key: CredentialKey,
@@ -58,6 +60,7 @@ impl Flights {
             key: CredentialKey::new(&place, &parts.credential, &parts.label),
             place,
             credential: parts.credential,
+            secrets_seen: AtomicU64::new(parts.secrets.changes()),
             secrets: parts.secrets,
             seed: parts.seed,
             store: parts.store,
@@ -73,6 +76,13 @@ impl Flights {
 
     pub(crate) fn secrets(&self) -> &Arc<ClientSecrets> {
         &self.secrets
+    }
+
+    /// Takes the secrets into account as they are; `true` if one has become another since the last time. Sources that
+    /// show the same secrets do so each for itself.
+    pub(crate) fn note_secrets(&self) -> bool {
+        let changes = self.secrets.changes();
+        self.secrets_seen.swap(changes, Ordering::Relaxed) != changes
     }
 
     pub(super) fn seed(&self) -> Option<&Secret> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use evergrant::core::keeper::AcquireErrorKind;
 use evergrant::core::verdict::Cause;
 use evergrant::store::{Store, StoreUrl};
-use evergrant::{Client, ClientError, Credential, SecretFiles, TokenSource};
-use evergrant_sim::config::CLIENT_SECRET;
+use evergrant::{Brought, Client, ClientError, Credential, RedeemAs, SecretFiles, TokenSource};
+use evergrant_sim::config::{CLIENT_SECRET, REFRESH_TOKEN};
 use evergrant_sim::ledger::TokenOutcome;
 use evergrant_sim::{Event, SimServer};
 
@@ -125,6 +125,39 @@ async fn a_file_that_is_changed_too_late_ends_the_refusals_all_the_same() {
     file.write(NEW);
     until("the new one is found without a caller", || ended(&sim, TokenOutcome::Issued) > issued).await;
     call_for(&client, Duration::from_millis(300)).await;
+}
+
+#[tokio::test]
+async fn every_source_that_shows_a_secret_notices_its_change() {
+    let mut config = living(2);
+    config.rotation.rotate = true;
+    let (sim, file) = (SimServer::start(config).unwrap(), SecretFile::new("shared"));
+    let secret_files = SecretFiles { current: Some(file.0.clone()), next: None };
+    let (source, _client) = start(&sim, Credential { secret_files, ..credential() });
+    source.token().await.unwrap();
+    let brought = Brought::RefreshToken(REFRESH_TOKEN.into());
+    let grant = source.redeem(&brought, RedeemAs::Client, "caller").await.unwrap().source;
+    grant.token().await.unwrap();
+    sim.handle().apply(changed());
+    let is_refused = |source: &TokenSource| source.status().report.last_failure.is_some();
+    until("both are refused", || is_refused(&source) && is_refused(&grant)).await;
+    file.write(NEW);
+    for one in [&source, &grant] {
+        until("it is refused no longer", || !is_refused(one)).await;
+        one.token().await.unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_secret_that_came_through_a_pipe_is_read_once() {
+    let (sim, file) = (SimServer::start(living(2)).unwrap(), SecretFile::new("pipe"));
+    let pipe = file.folder().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let secret_files = SecretFiles { current: Some(pipe), next: None };
+    let (_source, client) = start(&sim, Credential { secret_files, ..credential() });
+    call_for(&client, Duration::from_secs(3)).await;
+    assert!(ended(&sim, TokenOutcome::Issued) >= 2);
 }
 
 #[tokio::test]

@@ -31,8 +31,11 @@ impl Content {
     }
 }
 
-/// What is in a file now.
+/// What is in a file now. A pipe has given what it has, and opening it again would wait for somebody to write into it.
 pub(crate) fn content(path: &Path) -> Content {
+    if !std::fs::metadata(path).is_ok_and(|found| found.is_file()) {
+        return Content(None);
+    }
     std::fs::read(path).map_or(Content(None), Content::of)
 }
 
@@ -207,6 +210,16 @@ mod tests {
         std::os::unix::fs::symlink("a", root.join("b")).unwrap();
         assert!(folders(&root.join("a/config.toml")).contains(&root));
         assert_eq!(content(&root.join("a")), Content(None));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for_and_never_changes() {
+        let root = folder("pipe");
+        let pipe = root.join("secret");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let mut watch = Watch::start(vec![(pipe.clone(), content(&pipe))]);
+        assert!(!watch.look());
         std::fs::remove_dir_all(root).unwrap();
     }
 
