@@ -100,7 +100,8 @@ impl RedisFault {
                 "put the right user and password into EVERGRANT_STORE: redis://USER:PASSWORD@HOST:PORT"
             }
             Self::NoPermission(_) => {
-                "allow the user: ~evergrant:* &evergrant:* +@read +@write +@scripting +@pubsub +time +hello +select"
+                "allow the user: ~evergrant:* &evergrant:* +@read +@write +@scripting +@pubsub +time +hello +select +role +info \
+                 +cluster|slots"
             }
             Self::OutOfMemory => {
                 "raise maxmemory, or delete what is not needed; nothing was lost, the old record is there"

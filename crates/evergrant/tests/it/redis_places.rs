@@ -1,8 +1,10 @@
 //! Where Redis is: behind Sentinels that put another server in its place, and in a cluster.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use evergrant::Client;
+use evergrant::core::time::Span;
 use evergrant::store::{CredentialKey, RedisFault};
 use evergrant_sim::SimServer;
 use evergrant_sim::ledger::TokenOutcome;
@@ -58,6 +60,45 @@ async fn sentinels_that_know_no_such_primary_or_are_not_there_are_named() {
     let error = open(&url).load(&key()).await.unwrap_err();
     let RedisFault::Unreachable(why) = fault(&error) else { panic!("{error}") };
     assert!(why.contains(&format!("the Sentinel {place}")), "{error}");
+}
+
+#[tokio::test]
+async fn sentinels_that_do_not_answer_are_passed_over() {
+    let primary = RedisServer::start(&[]);
+    let sentinel = RedisServer::sentinel_with(&primary, &[]);
+    // They take connections and never say a word.
+    let silent = [0, 1, 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let silent = silent.each_ref().map(|listener| listener.local_addr().unwrap().to_string()).join(",");
+    let url = format!("redis+sentinel://{silent},127.0.0.1:{}/main", sentinel.port());
+    put(&open(&url), 1).await;
+    assert_eq!(primary.records().len(), 1);
+}
+
+/// Makes a user with the rules that the hint names, and no others.
+fn add_user_of_the_hint(server: &RedisServer) {
+    let hint = RedisFault::NoPermission(String::new()).hint();
+    let rules = hint.strip_prefix("allow the user: ").unwrap().split(' ');
+    let command: Vec<_> = ["ACL", "SETUSER", "fleet", "on", ">hunter2"].into_iter().chain(rules).collect();
+    assert_eq!(server.cli(&command), "OK");
+}
+
+#[tokio::test]
+async fn the_permissions_that_the_hint_names_are_enough_wherever_redis_is() {
+    let (primary, nodes) = (RedisServer::start(&[]), RedisServer::cluster::<3>());
+    let sentinel = RedisServer::sentinel_with(&primary, &[]);
+    nodes.iter().chain([&primary]).for_each(add_user_of_the_hint);
+    for (scheme, server, database) in
+        [("redis", &primary, "/3"), ("redis+sentinel", &sentinel, "/main"), ("redis+cluster", &nodes[0], "")]
+    {
+        let store = open(&format!("{scheme}://fleet:hunter2@127.0.0.1:{}{database}", server.port()));
+        put(&store, 1).await;
+        assert_eq!(store.load(&key()).await.unwrap(), Some(record(1, "x")), "{scheme}");
+        assert_eq!(store.contents().await.unwrap().credentials.len(), 1, "{scheme}");
+        let found = store.inspect(&key(), Span::from_secs(1)).await.unwrap();
+        assert!(found.redis.unwrap().is_ok(), "{scheme}");
+        store.lease(&key(), soon()).await.unwrap().forget().await.unwrap();
+        assert_eq!(store.load(&key()).await.unwrap(), None, "{scheme}");
+    }
 }
 
 #[tokio::test]

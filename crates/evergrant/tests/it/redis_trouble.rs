@@ -1,18 +1,20 @@
 //! A Redis that is ill: each time there is a message, and nothing is lost.
 
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use evergrant::core::time::Span;
-use evergrant::store::{RedisFault, StoreError};
+use evergrant::store::{CredentialKey, RedisFault, Store, StoreError, StoreUrl};
 use evergrant::{Client, clock};
 use evergrant_sim::SimServer;
+use tokio::task::JoinSet;
 
 use crate::fleet::strict;
 use crate::moved_clock::MovedClock;
-use crate::redis::{fault, key, open, put, record, soon};
+use crate::redis::{fault, key, open, options, put, record, soon};
 use crate::redis_server::RedisServer;
-use crate::support::{call_for, rotating, until};
+use crate::support::{call_for, credential, rotating, until};
 
 /// A server whose clock is wrong by so many seconds.
 fn with_clock(seconds: i64) -> (RedisServer, MovedClock, tempfile::TempDir) {
@@ -64,6 +66,57 @@ async fn a_script_that_blocks_redis_is_named_and_once_it_is_killed_all_goes_on()
     endless.wait().unwrap();
     assert_eq!(store.load(&key()).await.unwrap(), Some(record(1, "x")));
     put(&store, 2).await;
+}
+
+/// Takes connections and never says a word.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[tokio::test]
+async fn many_who_wait_for_a_server_that_does_not_answer_wait_no_longer_than_one() {
+    let (_listener, url) = silent();
+    let store = open(&url);
+    let keys = (0..30).map(|n| CredentialKey::new("https://a/token", &credential(), &n.to_string()));
+    let asked = Instant::now();
+    let mut waiting: JoinSet<_> = keys
+        .map(|key| {
+            let store = store.clone();
+            async move { store.load(&key).await.unwrap_err() }
+        })
+        .collect();
+    while let Some(error) = waiting.join_next().await {
+        assert_eq!(fault(&error.unwrap()), &RedisFault::TimedOut);
+    }
+    // Each dial may take 0.3 s: one after the other it would be nine seconds.
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_lease_is_given_up_at_its_deadline_also_where_nobody_answers() {
+    let (_listener, url) = silent();
+    let store = Store::open_with(&StoreUrl::parse(&url).unwrap(), options(Span::from_secs(6))).unwrap();
+    let asked = Instant::now();
+    let error = store.lease(&key(), clock::boot() + Span::from_millis(50)).await.unwrap_err();
+    assert_eq!(fault(&error), &RedisFault::TimedOut);
+    // Connecting alone may take twice two seconds.
+    assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn whoever_listens_over_a_connection_that_was_given_up_looks_at_once() {
+    let (server, sim) = (RedisServer::start(&[]), SimServer::start(strict(60)).unwrap());
+    let store = open(&server.url());
+    let source = rotating(&sim, store.clone()).build().unwrap();
+    source.token().await.unwrap();
+    let looks = server.runs_of("hget");
+    server.cli(&["CLIENT", "PAUSE", "600", "ALL"]);
+    let error = store.load(&CredentialKey::new("https://a/token", &credential(), "other")).await.unwrap_err();
+    assert_eq!(fault(&error), &RedisFault::TimedOut);
+    // Otherwise it looks every half minute.
+    until("the source looks", || server.runs_of("hget") > looks).await;
 }
 
 #[tokio::test]

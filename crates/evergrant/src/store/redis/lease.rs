@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::{Known, Shared, channel, lease_key, record_key, scripts, waiting_key};
 use crate::clock;
 use crate::store::record::{Owner, random_id};
+use crate::store::redis_fault::RedisFault;
 use crate::store::{CredentialKey, Record, StoreError};
 
 /// The right to refresh one credential of the fleet, until it is given back or lost.
@@ -47,19 +48,16 @@ impl RedisLease {
         let mut news = Shared::listen(shared, key).await;
         let since = clock::boot();
         let mut pause = FIRST_PAUSE;
+        let rest = || (deadline - clock::boot()).to_duration();
         loop {
-            let known = shared.known(key).generation;
-            let (holder, left, turn) = match claim
-                .try_acquire(known.max(held.map_or(0, |held| held.generation)))
-                .await?
-            {
+            // The last try begins before the deadline and has a moment of its own.
+            let tried = tokio::time::timeout(rest() + shared.link.patience() / 4, claim.try_once(held)).await;
+            // It may have been acquired for all that is known: the claim gives it back.
+            let tried = tried.map_err(|_| shared.link.error(RedisFault::TimedOut))??;
+            let (holder, left, turn) = match tried {
                 Tried::Acquired { fence, record } => return Ok(Self::new(claim, fence, record.map(|record| *record))),
                 Tried::Busy { holder, left, turn } => (holder, left, turn),
                 Tried::StoreIsBehind => {
-                    // An older copy than the newest known would bring back a refresh token that is spent.
-                    if let Some(held) = held.filter(|held| held.generation >= known) {
-                        shared.write_back(key, held).await?;
-                    }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     ("a process that repairs the store".to_owned(), pause, Duration::ZERO)
                 }
@@ -70,7 +68,6 @@ impl RedisLease {
                 let what = format!("the lease in Redis at {}", shared.link.place());
                 return Err(StoreError::Busy { what, holder, waited: now - since });
             }
-            let rest = || (deadline - clock::boot()).to_duration();
             // Its own turn begins when the lease ends. Messages get lost, so it is looked at before that too.
             if tokio::time::timeout(left.min(LONGEST_UNSEEN).min(rest()), news.changed()).await.is_ok()
                 || left < LONGEST_UNSEEN
@@ -189,6 +186,18 @@ impl Claim {
     /// The name among those who wait.
     fn member(&self) -> &str {
         self.owner.split(' ').next().unwrap_or_default()
+    }
+
+    /// Tries to acquire. A store that has lost what this process holds is repaired.
+    async fn try_once(&self, held: Option<&Record>) -> Result<Tried, StoreError> {
+        let known = self.shared.known(&self.key).generation;
+        let tried = self.try_acquire(known.max(held.map_or(0, |held| held.generation))).await?;
+        // An older copy than the newest known would bring back a refresh token that is spent.
+        let held = held.filter(|held| held.generation >= known);
+        if let (Tried::StoreIsBehind, Some(held)) = (&tried, held) {
+            self.shared.write_back(&self.key, held).await?;
+        }
+        Ok(tried)
     }
 
     async fn try_acquire(&self, generation: u64) -> Result<Tried, StoreError> {

@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 
 use crate::store::RedisUrl;
@@ -57,7 +57,7 @@ enum Login {
 
 impl Dial {
     /// A connection to a server, listening to these channels.
-    pub(super) async fn line(&self, address: &RedisAddress, channels: Vec<String>) -> Result<Line, RedisFault> {
+    async fn line(&self, address: &RedisAddress, channels: Vec<String>) -> Result<Line, RedisFault> {
         let mut line = self.in_time(self.connect(address, Login::Server)).await?;
         let fault = |error| RedisFault::of(&error);
         if matches!(self.url.kind(), RedisKind::Sentinel(_)) {
@@ -75,18 +75,58 @@ impl Dial {
         Ok(line)
     }
 
-    /// Where the primary is, as the first Sentinel says that knows.
-    pub(super) async fn ask_sentinels(&self, name: &str) -> Result<RedisAddress, RedisFault> {
-        let mut fault = RedisFault::Unreachable("no Sentinel is known".to_owned());
-        for sentinel in self.url.addresses() {
-            fault = match self.in_time(self.ask_sentinel(sentinel, name)).await {
-                Ok(Some(primary)) => return Ok(primary),
-                Ok(None) => RedisFault::NotReady(format!("the Sentinel {sentinel} knows no primary `{name}`")),
-                Err(RedisFault::Unreachable(why)) => RedisFault::Unreachable(format!("the Sentinel {sentinel}: {why}")),
-                Err(fault) => fault,
-            };
+    /// Where the primary is, as the first Sentinel says that knows and answers.
+    pub(super) async fn ask_sentinels(self: &Arc<Self>, name: &str) -> Result<RedisAddress, RedisFault> {
+        let asks = self.url.addresses().iter().map(|sentinel| {
+            let (dial, sentinel, name) = (Arc::clone(self), sentinel.clone(), name.to_owned());
+            async move {
+                let fault = match dial.in_time(dial.ask_sentinel(&sentinel, &name)).await {
+                    Ok(Some(primary)) => return Ok(primary),
+                    Ok(None) => RedisFault::NotReady(format!("the Sentinel {sentinel} knows no primary `{name}`")),
+                    Err(RedisFault::Unreachable(why)) => {
+                        RedisFault::Unreachable(format!("the Sentinel {sentinel}: {why}"))
+                    }
+                    Err(fault) => fault,
+                };
+                Err(fault)
+            }
+        });
+        self.first_of(asks).await
+    }
+
+    /// A connection to the first of these that can be reached.
+    pub(super) async fn first_line(
+        self: &Arc<Self>,
+        candidates: impl ExactSizeIterator<Item = (RedisAddress, Vec<String>)>,
+    ) -> Result<(RedisAddress, Line), RedisFault> {
+        let dials = candidates.map(|(address, channels)| {
+            let dial = Arc::clone(self);
+            async move { dial.line(&address, channels).await.map(|line| (address, line)) }
+        });
+        self.first_of(dials).await
+    }
+
+    /// What the first of these gets that gets something. The next one begins when the last has failed or lets wait for a
+    /// moment, so that several that are gone cost little more time than one.
+    async fn first_of<T: Send + 'static>(
+        &self,
+        mut tries: impl ExactSizeIterator<Item = impl Future<Output = Result<T, RedisFault>> + Send + 'static>,
+    ) -> Result<T, RedisFault> {
+        let mut running = JoinSet::new();
+        let mut fault = RedisFault::Unreachable("no server is named".to_owned());
+        loop {
+            if let Some(next) = tries.next() {
+                running.spawn(next);
+            }
+            let moment = if tries.len() == 0 { Duration::MAX } else { self.patience / 8 };
+            match tokio::time::timeout(moment, running.join_next()).await {
+                Ok(Some(Ok(Ok(found)))) => return Ok(found),
+                Ok(Some(Ok(Err(found)))) => fault = found,
+                Ok(None) => return Err(fault),
+                // Only a runtime that ends cancels one; after a moment the next one begins.
+                Ok(Some(Err(_))) | Err(_) => {}
+            }
         }
-        Err(fault)
     }
 
     async fn ask_sentinel(&self, sentinel: &RedisAddress, name: &str) -> Result<Option<RedisAddress>, RedisFault> {

@@ -2,7 +2,8 @@
 //!
 //! There is one connection to a server, for the commands and the messages of all credentials, so a replica costs the
 //! server one connection and, while nothing happens, nothing else. Every command here may be sent twice: a connection
-//! that was closed meanwhile fails the command that finds it, and the command is sent once more over a new one.
+//! that was closed meanwhile fails the command that finds it, and the command is sent once more over a new one. One
+//! connection is made at a time and within a bound, and whoever waited for it gets it, or why there is none.
 //!
 //! Where the server is depends on the URL. One server is where the URL says. Behind Sentinels it is asked for whenever a
 //! connection is made, so a failover is followed by the next command. In a cluster any node tells who has the keys
@@ -16,6 +17,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, ScriptInvocation, Value};
 use tokio::sync::broadcast;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::line::{Dial, Line};
 use crate::store::redis_fault::RedisFault;
@@ -25,9 +27,17 @@ use crate::tls::Tls;
 
 /// The way to the servers of one URL.
 pub(super) struct Link {
-    dial: Dial,
-    connecting: tokio::sync::Mutex<()>,
+    dial: Arc<Dial>,
+    /// Held while a connection is made.
+    connecting: tokio::sync::Mutex<Option<Failed>>,
     state: Mutex<State>,
+}
+
+/// Why there is no connection to where the keys of a tag are, and when that was found out.
+struct Failed {
+    tag: String,
+    at: Instant,
+    fault: RedisFault,
 }
 
 #[derive(Default)]
@@ -58,12 +68,17 @@ impl Link {
     /// Connects to nothing yet. Every step may take as long as `patience`.
     pub(super) fn new(url: RedisUrl, tls: Arc<Tls>, patience: Duration, allow_insecure: bool) -> Self {
         let news = broadcast::Sender::new(NEWS_KEPT);
-        let dial = Dial { url, tls, patience, allow_insecure, news };
+        let dial = Arc::new(Dial { url, tls, patience, allow_insecure, news });
         Self { dial, connecting: tokio::sync::Mutex::default(), state: Mutex::default() }
     }
 
     pub(super) fn place(&self) -> String {
         self.dial.url.place()
+    }
+
+    /// How long every step may take.
+    pub(super) fn patience(&self) -> Duration {
+        self.dial.patience
     }
 
     pub(super) fn error(&self, fault: RedisFault) -> StoreError {
@@ -92,7 +107,7 @@ impl Link {
     /// Sends a command to this server.
     pub(super) async fn ask_at<T: FromRedisValue>(&self, at: &RedisAddress, command: &Cmd) -> Result<T, StoreError> {
         let mut connection = self.connect(std::slice::from_ref(at)).await.map_err(|fault| self.error(fault))?.1;
-        let sent = tokio::time::timeout(self.dial.patience, command.query_async(&mut connection)).await;
+        let sent = timeout(self.dial.patience, command.query_async(&mut connection)).await;
         sent.map_err(|_| self.error(RedisFault::TimedOut))?.map_err(|error| self.error(RedisFault::of(&error)))
     }
 
@@ -139,7 +154,7 @@ impl Link {
     /// If it fails the connection is broken, and the next one subscribes to everything.
     async fn subscribe(&self, connection: Option<MultiplexedConnection>, channels: Vec<String>) {
         if let Some(mut connection) = connection.filter(|_| !channels.is_empty()) {
-            let _ = tokio::time::timeout(self.dial.patience, connection.subscribe(channels)).await;
+            let _ = timeout(self.dial.patience, connection.subscribe(channels)).await;
         }
     }
 
@@ -152,7 +167,7 @@ impl Link {
         let (mut has_failed, mut moves) = (false, 0);
         loop {
             let (home, mut connection) = self.connection(tag).await?;
-            let fault = match tokio::time::timeout(self.dial.patience, request.send(&mut connection)).await {
+            let fault = match timeout(self.dial.patience, request.send(&mut connection)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) if moves < MOST_MOVES && self.follow(tag, &home, &error).await => {
                     moves += 1;
@@ -162,7 +177,7 @@ impl Link {
                 Err(_) => RedisFault::TimedOut,
             };
             if fault.is_of_connection() {
-                self.state().leave(tag, &home);
+                self.leave(tag, &home, &fault);
             }
             if has_failed || !matches!(fault, RedisFault::Unreachable(_)) {
                 return Err(self.error(fault));
@@ -200,49 +215,64 @@ impl Link {
         fault
     }
 
+    /// The server is of no use to anybody. Its messages end without a word, so whoever listens is told to look.
+    fn leave(&self, tag: &str, home: &RedisAddress, fault: &RedisFault) {
+        let was_there = self.state().leave(tag, home);
+        // Looking at a replica that is taken for its primary would find it again and again.
+        if was_there && *fault != RedisFault::ReadOnlyReplica {
+            // Nobody may be listening.
+            let _ = self.dial.news.send("".into());
+        }
+    }
+
+    /// The way to the keys of a tag, within twice the patience.
     async fn connection(&self, tag: &str) -> Result<(RedisAddress, MultiplexedConnection), StoreError> {
         if let Some(known) = self.state().connection_of(tag) {
             return Ok(known);
         }
-        let _alone = self.connecting.lock().await;
+        let asked = Instant::now();
+        let until = asked + self.dial.patience * 2;
+        let alone = timeout_at(until, self.connecting.lock()).await;
+        let mut failed = alone.map_err(|_| self.error(RedisFault::TimedOut))?;
         if let Some(known) = self.state().connection_of(tag) {
             return Ok(known);
         }
+        // What was waited for is not done again.
+        if let Some(failed) = failed.as_ref().filter(|failed| failed.tag == tag && failed.at >= asked) {
+            return Err(self.error(failed.fault.clone()));
+        }
+        let found = timeout_at(until, self.find(tag)).await.unwrap_or(Err(RedisFault::TimedOut));
+        let note = |fault: &RedisFault| Failed { tag: tag.to_owned(), at: Instant::now(), fault: fault.clone() };
+        *failed = found.as_ref().err().map(note);
+        found.map_err(|fault| self.error(fault))
+    }
+
+    async fn find(&self, tag: &str) -> Result<(RedisAddress, MultiplexedConnection), RedisFault> {
         let home = self.state().homes.get(tag).cloned();
-        let candidates = match (self.dial.url.kind(), home) {
-            (RedisKind::Server, _) => Ok(self.dial.url.addresses().to_vec()),
-            (RedisKind::Sentinel(name), _) => self.dial.ask_sentinels(name).await.map(|primary| vec![primary]),
-            (RedisKind::Cluster, home) => Ok(home.into_iter().chain(self.dial.url.addresses().to_vec()).collect()),
+        let named = self.dial.url.addresses();
+        let (home, connection) = match (self.dial.url.kind(), home) {
+            (RedisKind::Sentinel(name), _) => self.connect(&[self.dial.ask_sentinels(name).await?]).await?,
+            (RedisKind::Cluster, Some(home)) => match timeout(self.dial.patience, self.connect(&[home])).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(_)) | Err(_) => self.connect(named).await?,
+            },
+            (RedisKind::Server | RedisKind::Cluster, _) => self.connect(named).await?,
         };
-        let found = match candidates {
-            Ok(candidates) => self.connect(&candidates).await,
-            Err(fault) => Err(fault),
-        };
-        let (home, connection) = found.map_err(|fault| self.error(fault))?;
         let (_, channels) = self.state().move_home(tag, home.clone());
         self.subscribe(Some(connection.clone()), channels).await;
         Ok((home, connection))
     }
 
-    /// The first of these that can be reached, perhaps already is.
+    /// One of these that is connected already, or else the first that can be reached.
     async fn connect(&self, candidates: &[RedisAddress]) -> Result<(RedisAddress, MultiplexedConnection), RedisFault> {
-        let mut fault = unreadable();
-        for address in candidates {
-            let existing = self.state().lines.get(address).map(|line| line.connection.clone());
-            if let Some(connection) = existing {
-                return Ok((address.clone(), connection));
-            }
-            let channels = self.state().channels_at(address);
-            match self.dial.line(address, channels).await {
-                Ok(line) => {
-                    let connection = line.connection.clone();
-                    self.state().lines.insert(address.clone(), line);
-                    return Ok((address.clone(), connection));
-                }
-                Err(found) => fault = found,
-            }
+        if let Some(known) = candidates.iter().find_map(|address| self.state().line_at(address)) {
+            return Ok(known);
         }
-        Err(fault)
+        let candidates = candidates.iter().map(|address| (address.clone(), self.state().channels_at(address)));
+        let (address, line) = self.dial.first_line(candidates).await?;
+        let connection = line.connection.clone();
+        self.state().lines.insert(address.clone(), line);
+        Ok((address, connection))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -252,8 +282,11 @@ impl Link {
 
 impl State {
     fn connection_of(&self, tag: &str) -> Option<(RedisAddress, MultiplexedConnection)> {
-        let home = self.homes.get(tag)?;
-        Some((home.clone(), self.lines.get(home)?.connection.clone()))
+        self.line_at(self.homes.get(tag)?)
+    }
+
+    fn line_at(&self, address: &RedisAddress) -> Option<(RedisAddress, MultiplexedConnection)> {
+        Some((address.clone(), self.lines.get(address)?.connection.clone()))
     }
 
     fn channels_at(&self, address: &RedisAddress) -> Vec<String> {
@@ -270,10 +303,10 @@ impl State {
         (connection, channels)
     }
 
-    /// The server is of no use to anybody.
-    fn leave(&mut self, tag: &str, address: &RedisAddress) {
-        self.lines.remove(address);
+    /// Forgets a server; `true` if there was a connection.
+    fn leave(&mut self, tag: &str, address: &RedisAddress) -> bool {
         self.homes.remove(tag);
+        self.lines.remove(address).is_some()
     }
 }
 
