@@ -12,11 +12,12 @@ use evergrant::core::keeper::{AcquireError, AcquireErrorKind};
 use evergrant::core::policy::Policy;
 use evergrant::core::time::Span;
 use evergrant::core::wire::{TokenFailure, TokenFailureKind};
-use evergrant::store::{CredentialKey, RedisFault, StoreError, StoreUrl};
+use evergrant::store::{CredentialKey, KeyringFault, RedisFault, Store, StoreError, StoreUrl};
 use evergrant::{BuildError, HttpOptions, TokenGuard, TokenSource};
 use evergrant_core::Secret;
 use evergrant_gateway::BrokerConfig;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::oneshot;
 use url::Url;
 
 use crate::exit;
@@ -56,7 +57,7 @@ pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
         Identity::Client(client) => (client.credential.clone(), client.seed.clone()),
     };
     let profile = settings.profile.clone();
-    let store = settings.store.open()?;
+    let store = open_store(settings).await?;
     let place = settings.token_place();
     // Read once to find out whether it can be; the source reads it again under its lease. A server may be down for a
     // while: what that means depends on the grant, and the source sees to it.
@@ -74,6 +75,31 @@ pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
         builder = builder.refresh_token(seed);
     }
     builder.build().map(Started::Source).map_err(|error| build_failure(&error))
+}
+
+/// Opens the store. Where its key comes from the keyring a person may have to be waited for, and a gateway serves meanwhile.
+async fn open_store(settings: &Settings) -> Result<Store, Failure> {
+    let store = settings.store.clone();
+    if !store.key_in_keyring {
+        return store.open();
+    }
+    let (tell, told) = oneshot::channel();
+    // No thread of the runtime: one that ends would wait for it.
+    let work = move || {
+        // Whoever asked may have stopped waiting.
+        let _ = tell.send(store.open());
+    };
+    let started = std::thread::Builder::new().name("keyring".to_owned()).spawn(work);
+    started.map_err(|error| store_failure(&keyring_failure(KeyringFault::Said(error.to_string()))))?;
+    let opened = tokio::time::timeout(settings.timing.timeout.to_duration(), told).await;
+    match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(_)) | Err(_) => Err(store_failure(&keyring_failure(KeyringFault::TimedOut))),
+    }
+}
+
+const fn keyring_failure(fault: KeyringFault) -> StoreError {
+    StoreError::Keyring { fault }
 }
 
 /// A source, for commands that cannot do with a token that somebody else keeps.

@@ -1,7 +1,9 @@
 //! The keyring of a desktop: gnome-keyring on a session bus of the test's own.
 
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use evergrant_sim::SimServer;
 use evergrant_sim::config::{CLIENT_ID, CLIENT_SECRET, ProviderConfig};
@@ -52,10 +54,10 @@ impl Desktop {
                 "string:org.freedesktop.secrets",
             )
         };
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(20);
         while !owned().contains("boolean true") {
-            assert!(std::time::Instant::now() < deadline, "the keyring never came: {}", desktop.bus.said());
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(Instant::now() < deadline, "the keyring never came: {}", desktop.bus.said());
+            std::thread::sleep(Duration::from_millis(20));
         }
         desktop
     }
@@ -176,6 +178,22 @@ fn a_locked_keyring_is_named_and_loses_nothing() {
         assert!(said.contains("the keyring cannot be used: it is locked, and was not unlocked"), "{said}");
     }
     assert_eq!(std::fs::read(desktop.home.path().join("tokens")).unwrap(), before);
+}
+
+#[test]
+fn a_key_is_waited_for_no_longer_than_the_timeout() {
+    let (provider, mut desktop) = (SimServer::start(ProviderConfig::default()).unwrap(), Desktop::without_keyring());
+    let bus = desktop.home.path().join("silent");
+    // It takes connections and never says a word.
+    let _listener = UnixListener::bind(&bus).unwrap();
+    desktop.address = format!("unix:path={}", bus.display());
+    let file = format!("file:{}/tokens", desktop.home.path().display());
+    let asked = Instant::now();
+    let words = ["token", "--timeout", "1s", "--store", &file, "--store-key-in", "keyring"];
+    let output = desktop.evergrant(&words, Some(&provider));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(8) && said.contains("gave no answer in time"), "{said}");
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(crate) struct StoreSettings {
     /// The passphrase that a file's key is made from.
     passphrase: Option<Secret>,
     /// Does the keyring keep the key?
-    key_in_keyring: bool,
+    pub(crate) key_in_keyring: bool,
     /// How long a lease on a shared store outlives its holder.
     lease_ttl: Span,
     /// Whom a server's certificate is checked against, and whether it may be reached without.
