@@ -105,7 +105,16 @@ fn may_fly(shared: &Shared, flight: FlightId, record: &Record) -> bool {
         return true;
     }
     if record.refresh_token.is_none() {
-        tracing::warn!("login_required: there is no refresh token to renew the grant with");
+        if record.generation > 0 && !record.has_tokens() {
+            tracing::warn!(
+                generation = record.generation,
+                hint = "name the store that it was moved to, or log in again",
+                "login_required: the grant was moved to another store or forgotten"
+            );
+            flights.keep_if_newer(record);
+        } else {
+            tracing::warn!("login_required: there is no refresh token to renew the grant with");
+        }
         flights.refuse(record);
         shared.act(|keeper, now| {
             keeper.handle_not_renewable(flight, now);

@@ -104,12 +104,7 @@ impl TokenSource {
         let flights = &self.shared().flights;
         let key = CredentialKey::new(flights.place(), &flights.credential_of_grant(client), label);
         let deadline = clock::boot() + LONGEST_LEASE_WAIT;
-        let forgotten = async {
-            let mut lease = flights.store().lease(&key, deadline).await?;
-            let generation = lease.read().map_or(0, |record| record.generation).saturating_add(1);
-            lease.write(&Record { generation, ..Record::default() }).await
-        };
-        if let Err(error) = forgotten.await {
+        if let Err(error) = flights.store().forget(&key, deadline).await {
             tracing::error!(%error, hint = error.hint(), "an ended grant stays in the store");
         }
     }

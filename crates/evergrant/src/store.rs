@@ -16,6 +16,8 @@
 //! - **Loss.** When `write` returns, the record survives a crash of the process, and for a file a crash of the machine
 //!   as far as its disk keeps what was synced; Redis keeps it as its persistence and replicas do. A missing record is
 //!   not a conflict: it is written again. Memory forgets at exit, which costs a rotating grant its last refresh token.
+//! - **Forgetting.** A forgotten record leaves its generation behind, raised by one, so that who holds a copy of it takes
+//!   it for replaced and not for lost (see `tombstone`).
 //! - **Damage.** What cannot be read is never replaced silently: a damaged file is kept beside under another name and
 //!   reported; a file that is not ours, newer, or sealed with another key is left where it is and reported.
 //!
@@ -45,6 +47,7 @@ mod redis_fault;
 mod redis_safety;
 mod redis_url;
 mod seal;
+mod tombstone;
 mod transfer;
 mod url;
 
@@ -72,7 +75,8 @@ pub use redis_fault::RedisFault;
 pub use redis_safety::RedisSafety;
 pub use redis_url::RedisUrl;
 pub use seal::{SealKey, SealKeyError};
-pub use transfer::{MoveError, Moved};
+use tombstone::Damage;
+pub use transfer::{MoveError, Moved, OtherLogin};
 pub use url::{StoreUrl, StoreUrlError};
 
 /// One place that holds records, cheap to clone.
@@ -196,19 +200,24 @@ impl Store {
     /// # Errors
     /// When the store cannot be used; a damaged file stays where it is.
     pub async fn inspect(&self, key: &CredentialKey, patience: Span) -> Result<Inspection, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(Inspection { exists: true, record: store.load(key), ..Inspection::default() }),
-            Self::File(store) => store.inspect(key, patience).await,
+        let mut found = match self {
+            Self::Memory(store) => Inspection { exists: true, record: store.load(key), ..Inspection::default() },
+            Self::File(store) => store.inspect(key, patience).await?,
             #[cfg(feature = "keyring")]
-            Self::Keyring(store) => store.inspect(key, patience).await,
+            Self::Keyring(store) => store.inspect(key, patience).await?,
             #[cfg(feature = "redis")]
             Self::Redis(store) => {
                 let record = store.load(key).await?;
-                let (exists, credentials) = (record.is_some(), usize::from(record.is_some()));
                 let redis = Some(store.safety().await.map_err(|error| error.to_string()));
-                Ok(Inspection { exists, credentials, record, busy: None, redis })
+                Inspection { exists: record.is_some(), credentials: 0, record, busy: None, redis }
             }
+        };
+        found.record = found.record.filter(Record::has_tokens);
+        #[cfg(feature = "redis")]
+        if let Self::Redis(_) = self {
+            found.credentials = usize::from(found.record.is_some());
         }
+        Ok(found)
     }
 
     /// Waits until `deadline` for the only lease of this credential, then reads its record.
@@ -229,11 +238,11 @@ impl Store {
         let _ = held;
         Ok(Lease(match self {
             Self::Memory(store) => LeaseKind::Memory(store.lease(key, deadline).await?),
-            Self::File(store) => LeaseKind::File(store.lease(key, deadline).await?),
+            Self::File(store) => LeaseKind::File(store.lease(key, deadline, Damage::IsTold).await?),
             #[cfg(feature = "keyring")]
-            Self::Keyring(store) => LeaseKind::Keyring(Box::new(store.lease(key, deadline).await?)),
+            Self::Keyring(store) => LeaseKind::Keyring(Box::new(store.lease(key, deadline, Damage::IsTold).await?)),
             #[cfg(feature = "redis")]
-            Self::Redis(store) => LeaseKind::Redis(Box::new(store.lease(key, deadline, held).await?)),
+            Self::Redis(store) => LeaseKind::Redis(Box::new(store.lease(key, deadline, held, Damage::IsTold).await?)),
         }))
     }
 
@@ -388,24 +397,6 @@ impl Lease {
             LeaseKind::Keyring(lease) => lease.write(record).await,
             #[cfg(feature = "redis")]
             LeaseKind::Redis(lease) => lease.write(record, true).await,
-        }
-    }
-
-    /// Removes the record and gives the lease back. A process that still holds the record may write it again.
-    ///
-    /// # Errors
-    /// As [`Lease::write`]; the record is still there then.
-    pub async fn forget(self) -> Result<(), StoreError> {
-        match self.0 {
-            LeaseKind::Memory(lease) => {
-                lease.forget();
-                Ok(())
-            }
-            LeaseKind::File(lease) => lease.forget().await,
-            #[cfg(feature = "keyring")]
-            LeaseKind::Keyring(lease) => lease.forget().await,
-            #[cfg(feature = "redis")]
-            LeaseKind::Redis(lease) => lease.forget().await,
         }
     }
 

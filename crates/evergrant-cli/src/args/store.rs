@@ -84,6 +84,9 @@ pub(crate) struct MoveArgs {
     /// Where the key of that store is kept, as for --store-key-in
     #[arg(long, value_name = "PLACE", conflicts_with_all = ["to_key_file", "to_passphrase_file"])]
     pub(crate) to_key_in: Option<String>,
+    /// Replace what that store holds of the credential, even if it is newer or another login
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// Print a JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,10 +8,10 @@ mod text;
 
 use evergrant::clock;
 use evergrant::core::time::Span;
-use evergrant::store::{Contents, CredentialKey, Listed, MoveError, Record, Stamp, Store, StoreUrl};
+use evergrant::store::{Contents, CredentialKey, Listed, MoveError, OtherLogin, Record, Stamp, Store, StoreUrl};
 use serde_json::{Value, json};
 
-use crate::args::StoreCommand;
+use crate::args::{MoveArgs, StoreCommand};
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch;
@@ -43,7 +43,7 @@ async fn act(command: &StoreCommand, layers: &Layers, settings: &StoreSettings, 
         StoreCommand::Move(args) => {
             let destination = StoreSettings::destination(layers, args)?;
             let key = &find(&contents, args.credential.as_deref(), &ours)?.key;
-            move_to(key, (settings, store), &destination, args.json).await?;
+            move_to(key, (settings, store), &destination, args).await?;
         }
         StoreCommand::Forget(args) => {
             let key = &find(&contents, Some(&args.credential), &ours)?.key;
@@ -54,10 +54,12 @@ async fn act(command: &StoreCommand, layers: &Layers, settings: &StoreSettings, 
 }
 
 async fn forget(key: &CredentialKey, settings: &StoreSettings, store: &Store, as_json: bool) -> Result<(), Failure> {
-    let lease = store.lease(key, clock::boot() + PATIENCE).await.map_err(|error| launch::store_failure(&error))?;
-    lease.forget().await.map_err(|error| launch::store_failure(&error))?;
+    store.forget(key, clock::boot() + PATIENCE).await.map_err(|error| launch::store_failure(&error))?;
     told(as_json, json!({ "forgotten": key.as_str() }), || {
-        format!("Forgotten. A process that still runs with {} may write it again.", settings.url)
+        format!(
+            "Forgotten. A process that still runs with {} asks for a login when its access token ends.",
+            settings.url
+        )
     })
 }
 
@@ -90,7 +92,7 @@ async fn move_to(
     key: &CredentialKey,
     (settings, store): (&StoreSettings, &Store),
     destination: &StoreSettings,
-    as_json: bool,
+    args: &MoveArgs,
 ) -> Result<(), Failure> {
     if destination.url == settings.url {
         return Err(move_failure(&MoveError::SamePlace));
@@ -101,7 +103,9 @@ async fn move_to(
             .hint("name a store that lasts with --to"));
     }
     let other = destination.open()?;
-    let moved = store.move_to(&other, key, clock::boot() + PATIENCE).await.map_err(|error| move_failure(&error))?;
+    let other_login = if args.replace { OtherLogin::IsReplaced } else { OtherLogin::Stays };
+    let moved = store.move_to(&other, key, other_login, clock::boot() + PATIENCE).await;
+    let moved = moved.map_err(|error| move_failure(&error))?;
     let shape = json!({
         "moved": key.as_str(),
         "generation": moved.generation,
@@ -109,7 +113,7 @@ async fn move_to(
         "from": settings.url.to_string(),
         "to": destination.url.to_string(),
     });
-    told(as_json, shape, || {
+    told(args.json, shape, || {
         let replaced = moved.replaced.map(|old| format!(", in place of generation {old}")).unwrap_or_default();
         format!(
             "Moved generation {} from {} to {}{replaced}.\n\
@@ -131,11 +135,16 @@ fn move_failure(error: &MoveError) -> Failure {
     let code = match error {
         MoveError::Source(_) | MoveError::Destination(_) | MoveError::NotForgotten(_) => exit::STORE,
         MoveError::SamePlace => exit::USAGE,
-        MoveError::Nothing | MoveError::Newer { .. } | MoveError::Differs { .. } | MoveError::Unverified => {
-            exit::FAILED
-        }
+        MoveError::Nothing
+        | MoveError::Newer { .. }
+        | MoveError::OtherLogin { .. }
+        | MoveError::Differs { .. }
+        | MoveError::Unverified => exit::FAILED,
     };
-    Failure::new(code, "the credential was not moved").because(error).hint(error.hint())
+    let is_copied = matches!(error, MoveError::NotForgotten(_));
+    let what =
+        if is_copied { "the credential was copied and not removed here" } else { "the credential was not moved" };
+    Failure::new(code, what).because(error).hint(error.hint())
 }
 
 /// The credentials that the settings describe, if they describe any: as they are, and after a login.
@@ -221,3 +230,18 @@ fn age(stamp: &Stamp) -> Option<Span> {
 const PATIENCE: Span = Span::from_secs(15);
 
 const MINT_WINDOW: Span = Span::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use evergrant::store::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_that_stayed_behind_is_not_called_unmoved() {
+        let failure = move_failure(&MoveError::NotForgotten(StoreError::ShuttingDown));
+        assert_eq!(failure.what, "the credential was copied and not removed here");
+        assert!(failure.hints[0].contains("run the same move again"), "{failure:?}");
+        assert_eq!(move_failure(&MoveError::Nothing).what, "the credential was not moved");
+    }
+}

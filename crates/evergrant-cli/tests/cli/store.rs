@@ -85,7 +85,7 @@ fn a_move_that_cannot_be_made_says_why_and_leaves_the_store_alone() {
         ("memory", 2, "ends with this command"),
         (&format!("file:{foreign}"), 8, "is not an Evergrant store"),
         ("redis://127.0.0.1:1", 8, "cannot be used"),
-        ("redis://:hunter2@127.0.0.1:1", 2, "user name or password"),
+        ("redis://:hunter2@127.0.0.1:1", 2, "name that with --to-file"),
         ("cloud", 3, "unknown store"),
     ];
     for (to, code, words) in cases {

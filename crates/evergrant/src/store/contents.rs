@@ -11,7 +11,7 @@ use super::{CredentialKey, Record, Store, StoreError};
 pub struct Contents {
     /// Is there anything yet?
     pub exists: bool,
-    /// Its credentials, in the order of their names.
+    /// Its credentials, in the order of their names; not those that were forgotten.
     pub credentials: Vec<Listed>,
     /// Files beside the store that are no part of it: damaged ones that were kept, and what a crash left behind.
     pub beside: Vec<PathBuf>,
@@ -32,13 +32,22 @@ impl Store {
     /// # Errors
     /// When the store cannot be read; a damaged one is reported as foreign, because it is left untouched.
     pub async fn contents(&self) -> Result<Contents, StoreError> {
-        match self {
-            Self::Memory(store) => Ok(store.contents()),
-            Self::File(store) => store.contents().await,
+        let mut contents = match self {
+            Self::Memory(store) => store.contents(),
+            Self::File(store) => store.contents().await?,
             #[cfg(feature = "keyring")]
-            Self::Keyring(store) => store.contents().await,
+            Self::Keyring(store) => store.contents().await?,
             #[cfg(feature = "redis")]
-            Self::Redis(store) => store.contents().await,
-        }
+            Self::Redis(store) => store.contents().await?,
+        };
+        contents.credentials.retain(Listed::is_kept);
+        Ok(contents)
+    }
+}
+
+impl Listed {
+    /// Is there anything to show? Not where the tokens were forgotten.
+    pub(super) fn is_kept(&self) -> bool {
+        self.record.as_ref().map_or(true, Record::has_tokens)
     }
 }

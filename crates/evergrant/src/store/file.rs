@@ -19,6 +19,7 @@ use super::format::{self, Document, Entry, Sealing, Unreadable};
 use super::inspect::{self, Inspection};
 use super::lock::{LockFile, WRITE_WAIT, blocking};
 use super::passphrase::{Derivation, Passphrase};
+use super::tombstone::Damage;
 use super::{Contents, CredentialKey, Listed, Record, SealKey, StoreError, disk};
 use crate::clock;
 
@@ -71,13 +72,22 @@ impl FileStore {
         matches!((self.place.file(), other.place.file()), (Ok(one), Ok(another)) if one == another)
     }
 
-    pub(super) async fn lease(&self, key: &CredentialKey, deadline: Boot) -> Result<FileLease, StoreError> {
+    pub(super) async fn lease(
+        &self,
+        key: &CredentialKey,
+        deadline: Boot,
+        damage: Damage,
+    ) -> Result<FileLease, StoreError> {
         let place = Arc::clone(&self.place);
         let file = blocking(move || place.prepared_file()).await?;
         let lock = LockFile::acquire(disk::with_suffix(&file, &format!(".{}.lock", key.short())), deadline).await?;
         let (place, key) = (Arc::clone(&self.place), key.clone());
         blocking(move || {
-            let (revision, record) = place.load(&file, &key)?.unzip();
+            let found = match damage {
+                Damage::IsTold => place.load(&file, &key),
+                Damage::IsOverlooked => place.load_overlooking_damage(&file, &key),
+            };
+            let (revision, record) = found?.unzip();
             let held = Held { place, file, key, lock, seen: revision, tried: None };
             Ok(FileLease { held: Arc::new(Mutex::new(held)), record })
         })
@@ -101,10 +111,6 @@ impl FileLease {
         blocking(move || held.lock().unwrap_or_else(PoisonError::into_inner).write(&written)).await?;
         self.record = Some(record.clone());
         Ok(())
-    }
-
-    pub(super) async fn forget(self) -> Result<(), StoreError> {
-        blocking(move || self.held.lock().unwrap_or_else(PoisonError::into_inner).forget()).await
     }
 }
 
@@ -154,18 +160,6 @@ impl Held {
         Ok(())
     }
 
-    fn forget(&self) -> Result<(), StoreError> {
-        let _writing = self.place.lock_for_writing(&self.file)?;
-        self.lock.check()?;
-        let opened = self.place.read(&self.file).map_err(|fault| fault.untouched(&self.file))?;
-        let Some(Opened { mut document, .. }) = opened else { return Ok(()) };
-        let Some(stored) = document.credentials.remove(self.key.as_str()) else { return Ok(()) };
-        if !self.is_ours(stored.revision) {
-            return Err(StoreError::Superseded { stored: stored.generation, offered: stored.generation });
-        }
-        self.place.replace(&self.file, &document)
-    }
-
     /// Did this lease read or write that revision?
     fn is_ours(&self, revision: u64) -> bool {
         [self.seen, self.tried].contains(&Some(revision))
@@ -190,6 +184,17 @@ enum Opener {
 struct Opened {
     document: Document,
     sealing: Sealing,
+}
+
+impl Opened {
+    /// How many credentials were not forgotten.
+    fn credentials(&self) -> usize {
+        let open = |(name, entry): (&String, &Entry)| {
+            let key = CredentialKey::parse(name)?;
+            entry.open(&self.sealing, &key).ok()
+        };
+        self.document.credentials.iter().filter(|one| open(*one).is_none_or(|record| record.has_tokens())).count()
+    }
 }
 
 impl Opener {
@@ -277,7 +282,7 @@ impl Place {
         let opened = self.read(&file).map_err(|fault| fault.untouched(&file))?;
         let record = self.read_entry(&file, key).map_err(|fault| fault.untouched(&file))?.map(|(_, record)| record);
         let busy = inspect::wait_while_held(&inspect::locks(&file, key.short()), patience);
-        let credentials = opened.as_ref().map_or(0, |opened| opened.document.credentials.len());
+        let credentials = opened.as_ref().map_or(0, Opened::credentials);
         Ok(Inspection { exists: opened.is_some(), credentials, record, busy, redis: None })
     }
 
@@ -313,6 +318,15 @@ impl Place {
                 Err(StoreError::Damaged { path: file.to_owned(), cause, kept })
             }
         }
+    }
+
+    /// The same, with a damaged entry as one without tokens. A file that is damaged as a whole is told, and left.
+    fn load_overlooking_damage(&self, file: &Path, key: &CredentialKey) -> Result<Option<(u64, Record)>, StoreError> {
+        let opened = self.read(file).map_err(|fault| fault.untouched(file))?;
+        let Some(Opened { document, sealing }) = opened else { return Ok(None) };
+        let Some(entry) = document.credentials.get(key.as_str()) else { return Ok(None) };
+        let without_tokens = |_damage| Record { generation: entry.generation, ..Record::default() };
+        Ok(Some((entry.revision, entry.open(&sealing, key).unwrap_or_else(without_tokens))))
     }
 
     /// Keeps damage under another name. If only this entry is damaged, the others stay in the store.

@@ -25,6 +25,7 @@ use evergrant_core::time::{Boot, Span};
 use super::format::{Document, Entry, Sealing, Unreadable};
 use super::inspect::{self, Inspection};
 use super::lock::{LockFile, blocking};
+use super::tombstone::Damage;
 use super::{Contents, CredentialKey, KeyringFault, KeyringName, Listed, Record, SealKey, StoreError, disk};
 use crate::clock;
 use service::{Item, Service};
@@ -53,7 +54,7 @@ impl KeyringStore {
         let record = self.load(key).await?;
         let (place, short) = (self.name.required_place()?, key.short().to_owned());
         let busy = blocking(move || Ok(inspect::wait_while_held(&inspect::locks(&place, &short), patience))).await?;
-        let credentials = contents.credentials.len();
+        let credentials = contents.credentials.iter().filter(|listed| listed.is_kept()).count();
         Ok(Inspection { exists: contents.exists, credentials, record, busy, redis: None })
     }
 
@@ -64,11 +65,23 @@ impl KeyringStore {
         Ok(Contents { exists: !credentials.is_empty(), credentials, beside: Vec::new() })
     }
 
-    pub(super) async fn lease(&self, key: &CredentialKey, deadline: Boot) -> Result<KeyringLease, StoreError> {
+    pub(super) async fn lease(
+        &self,
+        key: &CredentialKey,
+        deadline: Boot,
+        damage: Damage,
+    ) -> Result<KeyringLease, StoreError> {
         let place = self.name.required_place()?;
         let path = blocking(move || disk::prepare_folder(&place).map(|()| place)).await?;
         let lock = LockFile::acquire(disk::with_suffix(&path, &format!(".{}.lock", key.short())), deadline).await?;
-        let (seen, record) = self.read(key).await?.unzip();
+        let found = match self.read(key).await {
+            Err(StoreError::Keyring { fault: KeyringFault::Damaged(_) }) if damage == Damage::IsOverlooked => {
+                self.service().await?.remove(&self.name, key).await?;
+                None
+            }
+            found => found?,
+        };
+        let (seen, record) = found.unzip();
         Ok(KeyringLease { store: self.clone(), key: key.clone(), lock, seen, record })
     }
 
@@ -117,11 +130,6 @@ impl KeyringLease {
     /// A revision below the noted one was there before a write that failed.
     fn may_replace(&self, revision: u64, stored: &Record, record: &Record) -> bool {
         self.seen.is_some_and(|seen| revision == seen || revision + 1 == seen) && stored.generation <= record.generation
-    }
-
-    pub(super) async fn forget(self) -> Result<(), StoreError> {
-        self.lock.check()?;
-        self.store.service().await?.remove(&self.store.name, &self.key).await
     }
 }
 

@@ -75,8 +75,4 @@ impl MemoryLease {
         self.record = Some(record.clone());
         Ok(())
     }
-
-    pub(super) fn forget(self) {
-        self.store.shared().records.remove(&self.key);
-    }
 }

@@ -63,6 +63,14 @@ impl Record {
         true
     }
 
+    /// Takes the seeds of `other` for older than its own.
+    pub(super) fn know_seeds_of(&mut self, other: &Self) {
+        let mut seeds: Vec<_> = other.seeds.iter().filter(|seed| !self.seeds.contains(seed)).cloned().collect();
+        seeds.append(&mut self.seeds);
+        seeds.drain(..seeds.len().saturating_sub(SEEDS_KEPT));
+        self.seeds = seeds;
+    }
+
     /// Notes a token request and forgets the oldest ones over [`MINTS_KEPT`].
     pub fn note_mint(&mut self, at: Stamp) {
         self.mints.push(at);

@@ -32,6 +32,7 @@ use tokio::sync::broadcast;
 use super::format::{self, Entry, Sealing};
 use super::redis_fault::RedisFault;
 use super::redis_safety::RedisSafety;
+use super::tombstone::Damage;
 use super::{Contents, CredentialKey, Listed, Record, RedisUrl, SealKey, StoreError, StoreOptions};
 use crate::clock;
 use crate::tls::Tls;
@@ -111,7 +112,7 @@ impl RedisStore {
         let mut credentials = Vec::new();
         for key in keys {
             match self.load(&key).await {
-                // Forgotten: only its fence is kept.
+                // Leased and not written yet: there is only its fence.
                 Ok(None) => {}
                 Ok(Some(record)) => credentials.push(Listed { key, record: Ok(record) }),
                 Err(StoreError::Redis { fault: fault @ (RedisFault::Damaged(_) | RedisFault::WrongKey), .. }) => {
@@ -138,15 +139,14 @@ impl RedisStore {
         key: &CredentialKey,
         deadline: Boot,
         held: Option<&Record>,
+        damage: Damage,
     ) -> Result<RedisLease, StoreError> {
-        RedisLease::acquire(&self.shared, key, deadline, held).await
+        RedisLease::acquire(&self.shared, key, deadline, held, damage).await
     }
 
     /// The generation of the record there; one command.
     pub(super) async fn generation(&self, key: &CredentialKey) -> Result<u64, StoreError> {
-        let mut command = redis::cmd("HGET");
-        let generation: Option<u64> = self.shared.link.ask(key, command.arg(record_key(key)).arg("generation")).await?;
-        Ok(generation.unwrap_or(0))
+        self.shared.generation(key).await
     }
 
     /// Restores what Redis has lost: a record that this process holds and that is newer than the one there.
@@ -204,6 +204,12 @@ impl Shared {
         News { shared: Arc::clone(shared), channel, messages }
     }
 
+    async fn generation(&self, key: &CredentialKey) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("HGET");
+        let generation: Option<u64> = self.link.ask(key, command.arg(record_key(key)).arg("generation")).await?;
+        Ok(generation.unwrap_or(0))
+    }
+
     async fn write_back(&self, key: &CredentialKey, record: &Record) -> Result<(), StoreError> {
         let fence = self.known(key).fence;
         let script = Script::new(scripts::WRITE_BACK);
@@ -252,11 +258,6 @@ impl Shared {
         let known = all.entry(key.clone()).or_default();
         known.fence = known.fence.max(seen.fence);
         known.generation = known.generation.max(seen.generation);
-    }
-
-    /// A record that was removed on purpose is not one that the store has lost.
-    fn note_forgotten(&self, key: &CredentialKey) {
-        self.all_known().entry(key.clone()).or_default().generation = 0;
     }
 
     fn all_known(&self) -> MutexGuard<'_, BTreeMap<CredentialKey, Known>> {

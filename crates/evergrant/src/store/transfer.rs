@@ -3,18 +3,32 @@
 //! Both leases are held from before the first read until after the last write, so nobody refreshes meanwhile. The record
 //! is written, read back through a path of its own and compared, and only then removed where it came from. Every step
 //! can fail or be the last of this process: until the last one the source holds everything, and the same move made again
-//! goes on where it ended.
+//! goes on where it ended. What stays at the source is a tombstone (see `tombstone`).
+//!
+//! Generations of two logins cannot be compared: a refresh token at the destination that is not the source's is replaced
+//! only if that is asked for, whatever its generation.
+
+use std::cmp::Ordering;
 
 use evergrant_core::time::Boot;
 
 use super::{CredentialKey, Record, Store, StoreError};
 
+/// What becomes of tokens at the destination that are newer, or of another login.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OtherLogin {
+    /// They stay, and nothing is moved.
+    Stays,
+    /// They are replaced, and lost.
+    IsReplaced,
+}
+
 /// How a move ended well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Moved {
-    /// The generation that was moved.
+    /// The generation that the record has at the destination.
     pub generation: u64,
-    /// The older generation that it replaced.
+    /// The generation that it replaced.
     pub replaced: Option<u64>,
 }
 
@@ -35,6 +49,14 @@ pub enum MoveError {
         /// The generation in the source.
         here: u64,
     },
+    /// The other store holds a refresh token of another login.
+    #[error("the other store holds another refresh token of this credential (generation {there} there, {here} here)")]
+    OtherLogin {
+        /// The generation in the destination.
+        there: u64,
+        /// The generation in the source.
+        here: u64,
+    },
     /// Both hold the same generation, of two different logins.
     #[error("both stores hold generation {generation} of this credential, with other tokens")]
     Differs {
@@ -45,7 +67,7 @@ pub enum MoveError {
     #[error("the other store does not give back what was written into it")]
     Unverified,
     /// The record is in both stores now.
-    #[error("it was copied and could not be removed here, so both stores hold it: {0}")]
+    #[error("both stores hold it now: {0}")]
     NotForgotten(#[source] StoreError),
     /// The source cannot be used.
     #[error("the store cannot be used: {0}")]
@@ -62,10 +84,15 @@ impl MoveError {
         match self {
             Self::Nothing => "`evergrant store list` shows what it holds".to_owned(),
             Self::SamePlace => "name another store as the destination".to_owned(),
-            Self::Newer { .. } => "use the newer one: point the settings at the other store".to_owned(),
-            Self::Differs { .. } => "`evergrant store forget` removes the one that is not wanted".to_owned(),
+            Self::Newer { .. } | Self::OtherLogin { .. } | Self::Differs { .. } => {
+                "point the settings at the other store to use what it holds; or add --replace to put this one in its \
+                 place, and what it holds is lost"
+                    .to_owned()
+            }
             Self::Unverified => "the record is still here; find out what else writes into the other store".to_owned(),
-            Self::NotForgotten(error) => format!("{}; then move it again, which removes it here", error.hint()),
+            Self::NotForgotten(error) => {
+                format!("{}; then run the same move again, before a token is asked of either store", error.hint())
+            }
             Self::Source(error) | Self::Destination(error) => error.hint(),
         }
     }
@@ -76,27 +103,36 @@ impl Store {
     ///
     /// # Errors
     /// As the variants of [`MoveError`] say; nothing is lost with any of them.
-    pub async fn move_to(&self, other: &Self, key: &CredentialKey, deadline: Boot) -> Result<Moved, MoveError> {
+    pub async fn move_to(
+        &self,
+        other: &Self,
+        key: &CredentialKey,
+        other_login: OtherLogin,
+        deadline: Boot,
+    ) -> Result<Moved, MoveError> {
         if self.is_same_place(other) {
             return Err(MoveError::SamePlace);
         }
         let source = self.lease(key, deadline).await.map_err(MoveError::Source)?;
-        let record = source.read().ok_or(MoveError::Nothing)?.clone();
+        let record = source.read().filter(|record| record.has_tokens()).ok_or(MoveError::Nothing)?;
+        let record = record.clone().for_another_store();
         let mut destination = other.lease(key, deadline).await.map_err(MoveError::Destination)?;
-        let found = destination.read();
-        if let Some(found) = found {
-            may_replace(found, &record)?;
-        }
-        let replaced = found.map(|found| found.generation).filter(|generation| *generation < record.generation);
-        if found != Some(&record) {
+        let found = destination.read().cloned().unwrap_or_default();
+        let (written, replaced) = if found.is_copy_of(&record) {
+            (found, None)
+        } else {
+            may_replace(&found, &record, other_login)?;
+            let replaced = found.has_tokens().then_some(found.generation);
+            let record = record.in_place_of(&found);
             destination.write(&record).await.map_err(MoveError::Destination)?;
-        }
-        if other.load(key).await.map_err(MoveError::Destination)?.as_ref() != Some(&record) {
+            (record, replaced)
+        };
+        if other.load(key).await.map_err(MoveError::Destination)?.as_ref() != Some(&written) {
             return Err(MoveError::Unverified);
         }
         source.forget().await.map_err(MoveError::NotForgotten)?;
         destination.release().await;
-        Ok(Moved { generation: record.generation, replaced })
+        Ok(Moved { generation: written.generation, replaced })
     }
 
     /// Two names of one server are not found out here: its lease is, which this process holds already.
@@ -109,13 +145,48 @@ impl Store {
     }
 }
 
-fn may_replace(found: &Record, record: &Record) -> Result<(), MoveError> {
+impl Record {
+    /// Without what the clock of its store has told: another store has another clock, or none.
+    fn for_another_store(mut self) -> Self {
+        if let Some(issued) = &mut self.issued {
+            issued.sent.store = None;
+            issued.store_offset = None;
+        }
+        if let Some(intent) = &mut self.intent {
+            intent.at.store = None;
+        }
+        for mint in &mut self.mints {
+            mint.store = None;
+        }
+        self
+    }
+
+    /// Is it what a move of `record` has written?
+    fn is_copy_of(&self, record: &Self) -> bool {
+        let of_the_destination = Self { generation: self.generation, seeds: self.seeds.clone(), ..record.clone() };
+        self.generation >= record.generation && *self == of_the_destination
+    }
+
+    /// Above what is found there, so that whoever holds that adopts it; what was given there from outside stays known.
+    fn in_place_of(mut self, found: &Self) -> Self {
+        if found.generation >= self.generation {
+            self.generation = found.generation.saturating_add(1);
+        }
+        self.know_seeds_of(found);
+        self
+    }
+}
+
+fn may_replace(found: &Record, record: &Record, other_login: OtherLogin) -> Result<(), MoveError> {
     let (there, here) = (found.generation, record.generation);
-    if there > here {
-        return Err(MoveError::Newer { there, here });
+    if !found.has_tokens() || other_login == OtherLogin::IsReplaced {
+        return Ok(());
     }
-    if there == here && found != record {
-        return Err(MoveError::Differs { generation: here });
+    let is_other_login = found.refresh_token.is_some() && found.refresh_token != record.refresh_token;
+    match there.cmp(&here) {
+        Ordering::Greater => Err(MoveError::Newer { there, here }),
+        Ordering::Equal => Err(MoveError::Differs { generation: here }),
+        Ordering::Less if is_other_login => Err(MoveError::OtherLogin { there, here }),
+        Ordering::Less => Ok(()),
     }
-    Ok(())
 }

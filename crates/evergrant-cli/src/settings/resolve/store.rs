@@ -52,7 +52,7 @@ impl StoreSettings {
         let of_flag = |value: String, flag: &str| Found { value, origin: Origin::Flag(flag.to_owned()) };
         let named = |file: &Path, flag| of_flag(file.to_string_lossy().into_owned(), flag);
         let store = match (&args.to, &args.to_file) {
-            (Some(name), _) => Some(of_flag(name.clone(), "--to")),
+            (Some(name), _) => Some(of_flag(name.clone(), DESTINATION)),
             (None, Some(file)) => {
                 let found = read_secret(&named(file, "--to-file"))?;
                 Some(Found { value: found.value.expose().to_owned(), origin: found.origin })
@@ -114,12 +114,18 @@ pub(super) fn resolve(layers: &Layers, network: &Network, findings: &mut Finding
 fn url(layers: &Layers, allow_insecure: bool, findings: &mut Findings) -> Option<StoreUrl> {
     let Some(found) = layers.plain(Setting::Store) else { return Some(StoreUrl::Memory) };
     let has_user = found.value.contains("://") && found.value.contains('@');
-    if has_user && matches!(found.origin, Origin::Flag(_)) {
+    if let Origin::Flag(flag) = &found.origin
+        && has_user
+    {
+        let hint = match flag.as_str() {
+            DESTINATION => "write it into a file that only you can read, and name that with --to-file",
+            _ => "set EVERGRANT_STORE instead",
+        };
         findings.errors.push(
             Failure::new(exit::USAGE, "the store URL holds a user name or password")
                 .at(&found.origin)
                 .because("every user of this machine can read the command lines of all programs")
-                .hint("set EVERGRANT_STORE instead"),
+                .hint(hint),
         );
         return None;
     }
@@ -187,6 +193,9 @@ fn lease_ttl(layers: &Layers, findings: &mut Findings) -> Option<Span> {
     }
     Some(ttl)
 }
+
+/// The flag that names the store of a move's destination.
+const DESTINATION: &str = "--to";
 
 /// Where a store's key may come from: from one of these.
 const KEYS: [Setting; 3] = [Setting::StoreKey, Setting::StorePassphrase, Setting::StoreKeyIn];

@@ -12,8 +12,8 @@ use tokio::task::AbortHandle;
 use super::{Known, Shared, channel, lease_key, record_key, scripts, waiting_key};
 use crate::clock;
 use crate::store::record::{Owner, random_id};
-use crate::store::redis_fault::RedisFault;
-use crate::store::{CredentialKey, Record, StoreError};
+use crate::store::tombstone::Damage;
+use crate::store::{CredentialKey, Record, RedisFault, StoreError};
 
 /// The right to refresh one credential of the fleet, until it is given back or lost.
 pub(in crate::store) struct RedisLease {
@@ -33,6 +33,7 @@ struct Claim {
     shared: Arc<Shared>,
     key: CredentialKey,
     owner: String,
+    damage: Damage,
     is_over: bool,
 }
 
@@ -42,9 +43,10 @@ impl RedisLease {
         key: &CredentialKey,
         deadline: Boot,
         held: Option<&Record>,
+        damage: Damage,
     ) -> Result<Self, StoreError> {
         let owner = format!("{} {}", random_id(), Owner::this_process());
-        let mut claim = Claim { shared: Arc::clone(shared), key: key.clone(), owner, is_over: false };
+        let mut claim = Claim { shared: Arc::clone(shared), key: key.clone(), owner, damage, is_over: false };
         let mut news = Shared::listen(shared, key).await;
         let since = clock::boot();
         let mut pause = FIRST_PAUSE;
@@ -128,23 +130,6 @@ impl RedisLease {
         Ok(())
     }
 
-    /// Removes the record and gives the lease back.
-    pub(in crate::store) async fn forget(mut self) -> Result<(), StoreError> {
-        let Claim { shared, key, owner, .. } = &self.claim;
-        let script = Script::new(scripts::FORGET);
-        let mut call = script.key(lease_key(key));
-        call.key(record_key(key)).arg(owner).arg(self.fence).arg(self.base).arg(channel(key));
-        let (forgotten, stored): (i64, u64) = shared.link.run(key, &call).await?;
-        match forgotten {
-            1 => shared.note_forgotten(key),
-            0 => return Err(StoreError::Superseded { stored, offered: self.base }),
-            _ => return Err(StoreError::LeaseTaken { place: shared.link.place() }),
-        }
-        self.heart.abort();
-        self.claim.is_over = true;
-        Ok(())
-    }
-
     pub(in crate::store) async fn release(mut self) {
         self.heart.abort();
         if !std::mem::replace(&mut self.claim.is_over, true) {
@@ -213,7 +198,7 @@ impl Claim {
         match acquired {
             1 => {
                 let fence = fence_or_holder.parse().unwrap_or(0);
-                let record = shared.open(key, &entry_or_fence)?.map(Box::new);
+                let record = self.open(&entry_or_fence).await?.map(Box::new);
                 let generation = record.as_ref().map_or(0, |record| record.generation);
                 shared.note(key, Known { fence, generation });
                 Ok(Tried::Acquired { fence, record })
@@ -228,6 +213,16 @@ impl Claim {
                 Ok(Tried::Busy { holder, left: Span::from_millis(left_ms.max(0)).to_duration(), turn })
             }
             _ => Ok(Tried::StoreIsBehind),
+        }
+    }
+
+    async fn open(&self, entry: &str) -> Result<Option<Record>, StoreError> {
+        match self.shared.open(&self.key, entry) {
+            Err(StoreError::Redis { fault: RedisFault::Damaged(_), .. }) if self.damage == Damage::IsOverlooked => {
+                let generation = self.shared.generation(&self.key).await?;
+                Ok(Some(Record { generation, ..Record::default() }))
+            }
+            opened => opened,
         }
     }
 
@@ -247,8 +242,8 @@ impl Drop for Claim {
         if self.is_over {
             return;
         }
-        let copy =
-            Self { shared: Arc::clone(&self.shared), key: self.key.clone(), owner: self.owner.clone(), is_over: true };
+        let (shared, key, owner) = (Arc::clone(&self.shared), self.key.clone(), self.owner.clone());
+        let copy = Self { shared, key, owner, damage: self.damage, is_over: true };
         // Without a runtime the process is ending, and the lease with its time to live.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(async move { copy.release().await }));

@@ -86,24 +86,6 @@ redis.call('PUBLISH', ARGV[2], 'released')
 return 1
 ";
 
-/// `lease record | owner fence base channel` → 1, 0 if a newer generation is stored or -1 if somebody else has acquired
-/// since; and the generation stored.
-///
-/// The fence stays: a writer that was stopped before must still find itself overtaken. Run twice it changes nothing more.
-pub(super) const FORGET: &str = r"
-local holder = redis.call('GET', KEYS[1])
-local stored = redis.call('HMGET', KEYS[2], 'fence', 'generation')
-local others = holder and holder ~= ARGV[1]
-if others or tonumber(stored[1] or '0') > tonumber(ARGV[2]) then return {-1, stored[2] or '0'} end
-if tonumber(stored[2] or '0') > tonumber(ARGV[3]) then return {0, stored[2] or '0'} end
-redis.call('HDEL', KEYS[2], 'generation', 'entry')
-if holder then
-  redis.call('DEL', KEYS[1])
-  redis.call('PUBLISH', ARGV[4], 'released')
-end
-return {1, stored[2] or '0'}
-";
-
 /// `record` → time, generation and entry.
 pub(super) const READ: &str = r"
 local time = redis.call('TIME')
