@@ -105,12 +105,26 @@ async fn a_lease_is_given_up_at_its_deadline_also_where_nobody_answers() {
     assert!(asked.elapsed() < Duration::from_millis(1_500), "{:?}", asked.elapsed());
 }
 
+/// Waits until nobody has asked anything for a while: what is under way may notice trouble by itself.
+async fn quiet(server: &RedisServer) {
+    let asked = || ["evalsha", "eval", "hget"].map(|command| server.runs_of(command));
+    let (mut seen, mut since) = (asked(), Instant::now());
+    while since.elapsed() < Duration::from_millis(500) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = asked();
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        }
+    }
+}
+
 #[tokio::test]
 async fn whoever_listens_over_a_connection_that_was_given_up_looks_at_once() {
     let (server, sim) = (RedisServer::start(&[]), SimServer::start(strict(60)).unwrap());
     let store = open(&server.url());
     let source = rotating(&sim, store.clone()).build().unwrap();
     source.token().await.unwrap();
+    quiet(&server).await;
     let looks = server.runs_of("hget");
     server.cli(&["CLIENT", "PAUSE", "600", "ALL"]);
     let error = store.load(&CredentialKey::new("https://a/token", &credential(), "other")).await.unwrap_err();
