@@ -95,8 +95,8 @@ pub(super) mod record {
         Link(PathBuf, PathBuf),
         Remove(PathBuf),
         SyncFolder(PathBuf),
-        /// Not of the disk: the caller was told that its write is done.
-        Returned,
+        /// Not of the disk: the caller was told that its write into this folder is done.
+        Returned(PathBuf),
     }
 
     static RECORD: Mutex<Vec<Operation>> = Mutex::new(Vec::new());
@@ -105,7 +105,7 @@ pub(super) mod record {
         RECORD.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
     }
 
-    /// What was done in this folder, and every return.
+    /// What was done in this folder.
     pub(in crate::store) fn of(folder: &Path) -> Vec<Operation> {
         let all = RECORD.lock().unwrap_or_else(PoisonError::into_inner);
         let is_here = |operation: &&Operation| match operation {
@@ -115,8 +115,8 @@ pub(super) mod record {
             | Operation::Rename(path, _)
             | Operation::Link(path, _)
             | Operation::Remove(path)
-            | Operation::SyncFolder(path) => path.starts_with(folder),
-            Operation::Returned => true,
+            | Operation::SyncFolder(path)
+            | Operation::Returned(path) => path.starts_with(folder),
         };
         all.iter().filter(is_here).cloned().collect()
     }

@@ -78,7 +78,7 @@ impl Model {
                 self.durable = self.seen.clone();
                 self.pending.clear();
             }
-            Operation::Returned => {}
+            Operation::Returned(_) => {}
         }
     }
 
@@ -148,7 +148,7 @@ async fn recorded(folder: &Folder, records: &[Record]) -> Vec<Operation> {
     let mut lease = folder.plain().lease(&key("a"), soon()).await.unwrap();
     for one in records {
         lease.write(one).await.unwrap();
-        record::note(Operation::Returned);
+        record::note(Operation::Returned(folder.0.path().to_owned()));
     }
     record::of(folder.0.path()).split_off(before)
 }
@@ -158,7 +158,7 @@ async fn cut_everywhere(start: &Disk, done: &[Operation], states: &[Said], from:
     let mut model = Model::with(start);
     let mut seen = BTreeSet::new();
     for cut in 0..=done.len() {
-        let returned = done[..cut].iter().filter(|one| **one == Operation::Returned).count();
+        let returned = done[..cut].iter().filter(|one| matches!(one, Operation::Returned(_))).count();
         let allowed = &states[returned..states.len().min(returned + 2)];
         for disk in model.after_a_cut() {
             if !seen.insert((returned, disk.clone())) {
@@ -237,7 +237,7 @@ async fn damage_that_was_found_is_kept_through_any_power_cut() {
     let start = disk_of(&folder);
     let before = record::of(&from).len();
     lease.write(&record(2, "new")).await.unwrap();
-    record::note(Operation::Returned);
+    record::note(Operation::Returned(from.clone()));
     let done = record::of(&from).split_off(before);
     let states = [Said::Damaged, said(None), said(Some(record(2, "new")))];
     let mut model = Model::with(&start);
@@ -250,6 +250,14 @@ async fn damage_that_was_found_is_kept_through_any_power_cut() {
         }
     }
     assert_eq!(reads(&disk_of(&folder), &from).await.0, states[2]);
+}
+
+#[test]
+fn a_return_is_of_the_folder_that_was_written_into() {
+    let (here, elsewhere) = (Folder::new(), Folder::new());
+    record::note(Operation::Returned(elsewhere.0.path().to_owned()));
+    assert_eq!(record::of(here.0.path()), [], "a test that runs beside this one is none of its business");
+    assert_eq!(record::of(elsewhere.0.path()).len(), 1);
 }
 
 /// The simulation itself must find what it is there for.
