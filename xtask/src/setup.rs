@@ -30,9 +30,9 @@ const FOR_TESTS: [Tool; 12] = [
     },
     Tool {
         name: "gnome-keyring and a session bus",
-        packages: &["gnome-keyring", "dbus-daemon", "dbus-bin"],
+        packages: &["gnome-keyring", "libsecret-tools", "dbus-daemon", "dbus-bin"],
         is_there: || {
-            ["gnome-keyring-daemon", "dbus-daemon", "dbus-send"]
+            ["gnome-keyring-daemon", "secret-tool", "dbus-daemon", "dbus-send"]
                 .iter()
                 .all(|tool| shell::is_installed("sh", &["-c", &format!("command -v {tool}")]))
         },

@@ -1,5 +1,6 @@
 //! The keyring of a desktop: gnome-keyring on a session bus of the test's own.
 
+use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -148,6 +149,27 @@ fn a_token_in_the_keyring_is_shared_moved_and_forgotten() {
     let listed = desktop.listed("keyring:other");
     desktop.good(&["store", "forget", "--store", "keyring:other", listed[0]["credential"].as_str().unwrap()], None);
     assert_eq!(desktop.listed("keyring:other"), Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_damaged_item_is_named_and_can_be_forgotten() {
+    let (provider, desktop) = (SimServer::start(ProviderConfig::default()).unwrap(), Desktop::new());
+    desktop.good(&["token", "--store", "keyring"], Some(&provider));
+    let name = desktop.listed("keyring")[0]["credential"].as_str().unwrap().to_owned();
+    let attributes = ["application", "evergrant", "kind", "credential", "store", "default", "credential", &name];
+    let mut clear = desktop.on_bus("secret-tool");
+    assert!(clear.arg("clear").args(attributes).status().unwrap().success());
+    let mut torn = desktop.on_bus("secret-tool");
+    torn.args(["store", "--label=torn"]).args(attributes).stdin(std::process::Stdio::piped());
+    let mut torn = torn.spawn().unwrap();
+    torn.stdin.take().unwrap().write_all(b"{\"evergrant_store\":1,\"seal").unwrap();
+    assert!(torn.wait().unwrap().success());
+
+    assert!(desktop.listed("keyring")[0]["damaged"].is_string(), "{}", desktop.listed("keyring"));
+    desktop.good(&["store", "forget", "--store", "keyring", &name], None);
+    assert_eq!(desktop.listed("keyring"), Value::Array(Vec::new()));
+    desktop.good(&["token", "--store", "keyring"], Some(&provider));
+    assert_eq!(desktop.listed("keyring")[0]["generation"], 1);
 }
 
 #[test]
