@@ -46,6 +46,7 @@ mod redis;
 mod redis_fault;
 mod redis_safety;
 mod redis_url;
+mod revisions;
 mod seal;
 mod tombstone;
 mod transfer;

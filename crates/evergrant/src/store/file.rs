@@ -19,6 +19,7 @@ use super::format::{self, Document, Entry, Sealing, Unreadable};
 use super::inspect::{self, Inspection};
 use super::lock::{LockFile, WRITE_WAIT, blocking};
 use super::passphrase::{Derivation, Passphrase};
+use super::revisions::Revisions;
 use super::tombstone::Damage;
 use super::{Contents, CredentialKey, Listed, Record, SealKey, StoreError, disk};
 use crate::clock;
@@ -88,7 +89,7 @@ impl FileStore {
                 Damage::IsOverlooked => place.load_overlooking_damage(&file, &key),
             };
             let (revision, record) = found?.unzip();
-            let held = Held { place, file, key, lock, seen: revision, tried: None };
+            let held = Held { place, file, key, lock, revisions: Revisions::read(revision) };
             Ok(FileLease { held: Arc::new(Mutex::new(held)), record })
         })
         .await
@@ -121,10 +122,7 @@ struct Held {
     file: PathBuf,
     key: CredentialKey,
     lock: LockFile,
-    /// The revision that this lease read or wrote last.
-    seen: Option<u64>,
-    /// The revision that this lease tried to write last; after a failed sync it may be the stored one.
-    tried: Option<u64>,
+    revisions: Revisions,
 }
 
 impl Held {
@@ -147,22 +145,16 @@ impl Held {
         };
         let stored = document.credentials.get(self.key.as_str());
         if let Some(stored) = stored
-            && (!self.is_ours(stored.revision) || stored.generation > record.generation)
+            && (!self.revisions.are_ours(stored.revision) || stored.generation > record.generation)
         {
             return Err(StoreError::Superseded { stored: stored.generation, offered: record.generation });
         }
-        let revision = stored.map_or(0, |entry| entry.revision).max(self.seen.unwrap_or(0)).saturating_add(1);
+        let revision = self.revisions.next(stored.map(|entry| entry.revision));
         let entry = Entry::close(&sealing, &self.key, revision, record);
         document.credentials.insert(self.key.as_str().to_owned(), entry);
-        self.tried = Some(revision);
         self.place.replace(&self.file, &document)?;
-        self.seen = Some(revision);
+        self.revisions.note_written(revision);
         Ok(())
-    }
-
-    /// Did this lease read or write that revision?
-    fn is_ours(&self, revision: u64) -> bool {
-        [self.seen, self.tried].contains(&Some(revision))
     }
 }
 

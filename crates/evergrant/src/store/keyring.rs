@@ -6,8 +6,10 @@
 //! A locked keyring asks its user, once a process: a service that runs unattended must not open a window every two
 //! seconds. After that it is locked until somebody unlocks it.
 //!
-//! Limits: one user of one machine. As durable as the service's own file. Each use connects anew, so that a store works
-//! on any runtime and after a restart of the service; that takes some milliseconds.
+//! Limits: one user of one machine, and processes that agree on the user's state folder (`XDG_STATE_HOME`, `HOME`): one
+//! with another folder has other locks for the same items, and does not wait for these. As durable as the service's own
+//! file. Each use connects anew, so that a store works on any runtime and after a restart of the service; that takes some
+//! milliseconds.
 //!
 //! Source: Secret Service API draft 0.2 (freedesktop.org).
 
@@ -25,6 +27,7 @@ use evergrant_core::time::{Boot, Span};
 use super::format::{Document, Entry, Sealing, Unreadable};
 use super::inspect::{self, Inspection};
 use super::lock::{LockFile, blocking};
+use super::revisions::Revisions;
 use super::tombstone::Damage;
 use super::{Contents, CredentialKey, KeyringFault, KeyringName, Listed, Record, SealKey, StoreError, disk};
 use crate::clock;
@@ -82,7 +85,7 @@ impl KeyringStore {
             found => found?,
         };
         let (seen, record) = found.unzip();
-        Ok(KeyringLease { store: self.clone(), key: key.clone(), lock, seen, record })
+        Ok(KeyringLease { store: self.clone(), key: key.clone(), lock, revisions: Revisions::read(seen), record })
     }
 
     async fn read(&self, key: &CredentialKey) -> Result<Option<(u64, Record)>, StoreError> {
@@ -100,8 +103,7 @@ pub(super) struct KeyringLease {
     store: KeyringStore,
     key: CredentialKey,
     lock: LockFile,
-    /// The revision that this lease read or wrote last.
-    seen: Option<u64>,
+    revisions: Revisions,
     record: Option<Record>,
 }
 
@@ -115,21 +117,15 @@ impl KeyringLease {
         let service = self.store.service().await?;
         let stored = service.item(&self.store.name, &self.key).await?.map(|item| item.open()).transpose()?;
         if let Some((revision, stored)) = &stored
-            && !self.may_replace(*revision, stored, record)
+            && (!self.revisions.are_ours(*revision) || stored.generation > record.generation)
         {
             return Err(StoreError::Superseded { stored: stored.generation, offered: record.generation });
         }
-        let revision = stored.map_or(0, |(revision, _)| revision).max(self.seen.unwrap_or(0)).saturating_add(1);
-        // Noted before: after an error nobody knows whether the service has done it.
-        self.seen = Some(revision);
+        let revision = self.revisions.next(stored.map(|(revision, _)| revision));
         service.put(&self.store.name, Item::close(&self.key, revision, record)?).await?;
+        self.revisions.note_written(revision);
         self.record = Some(record.clone());
         Ok(())
-    }
-
-    /// A revision below the noted one was there before a write that failed.
-    fn may_replace(&self, revision: u64, stored: &Record, record: &Record) -> bool {
-        self.seen.is_some_and(|seen| revision == seen || revision + 1 == seen) && stored.generation <= record.generation
     }
 }
 
