@@ -228,11 +228,11 @@ fn named_slips_are_explained() {
       cause: redis://10.0.0.1:6379 would send the password unprotected
     hint: use rediss://, or allow this with --allow-insecure-http
     ");
-    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_STORE", "keyring")]), @r"
+    insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_STORE", "vault:secret/evergrant")]), @r"
     error: cannot use the value of `store`
       in: EVERGRANT_STORE
-      cause: the `keyring` store is not in this version: expected one of `memory`, `file:PATH`, `file+plain:PATH`, `redis://HOST` or `rediss://HOST`
-    hint: write memory, file:PATH, file+plain:PATH, redis://HOST:PORT or rediss://HOST:PORT
+      cause: unknown store `vault:secret/evergrant`: expected one of `memory`, `file:PATH`, `file+plain:PATH`, `keyring`, `redis://HOST` or `rediss://HOST`
+    hint: write memory, file:PATH, file+plain:PATH, keyring, redis://HOST:PORT or rediss://HOST:PORT
     ");
     insta::assert_snapshot!(bad(&[REGION, ("EVERGRANT_GRANT", "password")]), @r"
     error: cannot use the value of `grant`
