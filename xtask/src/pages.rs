@@ -110,9 +110,9 @@ fn call(line: usize, text: &str) -> Option<Call> {
     Some(Call { line, words: own.map(|word| (*word).to_owned()).collect() })
 }
 
-/// The words up to the first that cannot be a subcommand: `config check`, `token`.
+/// The words up to the first that cannot be a subcommand: `config check`, `store move`, `token`.
 fn subcommand(words: &[String]) -> String {
-    let nested = words.first().is_some_and(|first| first == "config");
+    let nested = words.first().is_some_and(|first| matches!(first.as_str(), "config" | "store"));
     let names = words.iter().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()));
     names.take(if nested { 2 } else { 1 }).cloned().collect::<Vec<_>>().join(" ")
 }
