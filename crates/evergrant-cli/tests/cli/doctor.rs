@@ -2,7 +2,10 @@
 //!
 //! Every seed names the check that must find it, the cause if a server refused something, and words of the evidence and
 //! of the remedy. No other check may call it a fault: one broken wire is one fault. Seeds that need foreign servers or
-//! faked clocks are in the tests against real components.
+//! faked clocks are in the tests against real components. Stores and what is printed have files of their own.
+
+mod printed;
+mod store;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -380,6 +383,16 @@ fn a_page_instead_of_a_token_is_found() {
     assert_eq!(names_in(&report, "fault"), ["token_endpoint"], "{report:#}");
 }
 
+#[test]
+fn a_next_secret_that_the_provider_wants_already_is_told() {
+    let provider = genesys();
+    let run = doctor_of(&provider).env("EVERGRANT_CLIENT_SECRET", "0ld-s3cret");
+    let report = report(run.env("EVERGRANT_CLIENT_SECRET_NEXT", CLIENT_SECRET), 0);
+    let said = check(&report, "token_endpoint").to_string();
+    assert!(said.contains("the next one was accepted") && !said.contains("0ld-s3cret"), "{said}");
+    assert_eq!(provider.handle().ledger().token.requests, 2);
+}
+
 // The token.
 
 #[test]
@@ -489,75 +502,6 @@ fn two_clocks_of_one_provider_are_found() {
     expected.is_the_fault_of(doctor_of(&provider));
 }
 
-// The store.
-
-#[cfg(unix)]
-#[test]
-fn a_store_that_others_can_read_is_found() {
-    let provider = genesys();
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = Folder::new();
-    let path = folder.file("store", "{}");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let run = doctor_of(&provider).env("EVERGRANT_STORE", format!("file+plain:{path}"));
-    let remedy = format!("run `chmod 600 {path}`");
-    let expected = Expected {
-        check: "store",
-        cause: "",
-        evidence: "is open to other users (mode 0644, expected 0600)",
-        remedy: &remedy,
-    };
-    expected.is_the_fault_of(run);
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{}", "looking changes nothing");
-}
-
-#[test]
-fn a_store_that_cannot_be_written_is_found() {
-    let provider = genesys();
-    let folder = Folder::new();
-    let file = folder.file("no-folder", "");
-    let run = doctor_of(&provider).env("EVERGRANT_STORE", format!("file+plain:{file}/store"));
-    let expected =
-        Expected { check: "store", cause: "", evidence: "cannot", remedy: "a folder that this user can write" };
-    expected.is_the_fault_of(run);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_store_that_somebody_holds_is_found() {
-    let provider = genesys();
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let folder = Folder::new();
-    let path = folder.path().join("store");
-    let lock = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.with_extension("lock"));
-    let mut lock = lock.unwrap();
-    lock.write_all(b"the test").unwrap();
-    lock.lock().unwrap();
-    let run = doctor_of(&provider).env("EVERGRANT_STORE", format!("file+plain:{}", path.display()));
-    let expected = Expected {
-        check: "store",
-        cause: "",
-        evidence: "the store is busy: the test has held store.lock",
-        remedy: "wait for the other process",
-    };
-    expected.is_a_warning_of(run);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_damaged_store_is_found_and_left_where_it_is() {
-    let provider = genesys();
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = Folder::new();
-    let path = folder.file("store", "{\"evergrant-store\":");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let run = doctor_of(&provider).env("EVERGRANT_STORE", format!("file+plain:{path}"));
-    let expected = Expected { check: "store", cause: "", evidence: "left untouched", remedy: "another path" };
-    expected.is_the_fault_of(run);
-    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
-    assert_eq!(names, ["store"]);
-}
-
 // A gateway.
 
 #[test]
@@ -569,64 +513,4 @@ fn a_gateway_that_should_run_and_does_not_is_found() {
     let expected =
         Expected { check: "gateway", cause: "", evidence: &evidence, remedy: "start it with `evergrant gateway`" };
     expected.is_the_fault_of(run);
-}
-
-// What it prints.
-
-#[test]
-fn words_put_the_fault_first_and_say_what_to_do() {
-    let provider = genesys();
-    let run = evergrant(["doctor", "--propagation", "0ms"]).env("EVERGRANT_PROVIDER", "genesys").client_of(&provider);
-    let ended = run.env("EVERGRANT_CLIENT_SECRET", "not-the-secret").end();
-    assert_eq!(ended.code(), FOUND, "{}", ended.shown());
-    assert!(ended.stdout.starts_with("fault   token request\n"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("cause: client_rejected ("), "{}", ended.stdout);
-    assert!(ended.stdout.contains("do: check the client id and secret"), "{}", ended.stdout);
-    assert!(ended.stdout.ends_with("one token was requested, nothing was changed\n"), "{}", ended.stdout);
-    assert_eq!(ended.stderr, "", "nothing moves in a pipe");
-}
-
-#[test]
-fn a_page_is_written_whole_and_holds_no_secret() {
-    let provider = genesys();
-    let folder = Folder::new();
-    let path = folder.path().join("report.html");
-    let run = evergrant(
-        ["doctor", "--propagation", "200ms", "--html"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain([path.to_str().unwrap().to_owned()]),
-    );
-    run.env("EVERGRANT_PROVIDER", "genesys").client_of(&provider).end().good();
-    let page = std::fs::read_to_string(&path).unwrap();
-    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
-    for secret in provider.handle().secrets() {
-        assert!(!page.contains(secret.expose()), "a secret is in the page");
-    }
-    for fetching in ["<script", "<link rel=\"stylesheet", "url(", "src=", "@import", "http-equiv=\"refresh"] {
-        assert!(!page.contains(fetching), "{fetching} is in the page");
-    }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
-}
-
-#[test]
-fn a_page_that_cannot_be_written_is_told_before_anything_is_asked() {
-    let provider = genesys();
-    let ended = evergrant(["doctor", "--html", "/no/such/folder/report.html"])
-        .env("EVERGRANT_PROVIDER", "genesys")
-        .client_of(&provider)
-        .end();
-    let said = ended.failed(1);
-    assert!(said.contains("cannot write the report") && said.contains("its folder does not exist"), "{said}");
-    assert_eq!(provider.handle().ledger().token.requests, 0);
-}
-
-#[test]
-fn a_next_secret_that_the_provider_wants_already_is_told() {
-    let provider = genesys();
-    let run = doctor_of(&provider).env("EVERGRANT_CLIENT_SECRET", "0ld-s3cret");
-    let report = report(run.env("EVERGRANT_CLIENT_SECRET_NEXT", CLIENT_SECRET), 0);
-    let said = check(&report, "token_endpoint").to_string();
-    assert!(said.contains("the next one was accepted") && !said.contains("0ld-s3cret"), "{said}");
-    assert_eq!(provider.handle().ledger().token.requests, 2);
 }

@@ -111,8 +111,9 @@ fn the_help_of_a_command_lists_the_settings() {
           --token-field <NAME=VALUE>        Further field of token requests, as `orgName` for SAML at
                                             Genesys Cloud; may be repeated [env: EVERGRANT_TOKEN_FIELD]
           --store <STORE>                   Where tokens are kept between runs: memory, file:PATH,
-                                            file+plain:PATH, keyring, redis://HOST or rediss://HOST
-                                            [default: memory] [env: EVERGRANT_STORE]
+                                            file+plain:PATH, keyring, or redis://HOST, also with rediss,
+                                            +sentinel and +cluster [default: memory] [env:
+                                            EVERGRANT_STORE]
           --store-key-file <FILE>           File that holds the key of an encrypted store: 32 bytes in
                                             base64 [env: EVERGRANT_STORE_KEY_FILE]
           --store-key-in <PLACE>            Where the key of an encrypted store is kept: keyring, which

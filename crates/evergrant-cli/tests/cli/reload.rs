@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use evergrant_sim::SimServer;
 use evergrant_sim::config::CLIENT_SECRET;
@@ -270,8 +271,10 @@ fn a_log_that_nobody_reads_any_more_ends_nothing() {
     let (gateway, admin) = (address(&mut log, "gateway"), address(&mut log, "admin"));
     drop(log);
     running.signal(Signal::HUP);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !get(&admin, "/metrics").contains("evergrant_reloads_total{result=\"accepted\"} 1") {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        assert!(Instant::now() < deadline, "the reload never came");
+        std::thread::sleep(Duration::from_millis(10));
     }
     assert!(get(&gateway, "/api/v2/users").starts_with(OK));
     running.signal(Signal::TERM);

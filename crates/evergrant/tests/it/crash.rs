@@ -102,6 +102,7 @@ fn an_answer_that_is_repeated_when_its_token_has_ended_is_not_taken_for_one_with
     let answered = steps_of_a_rotation().iter().position(|step| step == "answer received").unwrap() + 1;
     let (sim, folder) = (SimServer::start(strict(2, GRACE)).unwrap(), tempfile::tempdir().unwrap());
     assert!(!Victim::new(&sim, folder.path()).kill_at(answered).run().status.success());
+    // Time itself is the condition: the token lives two seconds, on clocks of real processes.
     std::thread::sleep(Duration::from_millis(2_500));
     let next = Victim::new(&sim, folder.path()).run();
     assert!(said(&next).contains("works"), "{next:?}");

@@ -170,7 +170,7 @@ pub(crate) const SPECS: &[Spec] = &[
             Setting::Store,
             "store",
             "STORE",
-            "Where tokens are kept between runs: memory, file:PATH, file+plain:PATH, keyring, redis://HOST or rediss://HOST",
+            "Where tokens are kept between runs: memory, file:PATH, file+plain:PATH, keyring, or redis://HOST, also with rediss, +sentinel and +cluster",
         )
     },
     secret(Setting::StoreKey, "store-key", "the key of an encrypted store: 32 bytes in base64"),
