@@ -3,6 +3,8 @@
 use super::*;
 use crate::keeper::{AcquireErrorKind, Reason};
 
+const HOUR: Span = Span::from_secs(3600);
+
 fn other(stage: &Stage, generation: u64, life: Span) -> Minted {
     Minted {
         generation: Generation(generation),
@@ -92,4 +94,26 @@ fn what_a_dead_process_left_unfinished_is_taken_up_at_once() {
     let now = stage.now();
     stage.keeper.handle_unfinished(now);
     assert!(matches!(stage.keeper.poll_action(), Some(Action::RequestToken { reason: Reason::Unfinished, .. })));
+}
+
+#[test]
+fn a_token_that_never_worked_says_nothing_of_mints_once_another_process_has_a_newer_one() {
+    let mut stage = Stage::with_token(HOUR);
+    let (first, mut late) = (stage.send(Replay::Free).unwrap(), stage.send(Replay::Free).unwrap());
+    stage.succeed(first.generation, first.sent);
+    stage.pass(Span::from_secs(20));
+    late.mark_sent(late.generation, stage.at);
+    stage.refuse(&mut late, true, true);
+    stage.pass(Span::from_secs(1));
+    assert!(stage.mint(), "the first was given up");
+    let mut second = stage.send(Replay::Free).unwrap();
+    assert_eq!(second.generation, Generation(2));
+    stage.refuse(&mut second, true, true);
+    publish(&mut stage, 3);
+    for _ in 0..40 {
+        stage.pass(Span::from_millis(500));
+    }
+    let told: Vec<_> = stage.keeper.events().since(0).map(|entry| entry.event.to_string()).collect();
+    assert!(told.iter().any(|event| event.starts_with("token g2 retired")), "{told:#?}");
+    assert!(!told.iter().any(|event| event.contains("circuit")), "{told:#?}");
 }
