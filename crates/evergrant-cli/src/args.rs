@@ -3,6 +3,7 @@
 //! Commands are described here; the settings that they share are made from the table in `settings::catalog`. Whoever
 //! types a secret as a flag learns how to give it instead, and the message does not repeat it.
 
+mod secret;
 mod simulate;
 mod store;
 
@@ -23,6 +24,7 @@ use crate::settings::catalog::{Kind, SPECS, Setting};
 use crate::settings::duration;
 use crate::settings::file::secret_hint;
 use crate::settings::flags::Flags;
+pub(crate) use secret::SecretCommand;
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use store::{MoveArgs, StoreCommand};
 
@@ -75,6 +77,9 @@ pub(crate) enum Command {
     /// Look at the token store, move a credential to another store, or forget it
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Keep the client secret in the desktop's keyring
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Compare ways to keep a token in simulated worlds, in virtual time
     Simulate(SimulateArgs),
     /// Check the settings, or write a settings file
@@ -342,6 +347,7 @@ impl Command {
             | Self::Explain(ExplainArgs { flags, .. })
             | Self::Config(ConfigCommand::Check { flags, .. } | ConfigCommand::Init { flags, .. }) => Some(flags),
             Self::Store(command) => Some(command.flags_mut()),
+            Self::Secret(command) => Some(command.flags_mut()),
             Self::Demo(_) | Self::Simulate(_) | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
@@ -380,6 +386,10 @@ pub(crate) fn command() -> clap::Command {
         let about_stores = |command: clap::Command, name| command.mut_subcommand(name, |sub| only(sub, &FOR_STORE));
         STORE_COMMANDS.into_iter().fold(command, about_stores)
     };
+    let of_secret = |command: clap::Command| {
+        let about_secrets = |command: clap::Command, name| command.mut_subcommand(name, |sub| only(sub, &FOR_SECRET));
+        ["set", "forget"].into_iter().fold(command, about_secrets)
+    };
     let exit_codes: String = exit::TABLE.iter().map(|(code, meaning)| format!("\n  {code:>3}  {meaning}")).collect();
     Cli::command()
         .after_long_help(format!("{AFTER_HELP}\n\nExit codes:{exit_codes}"))
@@ -393,6 +403,7 @@ pub(crate) fn command() -> clap::Command {
         .mut_subcommand("clock", only_tokens)
         .mut_subcommand("explain", only_asking)
         .mut_subcommand("store", of_store)
+        .mut_subcommand("secret", of_secret)
 }
 
 /// Settings that the help of the other commands does not show.
@@ -431,6 +442,10 @@ const FOR_STORE: [&str; 11] = [
 ];
 
 const STORE_COMMANDS: [&str; 4] = ["list", "show", "move", "forget"];
+
+/// Settings that say whose secret it is, and where it belongs.
+const FOR_SECRET: [&str; 7] =
+    ["config", "profile", "env-file", "client-id", "client-secret-in", "client-secret-next-in", "log"];
 
 /// Settings of a command that asks a running gateway.
 const FOR_ASKING: [&str; 6] = ["config", "profile", "env-file", "admin-listen", "caller-secret-file", "log"];

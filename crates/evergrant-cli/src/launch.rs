@@ -12,8 +12,8 @@ use evergrant::core::keeper::{AcquireError, AcquireErrorKind};
 use evergrant::core::policy::Policy;
 use evergrant::core::time::Span;
 use evergrant::core::wire::{TokenFailure, TokenFailureKind};
-use evergrant::store::{CredentialKey, KeyringFault, RedisFault, Store, StoreError, StoreUrl};
-use evergrant::{BuildError, HttpOptions, TokenGuard, TokenSource};
+use evergrant::store::{CredentialKey, KeyringFault, KeyringSecret, RedisFault, Store, StoreError, StoreUrl};
+use evergrant::{BuildError, Credential, HttpOptions, SecretPlace, SecretPlaces, TokenGuard, TokenSource};
 use evergrant_core::Secret;
 use evergrant_gateway::BrokerConfig;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,7 +22,9 @@ use url::Url;
 
 use crate::exit;
 use crate::failure::Failure;
-use crate::settings::resolve::{Identity, Settings};
+use crate::settings::catalog::Setting;
+use crate::settings::resolve::client_secret::check_white_space;
+use crate::settings::resolve::{Client, Findings, Identity, Settings};
 use crate::settings::values;
 
 /// A wait shorter than this shows no spinner.
@@ -52,10 +54,12 @@ pub(crate) enum Started {
 
 /// Starts what the settings describe.
 pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
-    let (credential, seed) = match &settings.identity {
+    let client = match &settings.identity {
         Identity::ReadyToken(token) => return Ok(Started::ReadyToken(token.clone())),
-        Identity::Client(client) => (client.credential.clone(), client.seed.clone()),
+        Identity::Client(client) => client,
     };
+    let credential = credential(client, settings).await?;
+    let seed = client.seed.clone();
     let profile = settings.profile.clone();
     let store = open_store(settings).await?;
     let place = settings.token_place();
@@ -77,29 +81,74 @@ pub(crate) async fn start(settings: &Settings) -> Result<Started, Failure> {
     builder.build().map(Started::Source).map_err(|error| build_failure(&error))
 }
 
-/// Opens the store. Where its key comes from the keyring a person may have to be waited for, and a gateway serves meanwhile.
+/// The client of these settings, with the secrets that the keyring holds of it.
+pub(crate) async fn credential(client: &Client, settings: &Settings) -> Result<Credential, Failure> {
+    let mut credential = client.credential.clone();
+    let SecretPlaces { current, next } = credential.secret_places.clone();
+    if let Some(item) = current.as_ref().and_then(SecretPlace::keyring) {
+        credential.client_secret = Some(keyring_secret(item, Setting::ClientSecret, settings).await?);
+    }
+    if let Some(item) = next.as_ref().and_then(SecretPlace::keyring) {
+        credential.next_client_secret = Some(keyring_secret(item, Setting::ClientSecretNext, settings).await?);
+    }
+    Ok(credential)
+}
+
+async fn keyring_secret(item: &KeyringSecret, key: Setting, settings: &Settings) -> Result<Secret, Failure> {
+    let wanted = item.clone();
+    let fetched = with_keyring(settings, move || wanted.fetch()).await.flatten();
+    let secret = fetched.map_err(|fault| keyring_secret_failure(item, &fault))?;
+    let words = key.spec().words();
+    let secret = secret.ok_or_else(|| {
+        let next = if key == Setting::ClientSecretNext { " --next" } else { "" };
+        Failure::new(exit::CONFIG, format!("there is no {words} in the keyring"))
+            .at(item.name())
+            .because(format!("it holds none of client {}", item.client_id()))
+            .hint(format!("`evergrant secret set{next} --client-id {}` puts it there", item.client_id()))
+    })?;
+    let mut findings = Findings::default();
+    check_white_space(key, &secret, item.name(), &mut findings);
+    for warning in findings.warnings {
+        warning.print_warning();
+    }
+    findings.errors.pop().map_or(Ok(secret), Err)
+}
+
+/// Why the secret of a client cannot be taken from the keyring, for a person.
+pub(crate) fn keyring_secret_failure(item: &KeyringSecret, fault: &KeyringFault) -> Failure {
+    Failure::new(exit::CONFIG, format!("the secret of client {} cannot be had from the keyring", item.client_id()))
+        .at(item.name())
+        .because(fault)
+        .hint(fault.secret_hint())
+}
+
+/// Opens the store.
 async fn open_store(settings: &Settings) -> Result<Store, Failure> {
     let store = settings.store.clone();
     if !store.key_in_keyring {
         return store.open();
     }
+    let opened = with_keyring(settings, move || store.open()).await;
+    opened.unwrap_or_else(|fault| Err(store_failure(&StoreError::Keyring { fault })))
+}
+
+/// Does what needs the keyring: a person may have to be waited for, and a gateway serves meanwhile.
+async fn with_keyring<T: Send + 'static>(
+    settings: &Settings,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, KeyringFault> {
     let (tell, told) = oneshot::channel();
     // No thread of the runtime: one that ends would wait for it.
     let work = move || {
         // Whoever asked may have stopped waiting.
-        let _ = tell.send(store.open());
+        let _ = tell.send(work());
     };
     let started = std::thread::Builder::new().name("keyring".to_owned()).spawn(work);
-    started.map_err(|error| store_failure(&keyring_failure(KeyringFault::Said(error.to_string()))))?;
-    let opened = tokio::time::timeout(settings.timing.timeout.to_duration(), told).await;
-    match opened {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(_)) | Err(_) => Err(store_failure(&keyring_failure(KeyringFault::TimedOut))),
+    started.map_err(|error| KeyringFault::Said(error.to_string()))?;
+    match tokio::time::timeout(settings.timing.timeout.to_duration(), told).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) | Err(_) => Err(KeyringFault::TimedOut),
     }
-}
-
-const fn keyring_failure(fault: KeyringFault) -> StoreError {
-    StoreError::Keyring { fault }
 }
 
 /// A source, for commands that cannot do with a token that somebody else keeps.

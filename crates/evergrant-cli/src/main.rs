@@ -63,6 +63,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
             None => commands::explain::capture(&args),
         },
         Command::Store(command) => commands::store::run(&command, &prepare(command.flags(), "error")?),
+        Command::Secret(command) => commands::secret::run(&command, &prepare(&command.args().flags, "error")?),
         Command::Simulate(args) => Ok(commands::simulate::run(&args)?),
         Command::Config(command) => commands::config::run(command),
         Command::Completions { shell } => Ok(commands::completions::run(shell)?),

@@ -5,17 +5,15 @@
 //! within the same flight and the same lease. A refused client has spent and minted nothing: it is authenticated before
 //! anything is done for it (RFC 6749 sections 3.2.1 and 5.2).
 //!
-//! A secret that is kept in a file is read again for each token request, and once more after a refusal, so a new one is
-//! used without anybody being told. A file that is missing, empty or no text changes nothing: it is being written. What
-//! gives its text only once (a pipe, a terminal) is not read again, and a file that cannot be read in time changes nothing.
+//! A secret that is kept elsewhere, in a file or in the keyring, is read again for each token request, and once more after
+//! a refusal, so a new one is used without anybody being told. A place that holds none, or that cannot be read in time,
+//! changes nothing.
 //!
 //! Several sources may show the same secrets. Changes are counted, so that each of them notices.
 //!
 //! Limits: which of two secrets was accepted is told, never what they are or in what they differ.
 
 use std::fmt;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,21 +22,13 @@ use evergrant_core::wire::{TokenFailure, TokenFailureKind};
 
 use crate::assertion::{self, Occasion, ServerTime};
 use crate::grant::{ClientAuth, Credential, GrantError, TokenRequest};
+use crate::secret_place::SecretPlaces;
 use crate::transport::{TokenEndpoint, TokenExchange};
-
-/// Files that hold a client's secrets.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct SecretFiles {
-    /// The file of the secret in use.
-    pub current: Option<PathBuf>,
-    /// The file of the next one.
-    pub next: Option<PathBuf>,
-}
 
 /// What a client may show, and what was accepted last.
 pub(crate) struct ClientSecrets {
     known: Mutex<Known>,
-    /// Held by the thread that reads the files. A file system that is gone may keep one thread for ever, not more.
+    /// Held by the thread that reads the places. A file system that is gone may keep one thread for ever, not more.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -46,7 +36,7 @@ pub(crate) struct ClientSecrets {
 struct Known {
     current: Option<Secret>,
     next: Option<Secret>,
-    files: SecretFiles,
+    places: SecretPlaces,
     accepted: Option<Secret>,
     /// Does the client authenticate with them? Callers of a gateway may show them all the same.
     is_shown: bool,
@@ -67,7 +57,7 @@ impl ClientSecrets {
         *known = Known { changes, ..Known::of(credential) };
     }
 
-    /// Only this one is shown from now on, whatever a file says.
+    /// Only this one is shown from now on, whatever is kept elsewhere.
     pub(crate) fn replace_by(&self, secret: Secret) {
         let mut known = self.known();
         let (is_shown, changes) = (known.is_shown, known.changes + 1);
@@ -79,24 +69,24 @@ impl ClientSecrets {
         self.known().changes
     }
 
-    /// Is there a file to look into?
-    pub(crate) fn are_in_files(&self) -> bool {
-        self.known().files != SecretFiles::default()
+    /// Is there a place to look into?
+    pub(crate) fn have_places(&self) -> bool {
+        self.known().places != SecretPlaces::default()
     }
 
-    /// Reads the files again, for a moment at most.
+    /// Reads the places again, for a moment at most.
     pub(crate) async fn read_again(&self) {
-        let files = self.known().files.clone();
-        if files == SecretFiles::default() {
+        let places = self.known().places.clone();
+        if places == SecretPlaces::default() {
             return;
         }
-        let Ok(found) = tokio::time::timeout(PATIENCE, self.found_in(files.clone())).await else {
-            let hint = "see whether the file system that it is on answers";
-            tracing::warn!(hint, "the file of a client secret cannot be read in time; what was in it before is used");
+        let Ok(found) = tokio::time::timeout(PATIENCE, self.found_in(places.clone())).await else {
+            let hint = "see whether the file system or the keyring that it is in answers";
+            tracing::warn!(hint, "a client secret cannot be read again in time; the one known before is used");
             return;
         };
         let mut known = self.known();
-        if known.files != files {
+        if known.places != places {
             return;
         }
         let known = &mut *known;
@@ -108,12 +98,12 @@ impl ClientSecrets {
         }
     }
 
-    /// What is in the files. On a thread of its own, because a runtime that ends waits for those it lends.
-    async fn found_in(&self, files: SecretFiles) -> [Option<Secret>; 2] {
+    /// What is in the places. On a thread of its own, because a runtime that ends waits for those it lends.
+    async fn found_in(&self, places: SecretPlaces) -> [Option<Secret>; 2] {
         let alone = Arc::clone(&self.reading).lock_owned().await;
         let (tell, told) = tokio::sync::oneshot::channel();
         let work = move || {
-            let found = [files.current, files.next].map(|path| path.as_deref().and_then(read));
+            let found = [places.current, places.next].map(|place| place.and_then(|place| place.read_again()));
             drop(alone);
             // Whoever asked may have stopped waiting.
             let _ = tell.send(found);
@@ -159,14 +149,14 @@ impl ClientSecrets {
 
 impl Known {
     fn of(credential: &Credential) -> Self {
-        let Credential { client_auth, client_secret, next_client_secret, secret_files, .. } = credential;
+        let Credential { client_auth, client_secret, next_client_secret, secret_places, .. } = credential;
         if *client_auth == ClientAuth::None {
             return Self::default();
         }
         Self {
             current: client_secret.clone(),
             next: next_client_secret.clone(),
-            files: secret_files.clone(),
+            places: secret_places.clone(),
             accepted: None,
             is_shown: matches!(client_auth, ClientAuth::Basic | ClientAuth::Post),
             changes: 0,
@@ -243,29 +233,18 @@ fn without(secrets: &[Secret], mut exchange: TokenExchange) -> TokenExchange {
     exchange
 }
 
-/// The secret in a file, without its trailing line break. Opening a pipe would wait for somebody to write into it.
-fn read(path: &Path) -> Option<Secret> {
-    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).ok()?;
-    file.take(LONGEST + 1).read_to_end(&mut bytes).ok().filter(|length| *length as u64 <= LONGEST)?;
-    let text = Secret::new(String::from_utf8(bytes).ok()?);
-    let text = text.expose();
-    let secret = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-    (!secret.is_empty()).then(|| Secret::from(secret))
-}
-
 const BOTH_REFUSED: &str = "both client secrets were refused, the one in use and the next";
-/// More than any secret.
-const LONGEST: u64 = 64 << 10;
 /// A lease may be held meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use evergrant_core::time::Boot;
 
     use super::*;
+    use crate::secret_place::SecretPlace;
 
     fn secrets(current: &str, next: Option<&str>) -> ClientSecrets {
         let mut credential = Credential::client_credentials("id", current.into());
@@ -312,7 +291,7 @@ mod tests {
 
     fn in_file(file: &Path) -> ClientSecrets {
         let mut credential = Credential::client_credentials("id", "first".into());
-        credential.secret_files.current = Some(file.to_owned());
+        credential.secret_places.current = Some(SecretPlace::File(file.to_owned()));
         ClientSecrets::of(&credential)
     }
 

@@ -325,7 +325,7 @@ async fn run(weak: Weak<Shared>) {
     if let Some(shared) = weak.upgrade() {
         flight::restore(&shared).await;
         shared.is_restored.send_replace(true);
-        if shared.flights.store().is_durable() || shared.flights.secrets().are_in_files() {
+        if shared.flights.store().is_durable() || shared.flights.secrets().have_places() {
             shared.runtime.spawn(news::follow(weak.clone()));
         }
     }

@@ -20,8 +20,8 @@ use base64::engine::general_purpose::STANDARD;
 use evergrant_core::Secret;
 
 use crate::assertion::{Assertion, AssertionError, Occasion};
-use crate::client_secrets::SecretFiles;
 use crate::redeem::Brought;
+use crate::secret_place::SecretPlaces;
 
 /// One identity at one token endpoint, and what it asks for.
 #[derive(Clone, Debug)]
@@ -32,8 +32,8 @@ pub struct Credential {
     pub client_secret: Option<Secret>,
     /// The secret that is about to take its place: shown where the provider refuses the other one.
     pub next_client_secret: Option<Secret>,
-    /// Files that hold these secrets; they are read again for each token request.
-    pub secret_files: SecretFiles,
+    /// Where these secrets are kept; they are read there again for each token request.
+    pub secret_places: SecretPlaces,
     /// How the client authenticates.
     pub client_auth: ClientAuth,
     /// The grant that is spent for access tokens.
@@ -60,7 +60,7 @@ impl Credential {
             client_id: client_id.into(),
             client_secret: Some(client_secret),
             next_client_secret: None,
-            secret_files: SecretFiles::default(),
+            secret_places: SecretPlaces::default(),
             client_auth: ClientAuth::Basic,
             grant: Grant::ClientCredentials,
             scope: None,
@@ -94,11 +94,11 @@ impl Credential {
         }
     }
 
-    /// Does the other one show the same secrets, from the same files?
+    /// Does the other one show the same secrets, from the same places?
     #[must_use]
     pub fn has_secrets_of(&self, other: &Self) -> bool {
-        (&self.client_secret, &self.next_client_secret, &self.secret_files)
-            == (&other.client_secret, &other.next_client_secret, &other.secret_files)
+        (&self.client_secret, &self.next_client_secret, &self.secret_places)
+            == (&other.client_secret, &other.next_client_secret, &other.secret_places)
     }
 
     /// Does a request hold an assertion that is signed here, so that its dates can be written anew?

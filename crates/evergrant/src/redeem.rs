@@ -19,11 +19,12 @@ use evergrant_core::time::Span;
 use evergrant_core::token::Issued;
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind};
 
-use crate::client_secrets::{ClientSecrets, SecretFiles};
+use crate::client_secrets::ClientSecrets;
 use crate::clock;
 use crate::driver::{Parts, Shared};
 use crate::flight;
 use crate::grant::{ClientAuth, Credential, Grant};
+use crate::secret_place::SecretPlaces;
 use crate::source::{BuildError, TokenSource};
 use crate::store::{self, CredentialKey, Record};
 
@@ -158,7 +159,7 @@ impl RedeemAs {
         credential.more_fields.clear();
         if self == Self::Public {
             credential.next_client_secret = None;
-            credential.secret_files = SecretFiles::default();
+            credential.secret_places = SecretPlaces::default();
             (credential.client_auth, credential.client_secret) = (ClientAuth::None, None);
             credential.client_assertion = None;
         }

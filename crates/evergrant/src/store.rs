@@ -35,6 +35,7 @@ mod key;
 mod keyring;
 mod keyring_fault;
 mod keyring_name;
+mod keyring_secret;
 mod lock;
 mod memory;
 mod operations;
@@ -67,6 +68,7 @@ pub use key::{CredentialKey, TokenHash};
 pub use keyring::KeyringStore;
 pub use keyring_fault::KeyringFault;
 pub use keyring_name::KeyringName;
+pub use keyring_secret::KeyringSecret;
 pub use memory::MemoryStore;
 pub use private::PrivateFile;
 pub use record::{Anchors, Intent, Issued, MINTS_KEPT, Owner, Record, Stamp};
@@ -297,18 +299,9 @@ impl Store {
     }
 }
 
-/// Fetched on a thread of its own: whoever opens a store may be inside a runtime or in none.
 #[cfg(feature = "keyring")]
 fn key_in_keyring() -> Result<SealKey, StoreError> {
-    let fetch = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(|error| KeyringFault::Said(error.to_string()))
-    };
-    let fetched = std::thread::spawn(move || match fetch() {
-        Ok(runtime) => runtime.block_on(keyring::store_key()),
-        Err(fault) => Err(StoreError::Keyring { fault }),
-    });
-    fetched.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    keyring::apart(keyring::store_key)
 }
 
 #[cfg(not(feature = "keyring"))]

@@ -32,13 +32,18 @@ pub(crate) fn run(args: &DoctorArgs, layers: &Layers) -> Result<u8, Failures> {
     if let Some(path) = &args.html {
         require_folder(path)?;
     }
-    let (settings, findings) = Settings::resolve(layers);
+    let (settings, mut findings) = Settings::resolve(layers);
+    let runtime = launch::small_runtime()?;
+    let identity = settings.as_ref().and_then(|settings| {
+        let found = runtime.block_on(identity(settings));
+        found.map_err(|failure| findings.errors.push(failure)).ok()
+    });
     let about_settings = settings::check(layers, &findings);
-    let report = match settings.filter(|_| about_settings.state != State::Fault) {
-        Some(settings) => {
-            let setup = setup(args, layers, &settings)?;
+    let report = match settings.zip(identity).filter(|_| about_settings.state != State::Fault) {
+        Some((settings, identity)) => {
+            let setup = setup(args, layers, &settings, identity)?;
             let screen = Screen::new();
-            let mut report = launch::small_runtime()?.block_on(examine(&setup, &|progress| screen.show(progress)));
+            let mut report = runtime.block_on(examine(&setup, &|progress| screen.show(progress)));
             screen.end();
             report.add([about_settings]);
             report
@@ -60,11 +65,14 @@ pub(crate) fn run(args: &DoctorArgs, layers: &Layers) -> Result<u8, Failures> {
     Ok(if report.state == State::Fault { exit::DOCTOR_FAULT } else { exit::OK })
 }
 
-fn setup(args: &DoctorArgs, layers: &Layers, settings: &Settings) -> Result<Setup, Failure> {
-    let identity = match &settings.identity {
-        resolve::Identity::Client(client) => Identity::Client(Box::new(client.credential.clone())),
+async fn identity(settings: &Settings) -> Result<Identity, Failure> {
+    Ok(match &settings.identity {
+        resolve::Identity::Client(client) => Identity::Client(Box::new(launch::credential(client, settings).await?)),
         resolve::Identity::ReadyToken(token) => Identity::ReadyToken(token.clone()),
-    };
+    })
+}
+
+fn setup(args: &DoctorArgs, layers: &Layers, settings: &Settings, identity: Identity) -> Result<Setup, Failure> {
     let timing = &settings.timing;
     Ok(Setup {
         profile: settings.profile.clone(),

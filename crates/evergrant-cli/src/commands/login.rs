@@ -33,9 +33,9 @@ use crate::settings::values::bad_value;
 pub(crate) fn run(args: &LoginArgs, layers: &Layers) -> Result<u8, Failures> {
     let says_grant = layers.plain(Setting::Grant).is_some();
     let settings = Settings::for_tokens(&layers.with_grant_of_a_login())?;
-    let credential = credential(&settings)?;
     let redirect_uri = redirect_uri(layers)?;
     let logged_in = launch::small_runtime()?.block_on(async {
+        let credential = credential(&settings).await?;
         let login = prepare(&settings, credential, layers).await?;
         let work = async {
             if args.device {
@@ -67,9 +67,9 @@ async fn prepare(settings: &Settings, credential: Credential, layers: &Layers) -
     login.await.map_err(|error| failure(&error))
 }
 
-fn credential(settings: &Settings) -> Result<Credential, Failure> {
+async fn credential(settings: &Settings) -> Result<Credential, Failure> {
     match &settings.identity {
-        Identity::Client(client) => Ok(client.credential.clone()),
+        Identity::Client(client) => launch::credential(client, settings).await,
         Identity::ReadyToken(_) => Err(Failure::new(exit::CONFIG, "`login` needs a client id")
             .hint("set EVERGRANT_CLIENT_ID to the id of an OAuth client that people may log in for")),
     }

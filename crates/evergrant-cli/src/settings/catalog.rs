@@ -5,7 +5,7 @@
 //! from the table below, so that they cannot disagree.
 //!
 //! Secrets are the exception: they come from the environment only, or from the file named by their `-file` companion,
-//! which is no secret and therefore has all forms. A value on a command line is readable by every user of the machine;
+//! which is no secret and therefore has all forms. Some may be in the keyring: their `-in` companion says so. A value on a command line is readable by every user of the machine;
 //! a value in a settings file ends up in backups and in version control.
 //!
 //! `also` lists the variables of other tools that are read when ours is not set, strongest first: those of the Genesys
@@ -34,6 +34,10 @@ pub(crate) enum Setting {
     ClientSecret,
     /// The OAuth client secret that is about to take its place.
     ClientSecretNext,
+    /// Where else the client secret is.
+    ClientSecretIn,
+    /// Where else the one is that is about to take its place.
+    ClientSecretNextIn,
     /// The first refresh token of a rotating grant.
     RefreshToken,
     /// A ready access token of the provider's own tools, used as it is.

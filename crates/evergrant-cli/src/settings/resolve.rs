@@ -6,6 +6,7 @@
 
 mod access;
 mod assertion;
+pub(crate) mod client_secret;
 mod clocks;
 mod identity;
 mod pace;
@@ -29,7 +30,7 @@ use crate::exit;
 use crate::failure::{Failure, Failures};
 pub(crate) use access::Access;
 pub(crate) use clocks::ClockSettings;
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Client, Identity};
 pub(crate) use store::StoreSettings;
 
 /// Settings that can be used.

@@ -20,6 +20,7 @@ fn the_short_help_fits_on_a_screen() {
       clock        Measure how far this machine's clock is from the provider's
       explain      Explain a refused request: from a capture, or from a running gateway
       store        Look at the token store, move a credential to another store, or forget it
+      secret       Keep the client secret in the desktop's keyring
       simulate     Compare ways to keep a token in simulated worlds, in virtual time
       config       Check the settings, or write a settings file
       completions  Print a completion script for a shell
@@ -75,6 +76,11 @@ fn the_help_of_a_command_lists_the_settings() {
           --client-secret-next-file <FILE>  File that holds the client secret that is about to take its
                                             place; used where the provider refuses the other [env:
                                             EVERGRANT_CLIENT_SECRET_NEXT_FILE]
+          --client-secret-in <PLACE>        Where else the client secret is: keyring or keyring:NAME,
+                                            where `secret set` puts it [env: EVERGRANT_CLIENT_SECRET_IN]
+          --client-secret-next-in <PLACE>   Where else the next client secret is: keyring:NAME, where
+                                            `secret set --next` puts it [env:
+                                            EVERGRANT_CLIENT_SECRET_NEXT_IN]
           --refresh-token-file <FILE>       File that holds the first refresh token; the store keeps its
                                             successors [env: EVERGRANT_REFRESH_TOKEN_FILE]
           --grant <GRANT>                   client_credentials, refresh_token (or authorization_code,

@@ -66,7 +66,7 @@ impl Gateway {
 }
 
 /// The address in a line such as `INFO evergrant: listening listener="gateway" addr=127.0.0.1:40321`.
-fn listening(line: &str, listener: &str) -> Option<String> {
+pub(crate) fn listening(line: &str, listener: &str) -> Option<String> {
     let is_it = line.contains("listening") && line.contains(&format!("listener=\"{listener}\""));
     let (_, address) = line.split_once("addr=").filter(|_| is_it)?;
     Some(address.split_whitespace().next()?.to_owned())

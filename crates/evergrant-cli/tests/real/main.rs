@@ -16,6 +16,7 @@ mod clock;
 mod clocks;
 mod crowd;
 mod dashboard;
+mod desktop;
 mod doctor;
 #[path = "../shared/faked_wall.rs"]
 mod faked_wall;
@@ -23,6 +24,7 @@ mod fleet;
 mod gateway;
 mod heap;
 mod keyring;
+mod keyring_secret;
 mod load;
 mod login;
 mod memory;

@@ -3,8 +3,8 @@
 //! The keyring seals, and is open while its user is logged in. It has no locks, so the lease is the file store's: a lock
 //! file in the user's state folder, held through a whole refresh. Items are replaced as a whole by the service.
 //!
-//! A locked keyring asks its user, once a process: a service that runs unattended must not open a window every two
-//! seconds. After that it is locked until somebody unlocks it.
+//! A locked keyring asks its user, once a process, whatever is wanted of it: a service that runs unattended must not open a
+//! window every two seconds. After that it is locked until somebody unlocks it.
 //!
 //! Limits: one user of one machine, and processes that agree on the user's state folder (`XDG_STATE_HOME`, `HOME`): one
 //! with another folder has other locks for the same items, and does not wait for these. As durable as the service's own
@@ -17,7 +17,6 @@ mod service;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,21 +30,20 @@ use super::revisions::Revisions;
 use super::tombstone::Damage;
 use super::{Contents, CredentialKey, KeyringFault, KeyringName, Listed, Record, SealKey, StoreError, disk};
 use crate::clock;
-use service::{Item, Service};
+use service::Item;
+pub(super) use service::{Ask, Service};
 
 /// Records in the keyring of this user.
 #[derive(Clone, Debug)]
 pub struct KeyringStore {
     name: Arc<KeyringName>,
-    /// Was the user asked to unlock the keyring?
-    has_asked: Arc<AtomicBool>,
 }
 
 impl KeyringStore {
     /// The credentials under this name. Connects at the first use.
     #[must_use]
     pub fn new(name: &KeyringName) -> Self {
-        Self { name: Arc::new(name.clone()), has_asked: Arc::default() }
+        Self { name: Arc::new(name.clone()) }
     }
 
     pub(super) async fn load(&self, key: &CredentialKey) -> Result<Option<Record>, StoreError> {
@@ -93,7 +91,7 @@ impl KeyringStore {
     }
 
     async fn service(&self) -> Result<Service, StoreError> {
-        Service::connect(&self.has_asked).await
+        Service::connect(Ask::OnceAProcess).await
     }
 }
 
@@ -129,13 +127,25 @@ impl KeyringLease {
     }
 }
 
+/// Does something on a thread and a runtime of its own: whoever needs it may be inside a runtime or in none.
+pub(super) fn apart<T: Send + 'static>(
+    work: impl AsyncFnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = std::thread::spawn(move || match runtime() {
+        Ok(runtime) => runtime.block_on(work()),
+        Err(error) => Err(fault(KeyringFault::Said(error.to_string()))),
+    });
+    done.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// The key of sealed stores that the keyring keeps for this user; made at the first use.
 pub(super) async fn store_key() -> Result<SealKey, StoreError> {
     let place = KeyringName::default().required_place()?;
     let path: PathBuf = blocking(move || disk::prepare_folder(&place).map(|()| place)).await?;
     let lock = disk::with_suffix(&path, ".store-key.lock");
     let _alone = LockFile::acquire(lock, clock::boot() + KEY_WAIT).await?;
-    let service = Service::connect(&AtomicBool::new(false)).await?;
+    let service = Service::connect(Ask::OnceAProcess).await?;
     let text = match service.store_key().await? {
         Some(text) => text,
         None => {

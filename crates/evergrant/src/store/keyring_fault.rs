@@ -51,6 +51,28 @@ impl KeyringFault {
     }
 }
 
+impl KeyringFault {
+    /// The next step when it is a client secret that was wanted.
+    #[must_use]
+    pub const fn secret_hint(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => {
+                "run it in a desktop session (DBUS_SESSION_BUS_ADDRESS names its bus); elsewhere keep the secret in a file: \
+                 --client-secret-file"
+            }
+            Self::Damaged(_) | Self::Version(_) => {
+                "`evergrant secret forget` removes it, `evergrant secret set` writes it anew"
+            }
+            Self::NoCollection
+            | Self::Locked
+            | Self::TimedOut
+            | Self::TooLarge { .. }
+            | Self::NoPlace
+            | Self::Said(_) => self.hint(),
+        }
+    }
+}
+
 impl fmt::Display for KeyringFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use evergrant::core::keeper::AcquireErrorKind;
 use evergrant::core::verdict::Cause;
 use evergrant::store::{Store, StoreUrl};
-use evergrant::{Brought, Client, ClientError, Credential, RedeemAs, SecretFiles, TokenSource};
+use evergrant::{Brought, Client, ClientError, Credential, RedeemAs, SecretPlace, SecretPlaces, TokenSource};
 use evergrant_sim::config::{CLIENT_SECRET, REFRESH_TOKEN};
 use evergrant_sim::ledger::TokenOutcome;
 use evergrant_sim::{Event, SimServer};
@@ -104,8 +104,8 @@ async fn a_rotating_grant_keeps_its_refresh_token_through_a_change_of_the_secret
 #[tokio::test]
 async fn a_secret_changed_in_its_file_is_used_without_a_word() {
     let (sim, file) = (SimServer::start(living(2)).unwrap(), SecretFile::new("file"));
-    let secret_files = SecretFiles { current: Some(file.0.clone()), next: None };
-    let (_source, client) = start(&sim, Credential { secret_files, ..credential() });
+    let secret_places = SecretPlaces { current: Some(SecretPlace::File(file.0.clone())), next: None };
+    let (_source, client) = start(&sim, Credential { secret_places, ..credential() });
     call_for(&client, Duration::from_millis(500)).await;
     file.write(NEW);
     sim.handle().apply(changed());
@@ -116,8 +116,8 @@ async fn a_secret_changed_in_its_file_is_used_without_a_word() {
 #[tokio::test]
 async fn a_file_that_is_changed_too_late_ends_the_refusals_all_the_same() {
     let (sim, file) = (SimServer::start(living(2)).unwrap(), SecretFile::new("late"));
-    let secret_files = SecretFiles { current: Some(file.0.clone()), next: None };
-    let (source, client) = start(&sim, Credential { secret_files, ..credential() });
+    let secret_places = SecretPlaces { current: Some(SecretPlace::File(file.0.clone())), next: None };
+    let (source, client) = start(&sim, Credential { secret_places, ..credential() });
     source.token().await.unwrap();
     sim.handle().apply(changed());
     until("the old secret is refused", || ended(&sim, TokenOutcome::InvalidClient) > 0).await;
@@ -132,8 +132,8 @@ async fn every_source_that_shows_a_secret_notices_its_change() {
     let mut config = living(2);
     config.rotation.rotate = true;
     let (sim, file) = (SimServer::start(config).unwrap(), SecretFile::new("shared"));
-    let secret_files = SecretFiles { current: Some(file.0.clone()), next: None };
-    let (source, _client) = start(&sim, Credential { secret_files, ..credential() });
+    let secret_places = SecretPlaces { current: Some(SecretPlace::File(file.0.clone())), next: None };
+    let (source, _client) = start(&sim, Credential { secret_places, ..credential() });
     source.token().await.unwrap();
     let brought = Brought::RefreshToken(REFRESH_TOKEN.into());
     let grant = source.redeem(&brought, RedeemAs::Client, "caller").await.unwrap().source;
@@ -154,8 +154,8 @@ async fn a_secret_that_came_through_a_pipe_is_read_once() {
     let (sim, file) = (SimServer::start(living(2)).unwrap(), SecretFile::new("pipe"));
     let pipe = file.folder().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let secret_files = SecretFiles { current: Some(pipe), next: None };
-    let (_source, client) = start(&sim, Credential { secret_files, ..credential() });
+    let secret_places = SecretPlaces { current: Some(SecretPlace::File(pipe)), next: None };
+    let (_source, client) = start(&sim, Credential { secret_places, ..credential() });
     call_for(&client, Duration::from_secs(3)).await;
     assert!(ended(&sim, TokenOutcome::Issued) >= 2);
 }

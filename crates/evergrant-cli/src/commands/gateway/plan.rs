@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use evergrant::store::CredentialKey;
+use evergrant::{SecretPlace, SecretPlaces};
 use evergrant_gateway::{Address, Upstream};
 
 use super::watch::{Content, content};
@@ -185,11 +186,17 @@ fn two_ways(one: &Plan, two: &Plan) -> Option<Failure> {
     let mut differences = kept_otherwise(one, two);
     let secrets = |plan: &Plan| {
         let credential = plan.settings.identity.client().map(|client| client.credential.clone());
-        credential.map(|credential| (credential.client_secret, credential.next_client_secret))
+        credential.map(|credential| {
+            let SecretPlaces { current, next } = credential.secret_places;
+            let in_keyring = [current, next].map(|place| place.as_ref().and_then(SecretPlace::keyring).cloned());
+            (credential.client_secret, credential.next_client_secret, in_keyring)
+        })
     };
     if let (Some(of_one), Some(of_two)) = (secrets(one), secrets(two)) {
         differences.extend((of_one.0 != of_two.0).then_some(Setting::ClientSecret));
         differences.extend((of_one.1 != of_two.1).then_some(Setting::ClientSecretNext));
+        differences.extend((of_one.2[0] != of_two.2[0]).then_some(Setting::ClientSecretIn));
+        differences.extend((of_one.2[1] != of_two.2[1]).then_some(Setting::ClientSecretNextIn));
     }
     if one.settings.identity.seed() != two.settings.identity.seed() {
         differences.push(Setting::RefreshToken);
@@ -311,6 +318,8 @@ fn kept_by(setting: Setting) -> KeptBy {
         | Setting::ClientId
         | Setting::ClientSecret
         | Setting::ClientSecretNext
+        | Setting::ClientSecretIn
+        | Setting::ClientSecretNextIn
         | Setting::RefreshToken
         | Setting::AccessToken
         | Setting::Grant

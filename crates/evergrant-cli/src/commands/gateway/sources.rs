@@ -64,7 +64,7 @@ impl Sources {
                     Kept {
                         source: kept.source.clone(),
                         made_for: Arc::clone(&kept.made_for),
-                        ..Kept::new(plan, &kept.source)
+                        ..Kept::new(plan, &kept.source).await?
                     }
                 }
                 None => {
@@ -72,7 +72,7 @@ impl Sources {
                     if old.iter().any(|before| before.name == plan.name) {
                         first_token(plan, &source).await?;
                     }
-                    Kept::new(plan, &source)
+                    Kept::new(plan, &source).await?
                 }
             };
             draft.sources.push(kept.source.clone());
@@ -108,10 +108,13 @@ impl Sources {
 }
 
 impl Kept {
-    fn new(plan: &Arc<Plan>, source: &TokenSource) -> Self {
-        let credential = plan.settings.identity.client().map(|client| client.credential.clone());
+    async fn new(plan: &Arc<Plan>, source: &TokenSource) -> Result<Self, Failure> {
+        let credential = match plan.settings.identity.client() {
+            Some(client) => Some(launch::credential(client, &plan.settings).await?),
+            None => None,
+        };
         let api_url = plan.settings.profile.api_url.clone();
-        Self { source: source.clone(), made_for: Arc::clone(plan), credential, api_url }
+        Ok(Self { source: source.clone(), made_for: Arc::clone(plan), credential, api_url })
     }
 
     /// Is it the plan's credential, with the grant of the same login?

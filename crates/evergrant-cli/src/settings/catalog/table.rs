@@ -61,6 +61,24 @@ pub(crate) const SPECS: &[Spec] = &[
         "client-secret-next",
         "the client secret that is about to take its place; used where the provider refuses the other",
     ),
+    Spec {
+        example: "keyring",
+        ..text(
+            Setting::ClientSecretIn,
+            "client-secret-in",
+            "PLACE",
+            "Where else the client secret is: keyring or keyring:NAME, where `secret set` puts it",
+        )
+    },
+    Spec {
+        example: "keyring:next",
+        ..text(
+            Setting::ClientSecretNextIn,
+            "client-secret-next-in",
+            "PLACE",
+            "Where else the next client secret is: keyring:NAME, where `secret set --next` puts it",
+        )
+    },
     secret(Setting::RefreshToken, "refresh-token", "the first refresh token; the store keeps its successors"),
     Spec {
         kind: Kind::ForeignSecret,

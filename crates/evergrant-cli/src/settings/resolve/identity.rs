@@ -4,12 +4,12 @@
 //! token rotates at most providers: each use returns the next and ends the last. Kept in memory only, the newest is lost
 //! with the process and the grant with it, so that combination needs permission. For client credentials memory is fine.
 
-use evergrant::SecretFiles;
+use evergrant::SecretPlaces;
 use evergrant::grant::{ClientAuth, Credential, Grant};
 use evergrant::store::StoreUrl;
 use evergrant_core::Secret;
 
-use super::{Findings, assertion, switch};
+use super::{Findings, assertion, client_secret, switch};
 use crate::exit;
 use crate::failure::{Failure, nearest};
 use crate::settings::catalog::Setting;
@@ -60,7 +60,7 @@ impl Identity {
 pub(super) fn resolve(layers: &Layers, store: Option<&StoreUrl>, findings: &mut Findings) -> Option<Identity> {
     let secret = |key, findings: &mut Findings| {
         let found = findings.keep(layers.secret(key)).flatten()?;
-        check_white_space(key, &found, findings);
+        client_secret::check_white_space(key, &found.value, &found.origin, findings);
         Some(found)
     };
     let Some(client_id) = layers.plain(Setting::ClientId) else {
@@ -70,12 +70,18 @@ pub(super) fn resolve(layers: &Layers, store: Option<&StoreUrl>, findings: &mut 
         findings.gap(no_client_id(layers));
         return None;
     };
+    let client_name = client_id.value.trim().to_owned();
     let client_secret = secret(Setting::ClientSecret, findings);
     let next_client_secret = secret(Setting::ClientSecretNext, findings);
-    check_change_over(client_secret.as_ref(), next_client_secret.as_ref(), findings);
+    let secret_places = SecretPlaces {
+        current: client_secret::place(layers, client_secret::CURRENT, &client_name, findings),
+        next: client_secret::place(layers, client_secret::NEXT, &client_name, findings),
+    };
+    let has_secret = client_secret.is_some() || secret_places.current.is_some();
+    client_secret::check_change_over(has_secret, client_secret.as_ref(), next_client_secret.as_ref(), layers, findings);
     let refresh_token = secret(Setting::RefreshToken, findings);
     let client_auth = findings.keep(client_auth(layers))?;
-    let grant = findings.keep(grant(layers, client_secret.is_some(), refresh_token.is_some()))?;
+    let grant = findings.keep(grant(layers, has_secret, refresh_token.is_some()))?;
     let volatile = switch(layers, Setting::AllowVolatile, findings);
     check_families(&client_id, client_secret.as_ref(), findings);
     match grant {
@@ -91,8 +97,9 @@ pub(super) fn resolve(layers: &Layers, store: Option<&StoreUrl>, findings: &mut 
         Grant::RefreshToken | Grant::JwtBearer | Grant::Saml2Bearer => {}
     }
     if matches!(client_auth, ClientAuth::Basic | ClientAuth::Post)
-        && client_secret.is_none()
+        && !has_secret
         && layers.secret_origin(Setting::ClientSecret).is_none()
+        && layers.origin(Setting::ClientSecretIn).is_none()
     {
         findings.gap(no_client_secret(client_auth));
     }
@@ -100,16 +107,12 @@ pub(super) fn resolve(layers: &Layers, store: Option<&StoreUrl>, findings: &mut 
         findings.gap(no_client_cert());
     }
     let text = |key| layers.plain(key).map(|found| found.value.trim().to_owned());
-    let client_name = client_id.value.trim().to_owned();
     let assertions = assertion::resolve(layers, &client_name, client_auth, grant, findings)?;
     let credential = Credential {
         client_id: client_name,
         client_secret: client_secret.map(|found| found.value),
         next_client_secret: next_client_secret.map(|found| found.value),
-        secret_files: SecretFiles {
-            current: layers.secret_file(Setting::ClientSecret),
-            next: layers.secret_file(Setting::ClientSecretNext),
-        },
+        secret_places,
         client_auth,
         grant,
         scope: text(Setting::Scope),
@@ -196,45 +199,6 @@ fn unknown_word(key: Setting, found: &Found<String>, known: &[&'static str]) -> 
     match nearest(word, known.iter().copied()) {
         Some(name) => failure.hint(format!("did you mean {name}?")),
         None => failure.hint(format!("write {}", known.join(" or "))),
-    }
-}
-
-/// White space that came along when a secret was copied. The secret is sent as it is or not at all: never trimmed.
-fn check_white_space(key: Setting, found: &Found<Secret>, findings: &mut Findings) {
-    let text = found.value.expose();
-    let place = if text.starts_with(char::is_whitespace) {
-        "begins with"
-    } else if text.ends_with(char::is_whitespace) {
-        "ends with"
-    } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        "contains"
-    } else {
-        return;
-    };
-    let failure = Failure::new(exit::CONFIG, format!("the {} {place} white space", key.spec().words()))
-        .at(&found.origin)
-        .because("it probably came along when the secret was copied")
-        .hint("store it again without spaces and line breaks, as with `printf %s SECRET > FILE`");
-    // A space inside is unusual but allowed (RFC 6749 appendix A.2); at an end it is a slip, and a line break always.
-    let may_be_meant = place == "contains" && !text.chars().any(char::is_control);
-    if may_be_meant { findings.warn(failure) } else { findings.errors.push(failure) }
-}
-
-/// Two secrets of one client, of which one is on its way in.
-fn check_change_over(current: Option<&Found<Secret>>, next: Option<&Found<Secret>>, findings: &mut Findings) {
-    let Some(next) = next else { return };
-    let slip = |what: &str| Failure::new(exit::CONFIG, what).at(&next.origin);
-    match current {
-        None => findings.errors.push(
-            slip("there is a next client secret, and none that it follows")
-                .hint("set it as the client secret itself: EVERGRANT_CLIENT_SECRET, or its file"),
-        ),
-        Some(current) if current.value == next.value => findings.warn(
-            slip("the next client secret is the same as the one in use")
-                .because(format!("{} holds it too", current.origin))
-                .hint("if the change is over, take the next one out of the settings"),
-        ),
-        Some(_) => {}
     }
 }
 

@@ -3,6 +3,8 @@ use crate::settings::env_names::Environment;
 use crate::settings::flags::Flags;
 use evergrant::assertion::Assertion;
 use evergrant::grant::{ClientAuth, Credential, Grant};
+use evergrant::store::{KeyringName, KeyringSecret};
+use evergrant::{SecretPlace, SecretPlaces};
 use evergrant_core::Secret;
 use evergrant_core::pace::WhenLimited;
 use evergrant_core::profile::ProfileKind;
@@ -432,6 +434,35 @@ fn what_an_assertion_lacks_is_named() {
 }
 
 #[test]
+fn a_secret_may_be_in_the_keyring() {
+    let in_keyring = |name| SecretPlace::Keyring(KeyringSecret::new(KeyringName::parse(name).unwrap(), "id"));
+    let id = ("EVERGRANT_CLIENT_ID", "id");
+    let (settings, findings) = resolve(&[
+        URL,
+        id,
+        ("EVERGRANT_CLIENT_SECRET_IN", " keyring"),
+        ("EVERGRANT_CLIENT_SECRET_NEXT_IN", "keyring:next"),
+    ]);
+    assert!(findings.errors.is_empty() && findings.gaps.is_empty(), "{findings:?}");
+    let credential = settings.unwrap().identity.client().unwrap().credential.clone();
+    assert_eq!((credential.client_secret, credential.grant), (None, Grant::ClientCredentials));
+    let both = SecretPlaces { current: Some(in_keyring("default")), next: Some(in_keyring("next")) };
+    assert_eq!(credential.secret_places, both);
+
+    let slips: &[(&[(&str, &str)], &str)] = &[
+        (&[URL, id, ("EVERGRANT_CLIENT_SECRET_IN", "wallet")], "no place for a secret"),
+        (&[URL, id, ("EVERGRANT_CLIENT_SECRET_IN", "keyring:a/b")], "needs a name"),
+        (&[URL, id, ("EVERGRANT_CLIENT_SECRET_NEXT_IN", "keyring:next")], "none that it follows"),
+        (&[URL, CLIENT[0], CLIENT[1], ("EVERGRANT_CLIENT_SECRET_IN", "keyring")], "is set twice"),
+    ];
+    for (pairs, words) in slips {
+        let (_, findings) = resolve(pairs);
+        let text: String = findings.errors.iter().chain(&findings.gaps).map(Failure::plain).collect();
+        assert!(text.contains(words) && !text.contains("s3cr3t"), "{pairs:?}: {text}");
+    }
+}
+
+#[test]
 fn two_secrets_are_set_during_a_change_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("next");
@@ -439,7 +470,7 @@ fn two_secrets_are_set_during_a_change_over() {
     let file = path.to_str().unwrap();
     let (credential, _) = client(&[URL, ("EVERGRANT_CLIENT_SECRET_NEXT_FILE", file)]);
     assert_eq!(credential.next_client_secret, Some("n3xt".into()));
-    assert_eq!((credential.secret_files.current, credential.secret_files.next), (None, Some(path)));
+    assert_eq!(credential.secret_places, SecretPlaces { current: None, next: Some(SecretPlace::File(path)) });
     let (_, findings) = resolve(&[CLIENT, &[URL, ("EVERGRANT_CLIENT_SECRET_NEXT", "s3cr3t")]].concat());
     let warning = findings.warnings.first().unwrap().plain();
     assert!(warning.contains("the same as the one in use") && !warning.contains("s3cr3t"), "{warning}");

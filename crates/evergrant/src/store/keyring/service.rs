@@ -8,10 +8,22 @@ use evergrant_core::Secret;
 use secret_service::{Collection, EncryptionType, Error, SecretService};
 
 use super::fault;
-use crate::store::{CredentialKey, KeyringFault, KeyringName, StoreError};
+use crate::secret_place::secret_of;
+use crate::store::{CredentialKey, KeyringFault, KeyringName, KeyringSecret, StoreError};
 
 /// A connection, with a keyring that is unlocked.
-pub(super) struct Service(SecretService<'static>);
+pub(in crate::store) struct Service(SecretService<'static>);
+
+/// Whom a locked keyring asks for its password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::store) enum Ask {
+    /// Its user, unless this process has asked before.
+    OnceAProcess,
+    /// Nobody.
+    Nobody,
+}
+
+static HAS_ASKED: AtomicBool = AtomicBool::new(false);
 
 /// One credential as the keyring holds it.
 pub(super) struct Item {
@@ -20,12 +32,12 @@ pub(super) struct Item {
 }
 
 impl Service {
-    /// Connects and unlocks; the user is asked unless `has_asked`.
-    pub(super) async fn connect(has_asked: &AtomicBool) -> Result<Self, StoreError> {
+    /// Connects and unlocks.
+    pub(in crate::store) async fn connect(ask: Ask) -> Result<Self, StoreError> {
         let service = Self(soon(SecretService::connect(EncryptionType::Dh)).await.map_err(unreachable)?);
         let collection = service.collection().await?;
         if soon(collection.is_locked()).await.map_err(said)? {
-            if has_asked.swap(true, Ordering::Relaxed) {
+            if ask == Ask::Nobody || HAS_ASKED.swap(true, Ordering::Relaxed) {
                 return Err(fault(KeyringFault::Locked));
             }
             let asked = tokio::time::timeout(PERSON, collection.unlock()).await;
@@ -55,15 +67,11 @@ impl Service {
 
     pub(super) async fn put(&self, name: &KeyringName, item: Item) -> Result<(), StoreError> {
         let label = format!("Evergrant: credential {} ({name})", item.key.short());
-        self.replace(&label, of_credential(name, &item.key), &item.bytes).await
+        self.replace(&label, of_credential(name, &item.key), &item.bytes, JSON).await
     }
 
     pub(super) async fn remove(&self, name: &KeyringName, key: &CredentialKey) -> Result<(), StoreError> {
-        let collection = self.collection().await?;
-        for found in soon(collection.search_items(of_credential(name, key))).await.map_err(said)? {
-            soon(found.delete()).await.map_err(said)?;
-        }
-        Ok(())
+        self.delete(of_credential(name, key)).await.map(drop)
     }
 
     pub(super) async fn store_key(&self) -> Result<Option<Secret>, StoreError> {
@@ -73,7 +81,27 @@ impl Service {
     }
 
     pub(super) async fn put_store_key(&self, key: &Secret) -> Result<(), StoreError> {
-        self.replace("Evergrant: key of encrypted stores", of_store_key(), key.expose().as_bytes()).await
+        self.replace("Evergrant: key of encrypted stores", of_store_key(), key.expose().as_bytes(), TEXT).await
+    }
+
+    /// A client's secret. Other programs may have written it, so it is looked at.
+    pub(in crate::store) async fn client_secret(&self, item: &KeyringSecret) -> Result<Option<Secret>, StoreError> {
+        let Some(bytes) = self.secret(of_client_secret(item)).await? else { return Ok(None) };
+        let no_text = || fault(KeyringFault::Damaged("the client secret is empty or not text".to_owned()));
+        secret_of(bytes).ok_or_else(no_text).map(Some)
+    }
+
+    pub(in crate::store) async fn put_client_secret(
+        &self,
+        item: &KeyringSecret,
+        secret: &Secret,
+    ) -> Result<(), StoreError> {
+        let label = format!("Evergrant: secret of client {} ({})", item.client_id(), item.name());
+        self.replace(&label, of_client_secret(item), secret.expose().as_bytes(), TEXT).await
+    }
+
+    pub(in crate::store) async fn forget_client_secret(&self, item: &KeyringSecret) -> Result<bool, StoreError> {
+        self.delete(of_client_secret(item)).await
     }
 
     async fn secret(&self, attributes: HashMap<&str, &str>) -> Result<Option<Vec<u8>>, StoreError> {
@@ -89,10 +117,26 @@ impl Service {
         }
     }
 
-    async fn replace(&self, label: &str, attributes: HashMap<&str, &str>, secret: &[u8]) -> Result<(), StoreError> {
+    async fn replace(
+        &self,
+        label: &str,
+        attributes: HashMap<&str, &str>,
+        secret: &[u8],
+        content_type: &str,
+    ) -> Result<(), StoreError> {
         let collection = self.collection().await?;
-        let made = soon(collection.create_item(label, attributes, secret, true, "application/json")).await;
+        let made = soon(collection.create_item(label, attributes, secret, true, content_type)).await;
         made.map(drop).map_err(said)
+    }
+
+    /// Removes every item with these attributes. `false` if there is none.
+    async fn delete(&self, attributes: HashMap<&str, &str>) -> Result<bool, StoreError> {
+        let collection = self.collection().await?;
+        let found = soon(collection.search_items(attributes)).await.map_err(said)?;
+        for item in &found {
+            soon(item.delete()).await.map_err(said)?;
+        }
+        Ok(!found.is_empty())
     }
 
     async fn collection(&self) -> Result<Collection<'_>, StoreError> {
@@ -145,11 +189,22 @@ fn of_name(name: &KeyringName) -> HashMap<&'static str, &str> {
     HashMap::from([("application", "evergrant"), ("kind", "credential"), ("store", name.as_str())])
 }
 
+fn of_client_secret(item: &KeyringSecret) -> HashMap<&str, &str> {
+    HashMap::from([
+        ("application", "evergrant"),
+        ("kind", "client-secret"),
+        ("name", item.name().as_str()),
+        ("client", item.client_id()),
+    ])
+}
+
 fn of_store_key() -> HashMap<&'static str, &'static str> {
     HashMap::from([("application", "evergrant"), ("kind", "store-key")])
 }
 
 const CREDENTIAL: &str = "credential";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain";
 /// A service that lives answers in milliseconds.
 const ANSWER: Duration = Duration::from_secs(10);
 /// As long as somebody may look for the keyring's password.
