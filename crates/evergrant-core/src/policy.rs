@@ -52,6 +52,8 @@ impl Policy {
     pub const FIRST_SETTLE: Span = Span::from_secs(10);
     /// How much longer than settle a refused new token is tried again.
     pub const SETTLE_GRACE: Span = Span::from_secs(2);
+    /// How far the clocks of the nodes behind one name may be apart.
+    pub const NODES_DISAGREE_BY: Span = Span::from_secs(1);
     /// The window of the mint budget.
     pub const BUDGET_WINDOW: Span = Span::from_secs(600);
     /// How many mints of the budget only scheduled refreshes may use.
@@ -72,9 +74,6 @@ impl Policy {
     pub const EARLY_RETRIES: u32 = 8;
     /// How long a route that refuses good tokens is remembered.
     pub const ROUTE_MEMORY: Span = Span::from_secs(600);
-    /// When a suspect token is probed, counted from the first refusal.
-    pub const PROBES: [Span; 4] =
-        [Span::from_millis(50), Span::from_millis(100), Span::from_millis(250), Span::from_millis(500)];
 
     /// The refresh lead for a token of this life.
     #[must_use]
@@ -138,7 +137,7 @@ impl Policy {
         })
     }
 
-    /// How long to wait before the same new token is tried again, for the `n`-th time.
+    /// How long to wait before the same new token is tried or probed again, for the `n`-th time.
     ///
     /// Counted from the first refusal these are 50, 100, 250, 500 ms, 1 s, and then every 2 s.
     #[must_use]

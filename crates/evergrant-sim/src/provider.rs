@@ -351,9 +351,19 @@ impl Provider {
     /// Would every node accept this token now? Using it so leaves no trace.
     #[must_use]
     pub fn works_everywhere(&self, token: &str, now: Boot) -> bool {
+        (0..self.config.nodes.len()).all(|index| self.would_accept(token, index, now))
+    }
+
+    /// Would some node accept this token now?
+    #[must_use]
+    pub fn works_somewhere(&self, token: &str, now: Boot) -> bool {
+        (0..self.config.nodes.len()).any(|index| self.would_accept(token, index, now))
+    }
+
+    fn would_accept(&self, token: &str, index: usize, now: Boot) -> bool {
         let idle_timeout = self.config.tokens.idle_timeout;
-        let node = |index| Node { index, clock: self.node_clock(index, now), idle_timeout };
-        (0..self.config.nodes.len()).all(|index| self.tokens.would_accept(token, &node(index), now))
+        let node = Node { index, clock: self.node_clock(index, now), idle_timeout };
+        self.tokens.would_accept(token, &node, now)
     }
 
     /// Every secret that this provider knows or gave out, for tests that search outputs for them.

@@ -266,7 +266,9 @@ impl Draw {
         if self.happens(200) {
             let lasts = self.log_secs(1, 14_400).scaled(1, 1).min(troubled.scaled(1, 2));
             let event = self.one_of(&[LocalEvent::Suspend(lasts), LocalEvent::PauseVm(lasts)]);
-            mishaps.push(self.mishap(troubled, event));
+            let mishap = self.mishap(troubled, event);
+            // It is over when the quiet stretch begins: who sleeps through that cannot show that everything works again.
+            mishaps.push(Mishap { after: mishap.after.min(troubled - lasts), ..mishap });
         }
         let crashes = if grant == Grant::RefreshToken { 400 } else { 150 };
         if self.happens(crashes) {
@@ -290,3 +292,22 @@ const LONGEST: Span = Span::from_secs(6 * 3_600);
 const QUIET: Span = Span::from_secs(2_400);
 /// About so many calls in each world.
 const CALLS: u64 = 600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_happens_to_the_machine_reaches_into_the_quiet_stretch() {
+        for seed in 1..=5_000 {
+            let scenario = drawn(seed);
+            for mishap in &scenario.mishaps {
+                let lasts = match mishap.event {
+                    LocalEvent::Suspend(lasts) | LocalEvent::PauseVm(lasts) => lasts,
+                    LocalEvent::StepWall(_) | LocalEvent::SlewWall(_) | LocalEvent::Crash(_) => Span::ZERO,
+                };
+                assert!(mishap.after + lasts <= quiet_from(&scenario), "seed {seed}: {mishap:?}");
+            }
+        }
+    }
+}

@@ -64,6 +64,8 @@ pub struct CallRecord {
     pub tokens_refused: usize,
     /// Was the token that it was last refused with ended before any answer had shown that it works?
     pub is_stillborn: bool,
+    /// Did another node still take the token that was refused because its life was over?
+    pub is_over_for_some: bool,
 }
 
 /// What happened in a run.

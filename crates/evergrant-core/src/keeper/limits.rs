@@ -65,6 +65,7 @@ impl Budget {
 pub(super) struct Circuit {
     open_until: Option<Boot>,
     openings: u32,
+    has_taken_early: bool,
 }
 
 impl Circuit {
@@ -87,6 +88,12 @@ impl Circuit {
     /// Has the wait ended? Then one more mint is allowed, to see whether it helps now.
     pub(super) fn takes_test(&mut self, now: Boot) -> bool {
         self.open_until.take_if(|until| now >= *until).is_some()
+    }
+
+    /// A token is given up whose time has not come. Does its successor help? Once until the next proof that is believed:
+    /// if the successor's time has not come either, the issuer's clock is ahead, and waiting is all that helps.
+    pub(super) fn takes_early(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_taken_early, true)
     }
 
     pub(super) fn open_until(&self) -> Option<Boot> {

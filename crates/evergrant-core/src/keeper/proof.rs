@@ -128,7 +128,7 @@ impl Keeper {
             let has_waited = now.boot - suspicion.since >= Policy::PROOF_WAIT;
             if let Some(closes) = self.circuit.open_until().filter(|closes| now.boot < *closes) {
                 self.look_again(held.generation(), closes);
-            } else if !is_dead && !is_excused && self.is_owed_a_look(&held, settle, now.boot) {
+            } else if !is_dead && !is_excused && self.is_owed_a_look(held.generation(), settle, now.boot) {
                 self.probe(&held.token, now.boot);
                 self.look_again(held.generation(), now.boot + Policy::PROOF_WAIT);
             } else if is_dead || (!is_excused && (suspicion.confirmed > 0 || has_waited)) {
@@ -148,11 +148,15 @@ impl Keeper {
         is_early && now < held.token.instants.dead && !held.is_disproved()
     }
 
-    /// Was it last refused while that was excused? Then nothing is known of it since it came of age, and those who wait
-    /// for it are about to try again.
-    fn is_owed_a_look(&self, held: &Held, settle: Span, now: Boot) -> bool {
-        let refused = held.last_refusal.filter(|at| now - *at < LAST_LOOK);
-        refused.is_some_and(|at| self.is_excused(held, settle, at))
+    /// Were all requests that it refused sent while that was excused? Then nothing is known of it since it came of age:
+    /// those who wait for it are about to try again, and a probe asks if nobody else does.
+    fn is_owed_a_look(&mut self, generation: Generation, settle: Span, now: Boot) -> bool {
+        let Some(held) = self.slots.get(generation) else { return false };
+        let is_excused = held.suspicion.is_some_and(|suspicion| self.is_excused(held, settle, suspicion.last_sent));
+        let Some(suspicion) = self.slots.get_mut(generation).and_then(|held| held.suspicion.as_mut()) else {
+            return false;
+        };
+        is_excused && now - *suspicion.of_age.get_or_insert(now) < LAST_LOOK
     }
 
     /// The next moment at which a suspect has to be probed or judged.
@@ -173,7 +177,9 @@ impl Keeper {
         // Of an older one it says nothing: a newer was minted since, and may have worked.
         let is_last_word = generation == self.newest && self.flight.is_none();
         let is_useless = held.is_for_refusal && held.last_success.is_none() && !is_dead && is_last_word;
-        if is_useless && !self.circuit.takes_test(now) {
+        // A JWT that the server's clock, set back, holds for not yet valid shows nothing of the kind: a new one begins at once.
+        let is_early = is_last_word && self.not_valid_for(&held.token, now).is_some() && self.circuit.takes_early();
+        if is_useless && !is_early && !self.circuit.takes_test(now) {
             self.circuit.handle_useless_mint(now);
             let open_for = self.circuit.open_until().map_or(Span::ZERO, |until| until - now);
             self.events.note(Event::CircuitOpened { for_s: open_for.as_secs_f64() }, now);
@@ -203,15 +209,17 @@ impl Keeper {
 
     fn probe_suspect(&mut self, held: &Held, is_excused: bool, now: Boot) {
         let Some(suspicion) = held.suspicion else { return };
-        if Policy::PROBES.get(suspicion.probes).is_some_and(|after| now >= suspicion.since + *after) {
+        let is_due = now >= suspicion.next_probe;
+        if is_due {
             self.probe(&held.token, now);
         }
-        let probes = Policy::PROBES.iter().filter(|after| now >= suspicion.since + **after).count();
-        let next_probe = Policy::PROBES.get(probes).map(|after| suspicion.since + *after);
         let judgement = if is_excused { now + LOOK_EVERY } else { suspicion.since + Policy::PROOF_WAIT };
         if let Some(suspicion) = self.slots.get_mut(held.generation()).and_then(|held| held.suspicion.as_mut()) {
-            suspicion.probes = probes;
-            suspicion.next_look = next_probe.map_or(judgement, |probe| probe.min(judgement));
+            if is_due {
+                suspicion.probes += 1;
+                suspicion.next_probe = now + Policy::propagation_retry(suspicion.probes);
+            }
+            suspicion.next_look = suspicion.next_probe.min(judgement);
         }
     }
 
@@ -250,7 +258,7 @@ impl Keeper {
     }
 }
 
-/// How long after its last excused refusal a suspect is still waited for: a little longer than between two tries.
+/// How long a suspect that came of age is still waited for: a little longer than between two tries.
 const LAST_LOOK: Span = Span::from_millis(2_500);
 /// How often a young suspect without further probes is looked at.
 const LOOK_EVERY: Span = Span::from_millis(500);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::Keeper;
 use super::acquire::{AcquireError, AcquireErrorKind};
+use super::flight::Reason;
 use super::report::KeptVerdict;
 use super::slots::Held;
 use crate::attempt::{Attempt, Refusal};
@@ -21,7 +22,7 @@ use crate::evidence::{Audience, Carried, ClaimTimes, Evidence, FailedTokenReques
 use crate::offset::Source;
 use crate::policy::Policy;
 use crate::time::{Boot, Now, Span};
-use crate::token::{Generation, Token};
+use crate::token::{CLAIMS_NEED_OFFSET_WITHIN, Generation, Token};
 use crate::verdict::{Verdict, diagnose};
 use crate::wire::{TokenFailure, TokenFailureKind, TokenForm, TokenShape};
 
@@ -97,6 +98,13 @@ impl Keeper {
     /// The newest token is old enough to be known everywhere and has refused this request.
     fn step_for_settled(&mut self, attempt: &Attempt, refusal: &Refusal, newest: &Held, now: Now) -> Step {
         if newest.last_success.is_some_and(|sent| sent >= refusal.received) && !newest.is_suspect() {
+            // At the end of a life one node's clock is past it and another's is not: that is not the route.
+            if attempt.generations_tried() < 2
+                && self.is_at_its_end(newest, refusal.received)
+                && self.start_flight(Reason::Expired, now.boot)
+            {
+                return Step::Wait(attempt.deadline);
+            }
             self.remember_route(attempt, refusal, now.boot);
             return self.pass(attempt, refusal, now);
         }
@@ -105,6 +113,14 @@ impl Keeper {
         }
         let judged_at = newest.suspicion.map_or(now.boot + Policy::PROOF_WAIT, |suspicion| suspicion.next_look);
         Step::Wait(judged_at.max(now.boot + SHORTEST_WAIT).min(attempt.deadline))
+    }
+
+    /// Can its life have ended by the clock of some node, by its promised length or by the `exp` of a JWT?
+    fn is_at_its_end(&self, held: &Held, at: Boot) -> bool {
+        let theta = self.estimator.reading(Source::ApiDate, at).settled_within(CLAIMS_NEED_OFFSET_WITHIN);
+        let exp = held.token.claims.as_ref().and_then(|claims| claims.exp);
+        let by_claims = exp.zip(theta).map(|(exp, theta)| exp - (at + theta.hi));
+        held.token.remaining(at).into_iter().chain(by_claims).any(|left| left <= Policy::NODES_DISAGREE_BY)
     }
 
     /// Refused with two generations while both work elsewhere: it is the route, and its 401s mint nothing for a while.

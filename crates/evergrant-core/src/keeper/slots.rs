@@ -23,7 +23,11 @@ pub(super) struct Suspicion {
     /// When the last of those requests was sent.
     pub(super) last_sent: Boot,
     /// How many probes were due for it.
-    pub(super) probes: usize,
+    pub(super) probes: u32,
+    /// When the next probe is due.
+    pub(super) next_probe: Boot,
+    /// When it was first seen to be old enough to be known everywhere, although nobody had asked since it was.
+    pub(super) of_age: Option<Boot>,
     /// When it is looked at next.
     pub(super) next_look: Boot,
 }
@@ -111,6 +115,8 @@ impl Held {
                     confirmed: 0,
                     last_sent: sent,
                     probes: 0,
+                    next_probe: received + Policy::propagation_retry(0),
+                    of_age: None,
                     next_look: received,
                 });
             }

@@ -4,6 +4,7 @@
 //! provider would show, and what must never happen is checked after each of them.
 
 mod fleet;
+mod judgement;
 mod properties;
 mod scenes;
 
@@ -66,11 +67,16 @@ impl Stage {
 
     /// The token request in the air brings a token; `false` if there is none.
     fn mint(&mut self) -> bool {
-        let Some(flight) = self.flights.pop() else { return false };
         self.minted += 1;
+        self.mint_as(format!("token-{}", self.minted))
+    }
+
+    /// It brings a token of this text.
+    fn mint_as(&mut self, text: String) -> bool {
+        let Some(flight) = self.flights.pop() else { return false };
         let minted = Minted {
             generation: self.keeper.newest_generation().next(),
-            access_token: Secret::new(format!("token-{}", self.minted)),
+            access_token: Secret::new(text),
             issued: Issued { sent: self.at - Span::from_millis(20), received: self.at },
             lifetime: Some(self.life),
             is_renewable: true,

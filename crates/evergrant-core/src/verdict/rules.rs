@@ -12,6 +12,7 @@ use super::Cause;
 use super::Confidence::{self, Certain, Likely, Possible};
 use crate::attempt::Subject;
 use crate::evidence::{AssertionTimes, Carried, Evidence, FailedTokenRequest};
+use crate::policy::Policy;
 use crate::time::Span;
 use crate::wire::{Complaint, TokenDefect, TokenFailureKind};
 
@@ -102,12 +103,13 @@ fn stated_by_the_server(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// The end, or the beginning, of the token's life on clocks that leave no other reading.
+/// The end, or the beginning, of the token's life on clocks that leave no other reading, whichever node was asked.
 fn proven_by_clocks(evidence: &Evidence) -> Option<Finding> {
-    if evidence.claims.and_then(|claims| claims.to_exp).is_some_and(|(_, latest)| latest <= Span::ZERO) {
+    let apart = Policy::NODES_DISAGREE_BY;
+    if evidence.claims.and_then(|claims| claims.to_exp).is_some_and(|(_, latest)| latest <= -apart) {
         return Some((Cause::Expired, Certain));
     }
-    if evidence.claims.and_then(|claims| claims.to_nbf).is_some_and(|(earliest, _)| earliest > Span::ZERO) {
+    if evidence.claims.and_then(|claims| claims.to_nbf).is_some_and(|(earliest, _)| earliest > apart) {
         return Some((Cause::NotYetValid, Certain));
     }
     evidence.is_past_gone().then_some((Cause::Expired, Certain))
@@ -161,9 +163,6 @@ fn suggested_by_the_shape(evidence: &Evidence) -> Option<Finding> {
     (is_odd && !has_worked(evidence)).then_some((Cause::MalformedToken, Likely))
 }
 
-/// Clocks of the nodes behind one name may differ by this much.
-const NODES_DISAGREE_BY: Span = Span::from_secs(1);
-
 /// Causes that follow from what happened to other requests and other tokens.
 fn shown_by_other_requests(evidence: &Evidence) -> Option<Finding> {
     // An error code that nobody knows may name another reason, one that passes as well.
@@ -180,13 +179,13 @@ fn shown_by_other_requests(evidence: &Evidence) -> Option<Finding> {
         // Neither the token nor the route: one node refused what another accepts.
         return Some((Cause::Unknown, Possible));
     }
-    if evidence.works_since && evidence.to_dead.is_some_and(|left| left <= NODES_DISAGREE_BY) {
+    if evidence.works_since && evidence.to_dead.is_some_and(|left| left <= Policy::NODES_DISAGREE_BY) {
         // At its end a token is refused by one node and accepted by another whose clock is a little behind.
         return Some((Cause::Expired, Likely));
     }
     if evidence.works_since {
-        // Of a token whose age is not known it cannot be said that it had settled.
-        return Some((Cause::RouteSpecific, if evidence.age.is_some() { shown } else { Likely }));
+        // One success shows one node: only a route that refuses token after token is known to be the reason.
+        return Some((Cause::RouteSpecific, Likely));
     }
     if !has_successor(evidence) {
         return None;

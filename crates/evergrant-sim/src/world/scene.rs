@@ -36,6 +36,8 @@ pub(super) struct Call {
     pub(super) refused_for: Option<Refusal>,
     /// The tokens that it was refused with.
     refused: BTreeSet<String>,
+    /// Did another node take the token when it was last refused?
+    is_taken_elsewhere: bool,
 }
 
 impl Call {
@@ -266,6 +268,7 @@ impl Scene {
             is_first_of_token: false,
             refused_for: None,
             refused: BTreeSet::new(),
+            is_taken_elsewhere: false,
         };
         self.calls.insert(number, call);
         number
@@ -299,6 +302,8 @@ impl Scene {
             this.refused_for = exchange.refused_for;
             if exchange.refused_for.is_some() {
                 let token = this.token().map(str::to_owned);
+                this.is_taken_elsewhere =
+                    token.as_deref().is_some_and(|token| self.provider.works_somewhere(token, self.now));
                 this.refused.extend(token);
             }
         }
@@ -333,6 +338,7 @@ impl Scene {
             tokens_refused: this.refused.len(),
             is_stillborn: this.refused_for.is_some_and(Refusal::is_final)
                 && this.token().is_some_and(|token| !self.proven_tokens.contains(&body_hash(token.as_bytes()))),
+            is_over_for_some: this.refused_for == Some(Refusal::Expired) && this.is_taken_elsewhere,
         });
     }
 

@@ -60,6 +60,13 @@ impl Run<'_> {
         })
     }
 
+    /// Was the provider's clock set forward in the life of a token that was at hand then?
+    fn was_set_forward(&self, call: &CallRecord) -> bool {
+        let is_step = |event: &Event| matches!(event, Event::StepServer(by) if *by > Span::ZERO);
+        let mut steps = self.scenario.events.iter().filter(|at| is_step(&at.event));
+        steps.any(|at| at.after <= call.ended && call.ended - at.after < self.scenario.config.tokens.lifetime)
+    }
+
     fn is_out_of_time(&self, call: &CallRecord) -> bool {
         call.ended >= call.deadline
     }
@@ -77,6 +84,8 @@ fn no_visible_401(run: &Run<'_>) -> Option<Broken> {
             || is_about_route
             // Without a date nobody can know that the server's clock was set back behind the token's beginning.
             || (call.refused_for == Some(Refusal::NotYetValid) && run.scenario.config.date != DateHeader::Live)
+            // Nor that it was set forward, and the token ended early at the one node that is ahead.
+            || (call.is_over_for_some && run.was_set_forward(call) && run.scenario.config.date != DateHeader::Live)
             // So many and no more is what the rule of replays allows.
             || call.tokens_refused >= Policy::GENERATIONS_PER_REQUEST
             // A brake that a decision of its own explains: nobody can tell such a token from a mint that does not help.
