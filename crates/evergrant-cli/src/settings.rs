@@ -4,7 +4,6 @@
 //! `values` reads what they mean; `origin` and `excerpt` say where they stand; `resolve` puts everything together.
 
 pub(crate) mod catalog;
-pub(crate) mod duration;
 pub(crate) mod env_names;
 pub(crate) mod excerpt;
 pub(crate) mod file;

@@ -195,6 +195,22 @@ pub enum Fault {
     Unknown,
 }
 
+impl Fault {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::ClientConfig => "client_config",
+            Self::ThisClock => "this_clock",
+            Self::ServerClock => "server_clock",
+            Self::Provider => "provider",
+            Self::Network => "network",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Why a request was refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Verdict {

@@ -59,6 +59,7 @@ pub struct Diagnosis<'a> {
     method: &'a str,
     url: Option<Url>,
     token: Option<Secret>,
+    is_bare: bool,
     profile: Option<Profile>,
     token_url: Option<&'a str>,
     audience: Option<&'a str>,
@@ -79,6 +80,7 @@ impl<'a> Diagnosis<'a> {
             method: "GET",
             url: None,
             token: None,
+            is_bare: false,
             profile: None,
             token_url: None,
             audience: None,
@@ -107,6 +109,11 @@ impl<'a> Diagnosis<'a> {
     /// The text of the token that was sent. It is looked at and not kept.
     pub fn token(self, token: impl Into<Secret>) -> Self {
         Self { token: Some(token.into()), ..self }
+    }
+
+    /// The request carried no credentials at all.
+    pub fn without_token(self) -> Self {
+        Self { token: None, is_bare: true, ..self }
     }
 
     /// What is known about the provider. Without it the host of the URL decides.
@@ -170,7 +177,11 @@ impl<'a> Diagnosis<'a> {
     pub fn evidence(&self) -> Option<Evidence> {
         let guessed = || self.region().map_or_else(Profile::oauth2, Profile::genesys);
         let refusal = self.refusal(&self.profile.clone().unwrap_or_else(guessed))?;
-        let carried = if self.token.is_some() { Carried::Unmanaged } else { Carried::NotShown };
+        let carried = match &self.token {
+            Some(_) => Carried::Unmanaged,
+            None if self.is_bare => Carried::Nothing,
+            None => Carried::NotShown,
+        };
         let (to_dead, to_gone) = self.ends();
         let mut evidence = Evidence {
             age: self.age.map(Span::from_duration),
@@ -303,6 +314,13 @@ mod tests {
         let of = |url| Diagnosis::of(StatusCode::UNAUTHORIZED, &headers).body(body).token("abc").request("GET", url);
         assert_eq!(of("https://api.mypurecloud.de/api/v2/users").verdict().unwrap().cause, Cause::IpNotAllowed);
         assert_eq!(of("https://api.example.org/users").verdict().unwrap().cause, Cause::Unknown);
+    }
+
+    #[test]
+    fn a_request_that_carried_nothing_is_told_so() {
+        let headers = HeaderMap::new();
+        let of = Diagnosis::of(StatusCode::UNAUTHORIZED, &headers);
+        assert_eq!(of.without_token().verdict().unwrap().cause, Cause::MissingToken);
     }
 
     #[test]

@@ -215,6 +215,11 @@ impl Shared {
         self.published.load().is_watchful || is_due(&self.next_report, now, REPORT_EVERY)
     }
 
+    /// Is another date of the API wanted?
+    pub(crate) fn wants_api_date(&self, received: Boot) -> bool {
+        received.as_nanos() >= self.next_sample.load(Ordering::Relaxed)
+    }
+
     /// A date that the API sent, if another one is wanted.
     pub(crate) fn sample_api_date(&self, sent: Boot, received: Boot, date: impl FnOnce() -> Option<(Server, bool)>) {
         if is_due(&self.next_sample, received, SAMPLE_EVERY)

@@ -140,6 +140,19 @@ impl Exchange {
         Ok(Sendable::of(&token))
     }
 
+    /// Can an answer with this status be a refusal, so that [`Exchange::judge`] wants to see the beginning of its body?
+    #[must_use]
+    pub const fn may_be_refusal(status: StatusCode) -> bool {
+        matches!(status.as_u16(), 401 | 403 | 407 | 429)
+    }
+
+    /// Does an answer that is no refusal, and that arrives now, need its header fields for [`Exchange::accept`]? Most do
+    /// not, and a caller to whom fields are dear can leave them out.
+    #[must_use]
+    pub fn wants_fields(&self, received: Boot) -> bool {
+        self.shared.wants_api_date(received)
+    }
+
     /// Takes note of an answer that is no refusal: its date, and that its token works.
     pub fn accept(&self, answer: &Answer<'_>) {
         self.sample_clock(answer);
@@ -230,10 +243,10 @@ impl Exchange {
     }
 
     fn refusal_of(&self, answer: &Answer<'_>) -> Option<Refusal> {
-        let status = answer.status.as_u16();
-        if !matches!(status, 401 | 403 | 407 | 429) {
+        if !Self::may_be_refusal(answer.status) {
             return None;
         }
+        let status = answer.status.as_u16();
         let challenges = parse_challenges(answer.headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes));
         let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let route = Route::new(answer.host, self.method.as_str(), answer.path);

@@ -35,6 +35,14 @@ impl Origins {
         &self.targets
     }
 
+    /// May the token be sent to this URL?
+    ///
+    /// # Errors
+    /// When it belongs to none of the origins.
+    pub fn allow(&self, url: &Url) -> Result<(), ForeignOrigin> {
+        self.position(url).map(drop)
+    }
+
     /// Which of the origins this URL belongs to.
     pub(crate) fn position(&self, url: &Url) -> Result<usize, ForeignOrigin> {
         let origin = url.origin();
@@ -83,9 +91,15 @@ impl CallerAuth {
         if fields.next().is_some() {
             return Self::Doubled;
         }
-        let text = first.as_bytes().trim_ascii();
-        if text.is_empty() || text.eq_ignore_ascii_case(b"bearer") { Self::Absent } else { Self::Own }
+        if holds_credentials(first.as_bytes()) { Self::Own } else { Self::Absent }
     }
+}
+
+/// Does the value of an `Authorization` field hold credentials, be they right or wrong?
+#[must_use]
+pub fn holds_credentials(authorization: &[u8]) -> bool {
+    let text = authorization.trim_ascii();
+    !(text.is_empty() || text.eq_ignore_ascii_case(b"bearer"))
 }
 
 #[cfg(test)]

@@ -197,6 +197,12 @@ impl TokenSource {
         self.shared.flights.client_id()
     }
 
+    /// The verdict on there being no token.
+    #[must_use]
+    pub fn verdict_on_no_token(&self, error: &AcquireError) -> Verdict {
+        self.shared.act(|keeper, now| keeper.verdict_on_no_token(error, now))
+    }
+
     /// The verdict on a request that carried a gateway's handle which the gateway does not know.
     #[must_use]
     pub fn verdict_on_unknown_handle(&self, route: Route) -> Verdict {

@@ -6,12 +6,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use evergrant::settings::{self, duration};
 use evergrant_core::time::Span;
 use evergrant_gateway::Address;
 use url::{Host, Url};
 
 use super::catalog::Setting;
-use super::duration;
 use super::origin::{Found, Origin};
 use crate::exit;
 use crate::failure::Failure;
@@ -152,18 +152,9 @@ fn listen_address(key: Setting, text: &str, origin: &Origin) -> Result<Address, 
 /// A mint budget: so many tokens in 10 minutes.
 pub(crate) fn mint_budget(key: Setting, found: &Found<String>) -> Result<u32, Failure> {
     let text = found.value.trim();
-    let bad = |cause: &str| {
+    settings::mint_budget(text).map_err(|cause| {
         bad_value(key, &found.origin, format!("`{text}` is no mint budget: {cause}")).hint("write N/10m, as 10/10m")
-    };
-    let (count, window) = text.split_once('/').ok_or_else(|| bad("it has no `/`"))?;
-    if duration::parse(window) != Ok(Span::from_secs(600)) {
-        return Err(bad("its window is not 10m"));
-    }
-    match count.trim().parse() {
-        Ok(0) => Err(bad("a budget of 0 allows no token at all")),
-        Ok(count) => Ok(count),
-        Err(_no_number) => Err(bad("what stands before `/` is no whole number")),
-    }
+    })
 }
 
 /// `sun_path` of macOS, with its final zero; Linux has 4 bytes more.

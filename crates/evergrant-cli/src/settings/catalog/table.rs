@@ -2,6 +2,8 @@
 //!
 //! The order is that in which a person meets the settings: who, from where, kept where; the gateway; how long; the rest.
 
+use evergrant::settings::{CLIENT_ID_ELSEWHERE, CLIENT_SECRET_ELSEWHERE, REGION_ELSEWHERE};
+
 use super::{Kind, Setting, Spec};
 
 /// The table, in the order in which a person meets the settings.
@@ -17,7 +19,7 @@ pub(crate) const SPECS: &[Spec] = &[
     },
     Spec {
         example: "eu-central-1",
-        also: &["GENESYSCLOUD_REGION", "GENESYS_CLOUD_REGION", "GENESYS_REGION", "GENESYS_ENV"],
+        also: REGION_ELSEWHERE,
         ..text(
             Setting::Region,
             "region",
@@ -49,13 +51,10 @@ pub(crate) const SPECS: &[Spec] = &[
     },
     Spec {
         example: "my-client",
-        also: &["GENESYSCLOUD_OAUTHCLIENT_ID", "GENESYS_CLOUD_CLIENT_ID", "GENESYS_CLIENT_ID"],
+        also: CLIENT_ID_ELSEWHERE,
         ..text(Setting::ClientId, "client-id", "ID", "OAuth client id")
     },
-    Spec {
-        also: &["GENESYSCLOUD_OAUTHCLIENT_SECRET", "GENESYS_CLOUD_CLIENT_SECRET", "GENESYS_CLIENT_SECRET"],
-        ..secret(Setting::ClientSecret, "client-secret", "the OAuth client secret")
-    },
+    Spec { also: CLIENT_SECRET_ELSEWHERE, ..secret(Setting::ClientSecret, "client-secret", "the OAuth client secret") },
     secret(
         Setting::ClientSecretNext,
         "client-secret-next",

@@ -6,6 +6,7 @@
 
 use evergrant::SecretPlaces;
 use evergrant::grant::{ClientAuth, Credential, Grant};
+use evergrant::settings;
 use evergrant::store::StoreUrl;
 use evergrant_core::Secret;
 
@@ -17,9 +18,6 @@ use crate::settings::file::secret_hint;
 use crate::settings::layers::Layers;
 use crate::settings::origin::{Found, Origin};
 use crate::settings::values::bad_value;
-
-/// What a login leaves behind is a refresh token, so the grant of a login is this one from then on.
-const AFTER_LOGIN: &str = "authorization_code";
 
 /// Who asks for tokens.
 #[derive(Debug)]
@@ -183,14 +181,10 @@ fn client_auth(layers: &Layers) -> Result<ClientAuth, Failure> {
 
 fn grant(layers: &Layers, has_secret: bool, has_refresh_token: bool) -> Result<Grant, Failure> {
     let Some(found) = layers.plain(Setting::Grant) else {
-        let only_refresh_token = has_refresh_token && !has_secret;
-        return Ok(if only_refresh_token { Grant::RefreshToken } else { Grant::ClientCredentials });
+        return Ok(settings::implied_grant(has_secret, has_refresh_token));
     };
-    if found.value.trim() == AFTER_LOGIN {
-        return Ok(Grant::RefreshToken);
-    }
-    let known = Grant::ALL.into_iter().find(|grant| grant.as_str() == found.value.trim());
-    known.ok_or_else(|| unknown_word(Setting::Grant, &found, &Grant::ALL.map(Grant::as_str)))
+    settings::grant(found.value.trim())
+        .ok_or_else(|| unknown_word(Setting::Grant, &found, &Grant::ALL.map(Grant::as_str)))
 }
 
 fn unknown_word(key: Setting, found: &Found<String>, known: &[&'static str]) -> Failure {

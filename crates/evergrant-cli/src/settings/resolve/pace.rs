@@ -9,9 +9,9 @@ use evergrant_core::wire::RetryAfter;
 use super::Findings;
 use crate::failure::Failure;
 use crate::settings::catalog::Setting;
-use crate::settings::duration;
 use crate::settings::layers::Layers;
 use crate::settings::values::bad_value;
+use evergrant::settings::duration;
 
 /// The rules of the gateway's pace.
 pub(super) fn resolve(layers: &Layers, findings: &mut Findings) -> Option<PaceRules> {

@@ -6,6 +6,7 @@
 //! A Genesys Cloud token endpoint is on the login host; asked on the API host it answers 404, which looks like anything
 //! but a wrong URL. An AWS name glued to a domain resolves to nothing. Both are found here, by name.
 
+use evergrant::settings::{self, Given};
 use evergrant_core::profile::{Probe, ProbeMethod, Profile, ProfileKind, Region, RegionSlip, UnknownRegion};
 use url::Url;
 
@@ -48,19 +49,8 @@ pub(super) fn resolve(
         }
         return None;
     };
-    let known = match (kind, region) {
-        (ProfileKind::Genesys, Some(region)) => Profile::genesys(region),
-        (ProfileKind::Genesys, None) => {
-            // Both URLs are replaced below; what remains is the same for every region.
-            Profile { token_url: None, authorize_url: None, api_url: None, ..Profile::genesys(Region::UsEast1) }
-        }
-        (ProfileKind::Oauth2, _) => Profile::oauth2(),
-        (ProfileKind::Oidc, _) => match layers.plain(Setting::Issuer) {
-            // Exactly as written: an issuer is compared character by character.
-            Some(found) => Profile::oidc(found.value.trim()),
-            None => Profile { kind, ..Profile::oauth2() },
-        },
-    };
+    let issuer = layers.plain(Setting::Issuer);
+    let known = settings::known(kind, region, issuer.as_ref().map(|found| found.value.trim()));
     let upstream = upstream.or_else(|| known.api_url.as_deref().and_then(|text| Url::parse(text).ok()));
     let profile = Profile {
         token_url: token_url.map(String::from).or(known.token_url),
@@ -86,13 +76,13 @@ fn kind(layers: &Layers) -> Result<Option<ProfileKind>, Failure> {
         return known.map(Some).ok_or_else(|| unknown_provider(&found));
     }
     let given = |key| layers.plain(key).is_some();
-    Ok(if given(Setting::Region) && !(given(Setting::TokenUrl) && given(Setting::Upstream)) {
-        Some(ProfileKind::Genesys)
-    } else if given(Setting::TokenUrl) {
-        Some(ProfileKind::Oauth2)
-    } else {
-        given(Setting::Issuer).then_some(ProfileKind::Oidc)
-    })
+    let given = Given {
+        region: given(Setting::Region),
+        token_url: given(Setting::TokenUrl),
+        upstream: given(Setting::Upstream),
+        issuer: given(Setting::Issuer),
+    };
+    Ok(given.provider())
 }
 
 fn unknown_provider(found: &Found<String>) -> Failure {

@@ -8,7 +8,7 @@ use evergrant_sim::config::Delay;
 
 use super::{Reader, Value};
 use crate::failure::Failure;
-use crate::settings::duration;
+use evergrant::settings::duration;
 
 impl Reader<'_> {
     /// A duration with an optional minus.

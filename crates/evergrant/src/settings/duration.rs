@@ -15,7 +15,7 @@ const UNITS: [(&str, i64); 5] = [
 
 /// Why text is no duration.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum DurationError {
+pub enum DurationError {
     /// Digits alone.
     #[error("it has no unit; write `{0}s` for seconds or `{0}ms` for milliseconds")]
     NoUnit(String),
@@ -28,7 +28,10 @@ pub(crate) enum DurationError {
 }
 
 /// Reads a duration.
-pub(crate) fn parse(text: &str) -> Result<Span, DurationError> {
+///
+/// # Errors
+/// When it is none, or longer than 292 years.
+pub fn parse(text: &str) -> Result<Span, DurationError> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(DurationError::NoUnit(text.to_owned()));
