@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `soak` and `dist`.
+//! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `soak`, `dist` and `wheel`.
 //!
 //! Everything that a change must pass is one command, the same on a laptop and in CI: `cargo xtask test`. Each task is
 //! a module; each prints what it does in one line and, when it fails, what to do next. Nothing is skipped silently.
@@ -13,6 +13,7 @@ mod bench;
 mod dist;
 mod pages;
 mod profile;
+mod python;
 mod setup;
 mod shell;
 mod soak;
@@ -32,6 +33,7 @@ Usage: cargo xtask TASK
                                 simulated worlds drawn from so many seeds; --replay SEED shows one
   dist                          the binary, optimised with a profile of its work, with man pages and completions, as
                                 an archive
+  wheel                         the Python package, as it is shipped
 ";
 
 fn main() -> ExitCode {
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         ["bench", options @ ..] => bench::run(options),
         ["soak", options @ ..] => soak::run(options),
         ["dist"] => dist::run(),
+        ["wheel"] => python::run(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::shell::{self, Failure, capture, command};
-use crate::{pages, setup, tidy};
+use crate::{pages, python, setup, tidy};
 
 /// What a step has to say when it passed.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Step {
     run: fn() -> Result<Report, Failure>,
 }
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step { name: "setup", about: "installs what the tests need and is not there yet", run: setup::run },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "tidy", about: "rules of the tree: imports, purity, sizes, licences", run: tidy::step },
@@ -46,6 +46,7 @@ const STEPS: [Step; 13] = [
     Step { name: "doc-tests", about: "examples in the documentation", run: doc_tests },
     Step { name: "docs", about: "documentation builds without a warning, private items too", run: docs },
     Step { name: "real", about: "against oidc-provider, a Genesys SDK and faked clocks", run: real },
+    Step { name: "python", about: "the Python package, as a wheel in a new environment", run: python::step },
     Step { name: "fuzz", about: "the fuzz targets compile", run: fuzz },
     Step { name: "pages", about: "commands and examples shown to users work", run: pages::step },
     Step { name: "deny", about: "duplicate and banned crates, where cargo-deny is installed", run: deny },

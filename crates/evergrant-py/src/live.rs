@@ -1,0 +1,244 @@
+//! The thread that a source runs on in one process, and how Python waits for it.
+//!
+//! A wait lets go of the interpreter, and takes it back every [`SLICE`] to look whether Ctrl-C was pressed, the source
+//! was closed or the waiter was cancelled. The result itself wakes the waiter at once.
+//!
+//! A `Live` belongs to the process that started it. In a forked child its thread does not exist and its locks may be
+//! held for ever, so that a child leaves it alone: it is not even dropped ([`Live::is_ours`]).
+//!
+//! It ends when its source is closed or gone, and nobody waits: a timer of a runtime that has ended must not be polled.
+
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use evergrant::{BuildError, TokenSource};
+use pyo3::prelude::*;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::errors::{self, Class};
+use crate::logging;
+
+/// A running source.
+pub(crate) struct Live {
+    pid: u32,
+    handle: Handle,
+    source: TokenSource,
+    is_closing: AtomicBool,
+    waiters: AtomicUsize,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Live {
+    /// Starts a thread, and on it what `build` builds. Runs no Python.
+    pub(crate) fn start(build: impl FnOnce() -> Result<TokenSource, StartError>) -> Result<Self, StartError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let work = move || {
+            // Told to stop or forgotten, it ends.
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        };
+        std::thread::Builder::new().name("evergrant".to_owned()).spawn(work).map_err(StartError::Thread)?;
+        let source = {
+            let _inside = handle.enter();
+            catch_unwind(AssertUnwindSafe(build)).unwrap_or(Err(StartError::Broken))?
+        };
+        Ok(Self {
+            pid: std::process::id(),
+            handle,
+            source,
+            is_closing: AtomicBool::new(false),
+            waiters: AtomicUsize::new(0),
+            stop: Mutex::new(Some(stop)),
+        })
+    }
+
+    /// Was it started by this process?
+    pub(crate) fn is_ours(&self) -> bool {
+        self.pid == std::process::id()
+    }
+
+    /// May it be waited for?
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_ours() && !self.is_closing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn source(&self) -> &TokenSource {
+        &self.source
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The result if it is there without waiting.
+    pub(crate) fn poll<T>(&self, py: Python<'_>, future: impl Future<Output = T>) -> PyResult<Option<T>> {
+        let _waiter = self.enter(py)?;
+        let _inside = self.handle.enter();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let mut future = pin!(future);
+            future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        match polled {
+            Ok(Poll::Ready(result)) => Ok(Some(result)),
+            Ok(Poll::Pending) => Ok(None),
+            Err(_) => Err(broken(py)),
+        }
+    }
+
+    /// Waits, until Ctrl-C is pressed or the source is closed or `is_cancelled` says so.
+    pub(crate) fn wait<T: Send>(
+        &self,
+        py: Python<'_>,
+        is_cancelled: &AtomicBool,
+        future: impl Future<Output = T> + Send,
+    ) -> PyResult<T> {
+        let _waiter = self.enter(py)?;
+        let result = self.wait_in_slices(py, future, || self.is_open() && !is_cancelled.load(Ordering::Acquire));
+        logging::hand_over(py);
+        result?.ok_or_else(|| errors::closed(py))
+    }
+
+    /// Ends it. If a refresh token that rotates is being spent, its successor is stored first.
+    pub(crate) fn close(&self, py: Python<'_>, finishes_flights: bool) -> PyResult<()> {
+        let _waiter = Waiter::new(self);
+        let was_closing = self.is_closing.swap(true, Ordering::AcqRel);
+        if was_closing || !self.is_ours() {
+            return Ok(());
+        }
+        let finished = match finishes_flights {
+            true => self.wait_in_slices(py, self.source.clone().shutdown(), || true).map(drop),
+            false => Ok(()),
+        };
+        logging::hand_over(py);
+        finished
+    }
+
+    /// The same for a source that nobody can reach any more, without a wait.
+    pub(crate) fn abandon(&self) {
+        self.is_closing.store(true, Ordering::Release);
+        self.stop_if_unused();
+    }
+
+    /// The result, or nothing once `goes_on` says no.
+    fn wait_in_slices<T: Send>(
+        &self,
+        py: Python<'_>,
+        future: impl Future<Output = T> + Send,
+        goes_on: impl Fn() -> bool,
+    ) -> PyResult<Option<T>> {
+        let mut future = pin!(future);
+        loop {
+            let slice = || self.handle.block_on(async { tokio::time::timeout(SLICE, future.as_mut()).await });
+            let waited = py.detach(|| catch_unwind(AssertUnwindSafe(slice)));
+            match waited {
+                Ok(Ok(result)) => return Ok(Some(result)),
+                Ok(Err(_elapsed)) => {}
+                Err(_panic) => return Err(broken(py)),
+            }
+            py.check_signals()?;
+            if !goes_on() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn enter(&self, py: Python<'_>) -> PyResult<Waiter<'_>> {
+        let waiter = Waiter::new(self);
+        if self.is_open() { Ok(waiter) } else { Err(errors::closed(py)) }
+    }
+
+    fn stop_if_unused(&self) {
+        if self.is_closing.load(Ordering::Acquire)
+            && self.waiters.load(Ordering::Acquire) == 0
+            && self.is_ours()
+            && let Some(stop) = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            // Where the thread has ended already there is nothing to stop.
+            let _ = stop.send(());
+        }
+    }
+}
+
+/// Why a source does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// There is no thread for it.
+    #[error("no thread can be started: {0}")]
+    Thread(std::io::Error),
+    /// Something configured cannot work.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A panic.
+    #[error("a rule of evergrant's own was broken; please report it, with the log")]
+    Broken,
+}
+
+impl StartError {
+    /// As an exception.
+    pub(crate) fn raise(&self, py: Python<'_>) -> PyErr {
+        let class = match self {
+            Self::Build(_) => Class::Config,
+            Self::Thread(_) | Self::Broken => Class::Internal,
+        };
+        errors::error(py, class, self.to_string())
+    }
+}
+
+/// A share in a running source, which is not dropped where its locks may be held for ever.
+#[derive(Clone)]
+pub(crate) struct LiveRef(Option<Arc<Live>>);
+
+impl From<Arc<Live>> for LiveRef {
+    fn from(live: Arc<Live>) -> Self {
+        Self(Some(live))
+    }
+}
+
+impl Deref for LiveRef {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        self.0.as_ref().unwrap_or_else(|| unreachable!("it is taken out in `drop` alone"))
+    }
+}
+
+impl Drop for LiveRef {
+    fn drop(&mut self) {
+        if let Some(live) = self.0.take_if(|live| !live.is_ours()) {
+            std::mem::forget(live);
+        }
+    }
+}
+
+/// Somebody who polls what runs on the thread.
+struct Waiter<'a>(&'a Live);
+
+impl<'a> Waiter<'a> {
+    fn new(live: &'a Live) -> Self {
+        live.waiters.fetch_add(1, Ordering::AcqRel);
+        Self(live)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.waiters.fetch_sub(1, Ordering::AcqRel);
+        self.0.stop_if_unused();
+    }
+}
+
+fn broken(py: Python<'_>) -> PyErr {
+    logging::hand_over(py);
+    StartError::Broken.raise(py)
+}
+
+/// How long Ctrl-C may go unnoticed.
+const SLICE: Duration = Duration::from_millis(50);

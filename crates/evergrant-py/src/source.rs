@@ -1,0 +1,159 @@
+//! A credential's source, through all the processes that it is used in.
+//!
+//! It starts at its first use, so that a server that loads the program and then forks its workers has nothing to hand
+//! down. In a forked child it starts anew, with nothing of what its parent held: a token request that was under way is
+//! the parent's alone. What is found out about the settings without asking anybody is found out when it is made.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors::{closed, no_bare_token};
+use crate::exchange::Sender;
+use crate::fork;
+use crate::live::{Live, LiveRef};
+use crate::logging;
+use crate::settings::{Settings, seconds};
+
+/// What all who use a source share.
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    /// Only locked by threads that hold the interpreter, and never while they run Python or let go of it.
+    state: Mutex<State>,
+}
+
+enum State {
+    Idle,
+    Running(LiveRef),
+    Closed,
+}
+
+impl Core {
+    /// The source as it runs in this process.
+    pub(crate) fn live(&self, py: Python<'_>) -> PyResult<LiveRef> {
+        let started = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*state {
+                State::Running(live) if live.is_ours() => return Ok(live.clone()),
+                State::Closed => None,
+                State::Idle | State::Running(_) => Some(Live::start(|| self.settings.build()).map(|live| {
+                    let live = Arc::new(live);
+                    fork::remember(&live);
+                    let live = LiveRef::from(live);
+                    *state = State::Running(live.clone());
+                    live
+                })),
+            }
+        };
+        started.ok_or_else(|| closed(py))?.map_err(|error| error.raise(py))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let state = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *state, State::Closed)
+        };
+        match state {
+            State::Running(live) => live.close(py, self.settings.spends_refresh_tokens()),
+            State::Idle | State::Closed => Ok(()),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Closed)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if let State::Running(live) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            live.abandon();
+        }
+    }
+}
+
+/// Gives out one credential's token and keeps it working.
+#[pyclass(frozen, module = "evergrant._evergrant")]
+pub(crate) struct Source(Arc<Core>);
+
+impl Source {
+    pub(crate) fn core(&self) -> &Core {
+        &self.0
+    }
+
+    fn of(settings: Settings) -> Self {
+        Self(Arc::new(Core { settings, state: Mutex::new(State::Idle) }))
+    }
+}
+
+#[pymethods]
+impl Source {
+    #[new]
+    fn new(settings: &Bound<'_, PyDict>) -> PyResult<Self> {
+        Settings::read(settings).map(Self::of)
+    }
+
+    /// The same with what variables of an environment say beside it.
+    #[staticmethod]
+    fn from_environment<'py>(settings: &Bound<'py, PyDict>, environment: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let all = Settings::with_environment(settings, environment)?;
+        Settings::read(&all).map(Self::of)
+    }
+
+    /// A token that works, its remaining seconds and its generation; `None` instead of a wait.
+    #[pyo3(signature = (min_remaining, wait))]
+    fn token(
+        &self,
+        py: Python<'_>,
+        min_remaining: Option<Bound<'_, PyAny>>,
+        wait: bool,
+    ) -> PyResult<Option<(String, Option<f64>, u64)>> {
+        let least = min_remaining.map(|value| seconds("min_remaining", &value)).transpose()?;
+        let live = self.0.live(py)?;
+        let source = live.source();
+        let asked = async {
+            match least {
+                None => source.token().await,
+                Some(least) => source.token_lasting(least, None).await,
+            }
+            .map(|guard| {
+                let remaining = guard.remaining().map(evergrant_core::time::Span::as_secs_f64);
+                (guard.expose().to_owned(), remaining, guard.generation().0)
+            })
+        };
+        let token = match wait {
+            false => live.poll(py, asked)?.transpose(),
+            true => live.wait(py, &AtomicBool::new(false), asked)?.map(Some),
+        };
+        logging::hand_over(py);
+        token.map_err(|error| no_bare_token(py, &error, source))
+    }
+
+    /// Sends requests to these origins, or to the API of the settings.
+    fn sender(&self, py: Python<'_>, origins: Option<Vec<String>>) -> PyResult<Sender> {
+        Sender::new(py, Arc::clone(&self.0), origins)
+    }
+
+    /// A picture of this moment as JSON, without any secret.
+    fn status(&self, py: Python<'_>) -> PyResult<String> {
+        let live = self.0.live(py)?;
+        Ok(serde_json::to_string(&live.source().status()).unwrap_or_default())
+    }
+
+    /// Ends it; who still waits gets a `ClosedError`.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.close(py)
+    }
+
+    #[getter]
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    #[getter]
+    fn upstream(&self) -> Option<&str> {
+        self.0.settings.upstream()
+    }
+}

@@ -1,0 +1,248 @@
+"""A source and the life of processes: fork in the middle of a request, prefork servers, the end of an interpreter."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import evergrant
+from conftest import HANGS, REFRESH_TOKEN, SECOND, Provider, always, python
+
+
+def in_child(act: Callable[[], None], within: float = 20) -> None:
+    """Runs something in a forked child that ends without the parent's exit handlers."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.alarm(int(within))
+            act()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_child_asks_for_a_token_of_its_own(provider: Provider, source: evergrant.TokenSource) -> None:
+    mine = source.token()
+
+    def act() -> None:
+        theirs = source.token()
+        assert theirs != mine
+        source.close()
+
+    in_child(act)
+    assert source.token() == mine
+    assert provider.mints == 2
+
+
+def test_a_fork_while_threads_wait_for_a_token_leaves_the_child_free(provider: Provider) -> None:
+    provider.say({"token_fault": always({"slow": SECOND}, 1)})
+    with evergrant.TokenSource(**provider.settings()) as source:
+        tokens: list[str] = []
+        threads = [threading.Thread(target=lambda: tokens.append(source.token())) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while provider.ledger["token"]["in_flight"] == 0:
+            time.sleep(0.01)
+        in_child(lambda: in_child(lambda: print(source.token().generation)))
+        for thread in threads:
+            thread.join(20)
+        assert len(tokens) == 8 and len(set(tokens)) == 1
+
+
+def test_a_fork_in_the_middle_of_a_request_leaves_parent_and_child_whole(
+    provider: Provider, source: evergrant.TokenSource
+) -> None:
+    def send(authorization: str) -> str:
+        in_child(lambda: call_again())
+        return authorization
+
+    def call_again() -> None:
+        request = urllib.request.Request(provider.url + "/api/v2/x", headers={"Authorization": f"Bearer {source.token()}"})
+        assert urllib.request.urlopen(request).status == 200
+
+    assert evergrant.retrying(send, source)() == f"Bearer {source.token()}"
+
+
+def test_forks_while_threads_send_hang_nowhere(provider: Provider, source: evergrant.TokenSource) -> None:
+    import requests
+
+    ends = threading.Event()
+    failures: list[int] = []
+
+    def send() -> None:
+        session = requests.Session()
+        session.auth = evergrant.RequestsAuth(source)
+        while not ends.is_set():
+            status = session.get(provider.url + "/api/v2/things").status_code
+            if status != 200:
+                failures.append(status)
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(15):
+        in_child(lambda: [source.token(), source.status()] and None)
+    ends.set()
+    for thread in threads:
+        thread.join(20)
+    assert failures == []
+
+
+def _work(number: int) -> int:
+    assert _shared is not None
+    return len(_shared.token()) * 0 + number
+
+
+_shared: evergrant.TokenSource | None = None
+
+
+def test_a_pool_of_forked_workers_works(source: evergrant.TokenSource) -> None:
+    global _shared
+    _shared = source
+    source.token()
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        assert pool.map_async(_work, range(30)).get(30) == list(range(30))
+
+
+def test_gunicorn_with_preload_serves(provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import os, requests, evergrant\n"
+        "source = evergrant.TokenSource.from_env()\n"
+        "session = requests.Session()\n"
+        "session.auth = evergrant.RequestsAuth(source)\n"
+        "if os.environ['USED_BEFORE'] == '1':\n"
+        "    session.get(source.upstream + '/api/v2/x').raise_for_status()\n"
+        "def app(environ, start_response):\n"
+        "    answer = session.get(source.upstream + '/api/v2/x')\n"
+        "    start_response(f'{answer.status_code} x', [('worker', str(os.getpid()))])\n"
+        "    return [b'']\n"
+    )
+    for used_before in ("0", "1"):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "3", "--bind", address, "app:app"]
+        environment = {**provider.environment(), "USED_BEFORE": used_before}
+        server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        try:
+            workers = {ask(f"http://{address}") for _ in range(40)}
+            assert len(workers) > 1
+        finally:
+            server.terminate()
+            _, said = server.communicate(timeout=20)
+        assert "panic" not in said and "Traceback" not in said, said
+
+
+def ask(url: str) -> str:
+    """One answer, once the server is there."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                return str(answer.headers["worker"])
+        except ConnectionError:
+            raise
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+ENDINGS = {
+    "while a token request is under way": "source = evergrant.TokenSource.from_env()\nassert source._source.token(None, False) is None",
+    "while a thread waits": "source = evergrant.TokenSource.from_env()\n"
+    "threading.Thread(target=source.token, daemon=True).start()\ntime.sleep(0.3)",
+    "while an event loop waits": "source = evergrant.TokenSource.from_env()\n"
+    "async def main():\n    try: await asyncio.wait_for(source.token_async(), 0.3)\n    except asyncio.TimeoutError: source.close()\n"
+    "asyncio.run(main())",
+    "by an exception": "source = evergrant.TokenSource.from_env()\nsource._source.token(None, False)\nraise SystemExit(0)",
+    "with a source in a cycle": "source = evergrant.TokenSource.from_env()\nsource._source.token(None, False)\nsource.me = source",
+}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_an_interpreter_ends_at_once(provider: Provider, how: str) -> None:
+    provider.say(HANGS)
+    program = f"import asyncio, threading, time, evergrant\n{ENDINGS[how]}\n"
+    began = time.monotonic()
+    ended = python(program, provider.environment())
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert time.monotonic() - began < 10
+
+
+def test_an_interpreter_that_ends_stores_what_its_refresh_token_became(provider: Provider, tmp_path: Path) -> None:
+    provider.say({"token_fault": always({"slow": SECOND}, 1)})
+    environment = {
+        **provider.environment(),
+        "EVERGRANT_GRANT": "refresh_token",
+        "EVERGRANT_REFRESH_TOKEN": REFRESH_TOKEN,
+        "EVERGRANT_STORE": f"file+plain:{tmp_path / 'tokens'}",
+    }
+    begins = (
+        "import evergrant, time\nsource = evergrant.TokenSource.from_env()\nsource._source.token(None, False)\n"
+        "time.sleep(0.3)\n"
+    )
+    ended = python(begins, environment)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    ended = python("import evergrant\nprint(evergrant.TokenSource.from_env().token().generation)", environment)
+    assert (ended.stdout, ended.stderr) == ("1\n", "")
+    assert provider.mints == 1
+
+
+def test_ctrl_c_ends_a_program_that_waits(provider: Provider) -> None:
+    provider.say(HANGS)
+    program = "import evergrant\nprint('begun', flush=True)\nevergrant.TokenSource.from_env().token()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env=provider.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    while provider.ledger["token"]["in_flight"] == 0:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert said.rstrip().endswith("KeyboardInterrupt") and "panic" not in said
+
+
+def test_importing_the_package_imports_no_client(provider: Provider) -> None:
+    clients = ["requests", "httpx", "aiohttp", "PureCloudPlatformClientV2", "asyncio"]
+    program = f"import json, sys, evergrant\nprint(json.dumps([name for name in {clients} if name in sys.modules]))"
+    assert json.loads(python(program, dict(os.environ)).stdout) == []
+
+
+def test_a_notebook_waits_for_tokens_on_its_running_loop(provider: Provider) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    cells = [
+        "import evergrant, httpx\nsource = evergrant.TokenSource.from_env()\nsource.token().generation",
+        "client = httpx.AsyncClient(auth=evergrant.HttpxAuth(source))\n"
+        "(await client.get(source.upstream + '/api/v2/x')).status_code",
+        "source.close()\nsource.is_closed",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    kernel = f"import os\nos.environ.update({ {k: v for k, v in provider.environment().items() if k.startswith('EVERGRANT')}!r})"
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(kernel))
+    done = NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    outputs = [cell.outputs[-1]["data"]["text/plain"] for cell in done.cells[1:]]
+    assert outputs == ["1", "200", "True"]
