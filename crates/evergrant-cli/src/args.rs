@@ -3,6 +3,7 @@
 //! Commands are described here; the settings that they share are made from the table in `settings::catalog`. Whoever
 //! types a secret as a flag learns how to give it instead, and the message does not repeat it.
 
+mod api;
 mod secret;
 mod simulate;
 mod store;
@@ -24,6 +25,7 @@ use crate::failure::{Failure, nearest};
 use crate::settings::catalog::{Kind, SPECS, Setting};
 use crate::settings::file::secret_hint;
 use crate::settings::flags::Flags;
+pub(crate) use api::{ApiArgs, PagesArgs};
 pub(crate) use secret::SecretCommand;
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use store::{MoveArgs, StoreCommand};
@@ -62,7 +64,7 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Run a command with an access token in its environment
     Exec(ExecArgs),
-    /// Send one API request with a token that works
+    /// Send one API request with a token that works, or read all pages of a collection
     Api(ApiArgs),
     /// Log in as a person, in a browser or on another device
     Login(LoginArgs),
@@ -151,27 +153,6 @@ pub(crate) struct ExecArgs {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
-}
-
-/// `evergrant api`.
-#[derive(Args, Debug)]
-pub(crate) struct ApiArgs {
-    /// The request method
-    pub(crate) method: String,
-    /// The path below the upstream, or a URL of the upstream
-    pub(crate) path: String,
-    /// The body: text, @FILE, or @- for standard input
-    #[arg(long, short, value_name = "BODY", allow_hyphen_values = true)]
-    pub(crate) data: Option<String>,
-    /// A request header, as 'Name: value'; may be repeated
-    #[arg(long, short = 'H', value_name = "HEADER")]
-    pub(crate) header: Vec<String>,
-    /// Print a JSON object with the status, the headers and the body
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Settings.
-    #[command(flatten)]
-    pub(crate) flags: Flags,
 }
 
 /// `evergrant login`.

@@ -34,6 +34,8 @@ pub(crate) const DOCTOR_FAULT: u8 = 12;
 pub(crate) const NO_HTTP: u8 = 13;
 /// `simulate` found a promise broken in a drawn world.
 pub(crate) const PROMISE_BROKEN: u8 = 14;
+/// `api --paginate` got an answer that is no page, or that leads nowhere.
+pub(crate) const NO_PAGE: u8 = 15;
 /// Evergrant is broken: please report it.
 pub(crate) const INTERNAL: u8 = 70;
 /// `exec` found the command but could not start it.
@@ -58,6 +60,7 @@ pub(crate) const TABLE: &[(u8, &str)] = &[
     (DOCTOR_FAULT, "`doctor`: a fault was found"),
     (NO_HTTP, "`explain`: there is no HTTP in the capture"),
     (PROMISE_BROKEN, "`simulate`: a promise was broken in a drawn world"),
+    (NO_PAGE, "`api --paginate`: an answer is no page, or leads nowhere"),
     (INTERNAL, "evergrant is broken: please report it"),
     (NOT_EXECUTABLE, "`exec`: the command cannot be started"),
     (NOT_FOUND, "`exec`: the command was not found"),

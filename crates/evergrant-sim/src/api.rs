@@ -6,6 +6,7 @@
 //! | POST, PUT, PATCH, DELETE `/api/...` | executes the side effect named by the `sim-effect` field; echoes the body's length and hash |
 //! | GET, HEAD, DELETE `/api/v2/tokens/me` | about the token; DELETE revokes it |
 //! | GET of the routes of `account` | about the client and its organisation |
+//! | `/api/v2/paged/...`, `/api/v2/analytics/paged/...` | a page of a collection, see `paged` |
 //! | GET `/api/v2/date` | the node's clock in milliseconds |
 //! | GET `/api/v2/health/check` | 200 without a token |
 //! | GET `/api/bytes/N` | N bytes |
@@ -26,6 +27,7 @@ use crate::clock::iso_millis;
 use crate::config::{Routing, Shape};
 use crate::faults::ApiFault;
 use crate::grants::torn;
+use crate::paged;
 use crate::provider::{Answer, Payload, Provider, Reply, Request};
 use crate::rate::Counted;
 use crate::shape;
@@ -216,6 +218,9 @@ impl Provider {
         }
         if let Some(told) = account::about(path, self.holder(generation), &self.config, node.clock).filter(|_| reads) {
             return shape::json_response(StatusCode::OK, &told);
+        }
+        if let Some(page) = paged::answer(request, node.clock) {
+            return page;
         }
         match path {
             "/api/v2/tokens/me" if request.method == Method::DELETE => {

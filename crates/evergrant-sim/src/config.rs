@@ -242,6 +242,8 @@ pub struct TokenConfig {
     pub idle_timeout: Option<Span>,
     /// Every token is revoked at this part of its life, in thousandths.
     pub revoke_at_permille: Option<u16>,
+    /// Every token is revoked once it was used this often.
+    pub max_uses: Option<u32>,
 }
 
 impl Default for TokenConfig {
@@ -255,6 +257,7 @@ impl Default for TokenConfig {
             cap: None,
             idle_timeout: None,
             revoke_at_permille: None,
+            max_uses: None,
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | `codes` | authorization codes, with and without PKCE |
 //! | [`rotation`] | refresh tokens: families, grace, reuse detection |
 //! | [`api`] | the resource server's routes and side effects |
+//! | `paged` | collections that are read page by page, in every style, and how they go wrong |
 //! | [`shape`] | how errors look: Genesys Cloud or the RFCs |
 //! | `account` | what the API tells about token, client and organisation |
 //! | [`ledger`] | what happened |
@@ -40,6 +41,7 @@ pub mod grants;
 pub mod http;
 pub mod ledger;
 pub mod measurement;
+mod paged;
 pub mod provider;
 pub mod rotation;
 pub mod scenario;

@@ -137,6 +137,7 @@ impl Draw {
             cap: self.happens(150).then(|| usize::try_from(self.between(1, 4)).unwrap_or(1)),
             idle_timeout: self.happens(80).then(|| Span::from_secs(self.between(60, 1_200))),
             revoke_at_permille: self.happens(60).then(|| u16::try_from(self.between(300, 950)).unwrap_or(500)),
+            max_uses: None,
         }
     }
 

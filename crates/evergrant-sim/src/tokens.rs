@@ -78,6 +78,7 @@ pub(crate) struct Token {
     claims: Option<Claims>,
     known_at: Vec<Boot>,
     revoke_at: Option<Boot>,
+    uses_left: Option<u32>,
     last_used: Boot,
     ended: Option<Refusal>,
 }
@@ -137,6 +138,7 @@ impl TokenBook {
             claims,
             known_at: issue.delays.into_iter().map(|delay| now + delay).collect(),
             revoke_at: config.revoke_at_permille.map(part),
+            uses_left: config.max_uses,
             last_used: now,
             ended: None,
         };
@@ -274,8 +276,12 @@ impl Token {
         if at.idle_timeout.is_some_and(|limit| now - self.last_used >= limit) {
             self.end(Refusal::Idle, now);
         }
+        if self.uses_left == Some(0) {
+            self.end(Refusal::Revoked, now);
+        }
         self.judge(at, now)?;
         self.last_used = now;
+        self.uses_left = self.uses_left.map(|left| left.saturating_sub(1));
         Ok(())
     }
 

@@ -42,10 +42,11 @@ use url::Url;
 use crate::clock;
 use crate::exchange::RequestTraits;
 use crate::origin::{CallerAuth, Origins};
+use crate::pages::PagesBuilder;
 use crate::replay::{IDEMPOTENCY_KEY, Sends, Unanswered, send_as_it_is, send_with_tokens};
 use crate::retry_after::retry_after;
 use crate::source::TokenSource;
-use crate::tls::Tls;
+use crate::tls::{ClientIdentity, Tls};
 use crate::transport::{ConnectionFailure, Target, TransportError, TransportOptions, client_builder};
 
 pub use error::{ClientBuildError, ClientError};
@@ -77,6 +78,7 @@ impl Client {
             source,
             origins: Vec::new(),
             ca_file: None,
+            identity: None,
             allow_insecure_http: false,
             timeout: None,
             silence: SILENCE,
@@ -99,11 +101,21 @@ impl Client {
         RequestBuilder::new(self.clone(), method, url)
     }
 
+    /// A collection of many pages: a GET, or a POST that queries or makes a job.
+    pub fn pages(&self, method: Method, url: &str) -> PagesBuilder {
+        PagesBuilder::new(self.clone(), method, url)
+    }
+
     /// Sends a request and gives the answer that is left when all that helps has been done.
     ///
     /// # Errors
     /// When the request may not go where it wants to, when there is no token, and when no answer comes.
     pub async fn execute(&self, request: Request) -> Result<Response, ClientError> {
+        self.send(request, false).await
+    }
+
+    /// As [`execute`](Self::execute), of a request that `only_reads` or may do more, if its method does not say.
+    async fn send(&self, request: Request, only_reads: bool) -> Result<Response, ClientError> {
         let shared = &*self.shared;
         let at = shared.origins.position(request.url())?;
         let (Some(client), Some(target)) = (shared.clients.get(at), shared.origins.targets().get(at)) else {
@@ -125,7 +137,7 @@ impl Client {
         let mut request = request;
         loop {
             let own = request.headers().get(AUTHORIZATION).filter(|_| has_own).cloned();
-            let sending = Sending::new(client, request, deadline);
+            let sending = Sending::new(client, request, deadline, only_reads);
             let again = sending.again.as_ref().and_then(Request::try_clone).filter(|_| !has_own);
             let exchange = shared.source.exchange(sending.traits());
             let passed = if has_own {
@@ -147,7 +159,7 @@ impl Client {
         }
     }
 
-    fn resolve(&self, url: &str) -> Result<Url, url::ParseError> {
+    pub(crate) fn resolve(&self, url: &str) -> Result<Url, url::ParseError> {
         match self.shared.origins.targets() {
             [first, ..] if url.starts_with('/') => first.url().join(url),
             _ => Url::parse(url),
@@ -168,19 +180,20 @@ struct Sending<'a> {
     again: Option<Request>,
     method: Method,
     url: Url,
-    has_idempotency_key: bool,
+    /// May it be executed twice, whatever its method?
+    may_repeat: bool,
     /// When the caller's patience ends.
     deadline: Option<Boot>,
 }
 
 impl<'a> Sending<'a> {
-    fn new(client: &'a reqwest::Client, request: Request, deadline: Option<Boot>) -> Self {
+    fn new(client: &'a reqwest::Client, request: Request, deadline: Option<Boot>, only_reads: bool) -> Self {
         Self {
             client,
             again: request.try_clone(),
             method: request.method().clone(),
             url: request.url().clone(),
-            has_idempotency_key: request.headers().contains_key(IDEMPOTENCY_KEY),
+            may_repeat: only_reads || request.headers().contains_key(IDEMPOTENCY_KEY),
             deadline,
             first: Some(request),
         }
@@ -189,7 +202,7 @@ impl<'a> Sending<'a> {
     fn traits(&self) -> RequestTraits {
         RequestTraits {
             method: self.method.clone(),
-            has_idempotency_key: self.has_idempotency_key,
+            has_idempotency_key: self.may_repeat,
             is_body_kept: self.again.is_some(),
             deadline: self.deadline,
         }
@@ -227,6 +240,7 @@ pub struct ClientBuilder {
     source: TokenSource,
     origins: Vec<String>,
     ca_file: Option<PathBuf>,
+    identity: Option<ClientIdentity>,
     allow_insecure_http: bool,
     timeout: Option<Duration>,
     silence: Duration,
@@ -246,6 +260,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
+        self
+    }
+
+    /// The client's certificate, for an API that asks for one, as where tokens are bound to it (RFC 8705).
+    #[must_use]
+    pub fn identity(mut self, identity: ClientIdentity) -> Self {
+        self.identity = Some(identity);
         self
     }
 
@@ -289,8 +310,10 @@ impl ClientBuilder {
             return Err(ClientBuildError::NoOrigin);
         }
         let origins = Origins::parse(named, self.allow_insecure_http).map_err(TransportError::from)?;
-        let tls = Tls::new(self.ca_file);
-        let options = TransportOptions { timeout: CONNECT_WITHIN * 2, allow_insecure_http: self.allow_insecure_http };
+        let tls = Tls::new(self.ca_file).with_identity(self.identity);
+        // A server that cannot be reached is told from one that does not answer.
+        let connect = self.timeout.map_or(CONNECT_WITHIN, |timeout| CONNECT_WITHIN.min(timeout / 2));
+        let options = TransportOptions { timeout: connect * 2, allow_insecure_http: self.allow_insecure_http };
         let client = |target: &Target| {
             let builder = client_builder(target, &tls, options, usize::MAX)?.read_timeout(self.silence);
             builder.build().map_err(|error| TransportError::client(&error))

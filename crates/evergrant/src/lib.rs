@@ -2,7 +2,7 @@
 //!
 //! Start with [`TokenSource`]: it mints a token, renews it in time, and gives it to everybody who asks. Send requests
 //! with [`Client`], or put a [`TokenLayer`] into a tower stack: both repeat what a dying token broke and explain what
-//! remains. Whoever sends in another way takes each request through an [`Exchange`], as these two do, or asks a
+//! remains. [`Client::pages`] reads collections of many pages. Whoever sends in another way takes each request through an [`Exchange`], as these two do, or asks a
 //! [`Diagnosis`] why an answer was a refusal.
 //!
 //! The rules live in [`core`], which is pure; this crate adds the clock, the network, the stores and the waiting.
@@ -24,6 +24,7 @@ pub mod login;
 mod news;
 pub mod offset;
 mod origin;
+pub mod pages;
 mod peeked;
 mod redeem;
 mod replay;

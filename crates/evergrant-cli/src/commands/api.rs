@@ -1,4 +1,4 @@
-//! `evergrant api METHOD PATH`: one request with a token that works.
+//! `evergrant api METHOD PATH`: one request with a token that works; with `--paginate`, all pages of a collection.
 //!
 //! The answer's body goes to standard output as it comes. An answer with an error status is an error: its body goes to
 //! standard error with the verdict, standard output stays empty, and the exit code says so; with `--json` the answer is
@@ -7,10 +7,13 @@
 //! end comes within the timeout.
 
 mod body;
-mod send;
+mod client;
+mod paginate;
 
 use std::io::Write;
 
+use bytes::Bytes;
+use evergrant::client::Response;
 use evergrant::core::time::Span;
 use evergrant::core::verdict::Verdict;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -25,15 +28,22 @@ use crate::render;
 use crate::settings::layers::Layers;
 use crate::settings::resolve::Settings;
 use crate::settings::values;
-use send::{Incoming, Outgoing, Sender};
 
-const MAX_JSON_BYTES: usize = 64 << 20;
-const MAX_ERROR_BYTES: usize = 16 << 10;
+/// A request that can be sent again.
+struct Outgoing {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+}
 
 /// Sends the request and prints the answer.
 pub(crate) fn run(args: &ApiArgs, layers: &Layers) -> Result<u8, Failures> {
     let settings = Settings::for_tokens(layers)?;
     let outgoing = outgoing(args, &settings)?;
+    if args.pages.paginate {
+        return paginate::run(args, &settings, outgoing);
+    }
     let timeout = settings.timing.timeout;
     launch::small_runtime()?.block_on(async {
         let work = exchange(args, &settings, outgoing);
@@ -44,17 +54,20 @@ pub(crate) fn run(args: &ApiArgs, layers: &Layers) -> Result<u8, Failures> {
 async fn exchange(args: &ApiArgs, settings: &Settings, outgoing: Outgoing) -> Result<u8, Failures> {
     let source = launch::start_source(settings, "api").await?;
     let place = format!("{} {}", outgoing.method, values::shown(&outgoing.url));
-    let sender = Sender::new(settings)?;
-    let incoming = sender.send(&source, &outgoing, settings).await?;
-    let status = incoming.status();
+    let sender = client::client(source.clone(), settings, settings.timing.timeout)?;
+    let Outgoing { method, url, headers, body } = outgoing;
+    let request = sender.request(method, url.as_str()).headers(headers).body(body);
+    let answer = request.send().await.map_err(|error| client::unanswered(&error, &url, settings))?;
+    let mut answer = Incoming { answer, url, settings };
+    let status = answer.answer.status();
     let is_good = status.is_success() || status.is_redirection() || status == StatusCode::NOT_MODIFIED;
     let code = if is_good { exit::OK } else { exit::API_STATUS };
     if args.json {
-        print_json(incoming).await?;
+        print_json(&mut answer).await?;
     } else if is_good {
-        print_body(incoming).await?;
+        print_body(&mut answer).await?;
     } else {
-        let failure = refused(&place, incoming).await;
+        let failure = refused(&place, &mut answer).await;
         source.shutdown().await;
         return Err(failure.into());
     }
@@ -121,7 +134,47 @@ fn headers(lines: &[String]) -> Result<HeaderMap, Failure> {
     Ok(headers)
 }
 
-async fn print_body(mut incoming: Incoming) -> Result<(), Failure> {
+/// An answer whose body is still to be read.
+struct Incoming<'a> {
+    answer: Response,
+    url: Url,
+    settings: &'a Settings,
+}
+
+impl Incoming<'_> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let read = self.answer.chunk().await;
+        read.map_err(|error| client::unanswered(&error, &self.url, self.settings))
+    }
+
+    /// The whole body, if it is not too long to be held.
+    async fn collect(&mut self) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_JSON_BYTES {
+                return Err(Failure::new(exit::FAILED, "the answer is too large for --json")
+                    .because(format!("it has more than {MAX_JSON_BYTES} bytes"))
+                    .hint("leave --json out: the body is then printed as it comes"));
+            }
+        }
+        Ok(body)
+    }
+
+    /// The beginning of the body, as far as it arrives.
+    async fn collect_some(&mut self, limit: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        while body.len() < limit
+            && let Ok(Some(chunk)) = self.chunk().await
+        {
+            body.extend_from_slice(&chunk);
+        }
+        body.truncate(limit);
+        body
+    }
+}
+
+async fn print_body(incoming: &mut Incoming<'_>) -> Result<(), Failure> {
     let mut last = b'\n';
     while let Some(chunk) = incoming.chunk().await? {
         last = chunk.last().copied().unwrap_or(last);
@@ -134,44 +187,38 @@ async fn print_body(mut incoming: Incoming) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn print_json(mut incoming: Incoming) -> Result<(), Failure> {
-    let headers: serde_json::Map<_, _> = incoming
-        .headers()
-        .keys()
-        .map(|name| {
-            let values: Vec<_> = incoming
-                .headers()
-                .get_all(name)
-                .iter()
-                .map(|value| String::from_utf8_lossy(value.as_bytes()))
-                .collect();
-            (name.to_string(), json!(values.join(", ")))
-        })
-        .collect();
-    let status = incoming.status().as_u16();
-    let verdict = incoming.verdict.take();
-    let body = incoming.collect(MAX_JSON_BYTES).await?;
+async fn print_json(incoming: &mut Incoming<'_>) -> Result<(), Failure> {
+    let body = incoming.collect().await?;
+    let answer = &incoming.answer;
+    let value = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let values = |name: &HeaderName| answer.headers().get_all(name).iter().map(value).collect::<Vec<_>>().join(", ");
+    let headers: serde_json::Map<_, _> =
+        answer.headers().keys().map(|name| (name.to_string(), json!(values(name)))).collect();
     let body = match serde_json::from_slice::<serde_json::Value>(&body) {
         Ok(json) => json,
         Err(_) if body.is_empty() => serde_json::Value::Null,
         Err(_) => json!(String::from_utf8_lossy(&body)),
     };
+    let (status, verdict) = (answer.status().as_u16(), answer.verdict());
     render::json(&json!({ "status": status, "headers": headers, "body": body, "verdict": verdict }))
 }
 
 /// An answer with an error status, with its body and what it means.
-async fn refused(place: &str, mut incoming: Incoming) -> Failure {
-    let status = incoming.status();
-    let reason = status.canonical_reason().unwrap_or("an unknown status");
-    let verdict = incoming.verdict.take();
+async fn refused(place: &str, incoming: &mut Incoming<'_>) -> Failure {
     // What has arrived is shown even if the rest is lost.
     let body = incoming.collect_some(MAX_ERROR_BYTES).await;
+    refused_with(incoming.answer.status(), incoming.answer.verdict(), &body, place)
+}
+
+/// As [`refused`], of an answer that has been read.
+fn refused_with(status: StatusCode, verdict: Option<&Verdict>, body: &[u8], place: &str) -> Failure {
+    let reason = status.canonical_reason().unwrap_or("an unknown status");
     let failure = Failure::new(exit::API_STATUS, format!("the API answered {} {reason}", status.as_u16())).at(place);
-    let failure = match &verdict {
+    let failure = match verdict {
         Some(verdict) => explained(failure, verdict),
         None => failure.hint("--json prints the whole answer"),
     };
-    let text = printable(&String::from_utf8_lossy(&body));
+    let text = printable(&String::from_utf8_lossy(body));
     if !text.is_empty() {
         // Standard error is where the failure goes as well; nobody can be told if it is closed.
         let _ = writeln!(std::io::stderr(), "{text}");
@@ -197,6 +244,9 @@ fn too_slow(timeout: Span) -> Failure {
         .because(format!("there was no complete answer within {timeout}"))
         .hint("wait longer with --timeout; the request may have been executed")
 }
+
+const MAX_JSON_BYTES: usize = 64 << 20;
+const MAX_ERROR_BYTES: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ fn the_short_help_fits_on_a_screen() {
       demo         See it work: a simulated provider, its faults, and two ways to live with them
       token        Print an access token that works
       exec         Run a command with an access token in its environment
-      api          Send one API request with a token that works
+      api          Send one API request with a token that works, or read all pages of a collection
       login        Log in as a person, in a browser or on another device
       gateway      Run a local gateway that gives every request a token that works
       doctor       Look at everything between here and the API, and say what is wrong and what to do
@@ -172,6 +172,7 @@ fn the_long_help_tells_what_the_exit_codes_mean() {
      12  `doctor`: a fault was found
      13  `explain`: there is no HTTP in the capture
      14  `simulate`: a promise was broken in a drawn world
+     15  `api --paginate`: an answer is no page, or leads nowhere
      70  evergrant is broken: please report it
     126  `exec`: the command cannot be started
     127  `exec`: the command was not found

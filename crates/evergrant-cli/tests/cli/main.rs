@@ -14,6 +14,7 @@ mod explain_capture;
 mod gateway;
 mod help;
 mod lossless;
+mod paginate;
 mod profiles;
 mod refused;
 mod reload;

@@ -114,6 +114,22 @@ fn one_request_needs_no_other_tool() {
 }
 
 #[test]
+fn all_pages_of_a_collection_end_up_in_a_file() {
+    let provider = provider();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("example-paginate");
+    let _ = std::fs::remove_dir_all(&folder);
+    let mut command = example("paginate.sh", &provider);
+    std::fs::create_dir_all(&folder).unwrap();
+    command.current_dir(&folder).arg("/api/v2/paged/number?pageSize=10&total=35");
+    assert_eq!(good(&mut command), "");
+    let csv = std::fs::read_to_string(folder.join("users.csv")).unwrap();
+    assert!(csv.starts_with("id,name,division.name\nthing-0000001,") && csv.lines().count() == 36, "{csv}");
+    let calls = provider.handle().ledger().api.calls;
+    good(&mut command);
+    assert_eq!(provider.handle().ledger().api.calls, calls, "it is complete");
+}
+
+#[test]
 fn a_refused_request_of_curl_is_explained() {
     let provider = provider();
     assert_eq!(good(&mut example("explain.sh", &provider)), "", "nothing is refused yet");

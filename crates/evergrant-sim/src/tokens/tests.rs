@@ -170,6 +170,16 @@ fn a_scheduled_part_of_life_revokes() {
 }
 
 #[test]
+fn a_token_dies_of_use() {
+    let mut config = config(10);
+    config.tokens.max_uses = Some(2);
+    let mut stage = Stage::new(config);
+    let token = stage.mint();
+    assert_eq!([(); 3].map(|()| stage.call(&token)), [200, 200, 401]);
+    assert_eq!(refused_as(&stage, Refusal::Revoked), 1);
+}
+
+#[test]
 fn one_token_over_the_cap_evicts_the_oldest_live_one() {
     let mut config = config(10);
     config.tokens.cap = Some(2);

@@ -14,6 +14,7 @@ use super::{Client, ClientError, Response};
 pub struct RequestBuilder {
     client: Client,
     inner: Result<reqwest::RequestBuilder, ClientError>,
+    only_reads: bool,
 }
 
 impl RequestBuilder {
@@ -22,7 +23,7 @@ impl RequestBuilder {
             Ok(url) => Ok(client.any_http().request(method, url)),
             Err(error) => Err(ClientError::InvalidRequest(format!("URL: {error}"))),
         };
-        Self { client, inner }
+        Self { client, inner, only_reads: false }
     }
 
     /// Adds a header field.
@@ -64,6 +65,12 @@ impl RequestBuilder {
         self.map(|inner| inner.timeout(timeout))
     }
 
+    /// Says that the request only reads, whatever its method: its refusal is repaired as that of a GET is.
+    pub fn only_reads(mut self, only_reads: bool) -> Self {
+        self.only_reads = only_reads;
+        self
+    }
+
     /// Sends the request.
     ///
     /// # Errors
@@ -71,11 +78,11 @@ impl RequestBuilder {
     pub async fn send(self) -> Result<Response, ClientError> {
         // The error's own text may hold the URL with its query.
         let request = self.inner?.build().map_err(|error| ClientError::InvalidRequest(cause(error)))?;
-        self.client.execute(request).await
+        self.client.send(request, self.only_reads).await
     }
 
     fn map(self, change: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder) -> Self {
-        Self { client: self.client, inner: self.inner.map(change) }
+        Self { inner: self.inner.map(change), ..self }
     }
 }
 

@@ -1,0 +1,304 @@
+//! `evergrant api METHOD PATH --paginate`: a collection as one stream of items.
+//!
+//! The library reads page after page; here its items are written, and with `--resume` the place of the next page. Items
+//! go to standard output or to a file, everything else to standard error. With `--json` a summary is printed as well: on
+//! standard output if the items are in a file, else as the last line of standard error.
+//!
+//! Whole pages are written, then made durable, then noted: whenever the process ends, the next run finds an output that
+//! begins with the pages that the resume file names, cuts the rest off, and goes on.
+
+mod format;
+mod output;
+mod progress;
+mod report;
+mod resume;
+
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use evergrant::core::time::Span;
+use evergrant::pages::{Next, Pages, PagesBuilder, Position, Progress};
+use serde_json::Value;
+
+use super::{Outgoing, client};
+use crate::args::{ApiArgs, PagesArgs};
+use crate::exit;
+use crate::failure::{Failure, Failures};
+use crate::launch;
+use crate::render;
+use crate::settings::resolve::Settings;
+use crate::settings::values;
+use format::Format;
+use output::{Output, Target};
+use progress::Screen;
+use report::{Stopped, Tally};
+use resume::{Export, ResumeFile, sha256};
+
+/// Reads all pages and writes their items.
+pub(super) fn run(args: &ApiArgs, settings: &Settings, outgoing: Outgoing) -> Result<u8, Failures> {
+    let format = Format::of(&args.pages)?;
+    let target = Target::of(args.pages.output.as_deref())?;
+    let export = describe(&args.pages, settings, &outgoing, target.clone());
+    let (resume, begun) = match &args.pages.resume {
+        Some(path) => ResumeFile::open(path, export).map(|(file, begun)| (Some(file), begun))?,
+        None => (None, None),
+    };
+    let body = body(&outgoing)?;
+    let run = Run { args, settings, outgoing, body };
+    launch::small_runtime()?.block_on(run.export(format, target, resume, begun))
+}
+
+/// One run of an export.
+struct Run<'a> {
+    args: &'a ApiArgs,
+    settings: &'a Settings,
+    outgoing: Outgoing,
+    body: Option<Value>,
+}
+
+impl Run<'_> {
+    async fn export(
+        &self,
+        format: Format,
+        target: Target,
+        resume: Option<ResumeFile>,
+        begun: Option<resume::Progress>,
+    ) -> Result<u8, Failures> {
+        let started = Instant::now();
+        let position = begun.as_ref().map(|begun| begun.position.clone()).unwrap_or_default();
+        let resumed_at = begun.as_ref().map(|_| position.pages);
+        if let Some(begun) = begun.as_ref().filter(|begun| begun.position.is_done(self.args.pages.max_pages)) {
+            let took = started.elapsed();
+            let tally = Tally {
+                position: &position,
+                target: &target,
+                bytes: begun.bytes,
+                resumed_at,
+                retried: 0,
+                deleted: 0,
+                took,
+            };
+            return self.tell_again(&tally);
+        }
+        let source = launch::start_source(self.settings, "api").await?;
+        let client = client::client(source.clone(), self.settings, Span::ZERO)?;
+        let place = report::place(&self.outgoing.method, &self.outgoing.url);
+        let has_resume_file = resume.is_some();
+        let stopped = Stopped { place: &place, url: &self.outgoing.url, settings: self.settings, has_resume_file };
+        let url = self.outgoing.url.as_str();
+        let builder = client.pages(self.outgoing.method.clone(), url).headers(self.outgoing.headers.clone());
+        let pages = self.described(builder).from_position(position.clone()).read();
+        let mut pages = pages.map_err(|error| stopped.cause(error))?;
+        if let Some(file) = resume.as_ref().filter(|_| begun.is_some() && pages.next_has_effect()) {
+            return Err(report::in_doubt(&place, file.path()).into());
+        }
+        // A token that cannot be had is told before anything is written.
+        launch::token(&source, self.settings, None).await?;
+        let mut writer = Writer::open(format, target, resume, begun)?;
+        let ended = writer.write_all(&mut pages, &stopped).await;
+        writer.screen.end();
+        source.shutdown().await;
+        writer.warn(pages.position());
+        ended?;
+        let tally = Tally {
+            position: pages.position(),
+            target: writer.output.target(),
+            bytes: writer.output.bytes(),
+            resumed_at,
+            retried: pages.retried(),
+            deleted: writer.deleted,
+            took: started.elapsed(),
+        };
+        self.tell(&tally)
+    }
+
+    /// The export as the flags describe it.
+    fn described(&self, builder: PagesBuilder) -> PagesBuilder {
+        let args = &self.args.pages;
+        let mut builder = builder.repeats_post(args.retry_post);
+        if let Some(body) = &self.body {
+            builder = builder.json(body.clone());
+        }
+        if let Some(style) = args.style {
+            builder = builder.style(style);
+        }
+        if let Some(items) = &args.items {
+            builder = builder.items_at(items);
+        }
+        if let Some(count) = args.max_pages {
+            builder = builder.max_pages(count);
+        }
+        if let Some(count) = args.max_items {
+            builder = builder.max_items(count);
+        }
+        if let Some(count) = args.max_empty_pages {
+            builder = builder.max_empty_pages(count);
+        }
+        if let Some(wait) = args.job_wait {
+            builder = builder.longest_job(wait.to_duration());
+        }
+        builder
+    }
+
+    /// Says what was done: data for a program, a line for a person who looks.
+    fn tell(&self, tally: &Tally<'_>) -> Result<u8, Failures> {
+        if self.args.json {
+            // Standard output belongs to the items, unless they went into a file.
+            match tally.target {
+                Target::File(_) => render::json(&tally.json())?,
+                Target::StandardOutput { .. } | Target::Pipe => eprintln!("{}", tally.json()),
+            }
+        } else if io::stderr().is_terminal() {
+            eprintln!("{}", tally.line());
+        }
+        Ok(exit::OK)
+    }
+
+    /// Says that nothing was left to do.
+    fn tell_again(&self, tally: &Tally<'_>) -> Result<u8, Failures> {
+        if !self.args.json {
+            eprintln!("the export has ended already, nothing was requested: {}", tally.line());
+            return Ok(exit::OK);
+        }
+        self.tell(tally)
+    }
+}
+
+/// What is written while pages come.
+struct Writer {
+    format: Format,
+    output: Output,
+    resume: Option<ResumeFile>,
+    screen: Screen,
+    noted: Instant,
+    deleted: u64,
+}
+
+impl Writer {
+    /// Opens the output, and notes that an export begins before anything is sent.
+    fn open(
+        mut format: Format,
+        target: Target,
+        resume: Option<ResumeFile>,
+        begun: Option<resume::Progress>,
+    ) -> Result<Self, Failure> {
+        let position = begun.as_ref().map(|begun| begun.position.clone()).unwrap_or_default();
+        let output = match begun {
+            Some(begun) => {
+                format.go_on(begun.columns);
+                Output::reopen(target, begun.bytes)?
+            }
+            None => Output::create(target, resume.is_some())?,
+        };
+        let screen = Screen::new(output.is_terminal(), &position);
+        let mut writer = Self { format, output, resume, screen, noted: Instant::now(), deleted: 0 };
+        writer.note(&position)?;
+        Ok(writer)
+    }
+
+    /// Writes page after page until the end, or until nobody reads any more.
+    async fn write_all(&mut self, pages: &mut Pages, stopped: &Stopped<'_>) -> Result<(), Failure> {
+        loop {
+            match pages.advance().await {
+                Ok(Progress::Page(page)) => {
+                    let written = self.format.write(page.items(), &mut self.output).and_then(|()| self.output.flush());
+                    if !self.goes_on(written)? {
+                        return Ok(());
+                    }
+                    self.deleted += page.lost();
+                    self.note_sometimes(pages.position())?;
+                    self.screen.show(pages.position());
+                }
+                Ok(Progress::Job(state)) => {
+                    self.note(pages.position())?;
+                    self.screen.job(state.as_deref());
+                }
+                Ok(Progress::Retry { why, wait }) => self.screen.wait(&why, wait),
+                Ok(Progress::Ended(_)) => {
+                    let written = self.format.end(&mut self.output).and_then(|()| self.output.flush());
+                    self.goes_on(written)?;
+                    return self.note(pages.position());
+                }
+                Err(error) => {
+                    if pages.position().next == Next::First && !error.is_in_doubt() {
+                        // Nothing has happened: there is nothing to go on from.
+                        self.resume.iter().for_each(ResumeFile::remove);
+                    } else {
+                        self.note(pages.position())?;
+                    }
+                    return Err(stopped.failure(error, pages.position(), self.output.target()));
+                }
+            }
+        }
+    }
+
+    /// Is somebody still there to read what is written?
+    fn goes_on(&self, written: io::Result<()>) -> Result<bool, Failure> {
+        match written {
+            Ok(()) => Ok(true),
+            // As in `evergrant api ... | head`.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => {
+                let failure = output::unwritable(self.output.target().shown(), &error);
+                Err(match &self.resume {
+                    Some(_) => failure.hint("the same command goes on from the last whole page"),
+                    None => failure,
+                })
+            }
+        }
+    }
+
+    /// As [`note`](Self::note), but not so often that the disk would be what an export waits for: pages since the last
+    /// note are read again after a crash. Of a pipe nothing can be taken back, so each of its pages is noted.
+    fn note_sometimes(&mut self, position: &Position) -> Result<(), Failure> {
+        let is_soon = self.output.target().is_file() && self.noted.elapsed() < NOTE_EVERY;
+        if is_soon { Ok(()) } else { self.note(position) }
+    }
+
+    /// Makes the output durable and writes down where the export stands.
+    fn note(&mut self, position: &Position) -> Result<(), Failure> {
+        let Some(file) = &self.resume else { return Ok(()) };
+        let target = self.output.target().shown();
+        self.output.sync().map_err(|error| output::unwritable(target, &error))?;
+        let columns = self.format.written_columns();
+        self.noted = Instant::now();
+        file.save(&resume::Progress { bytes: self.output.bytes(), columns, position: position.clone() })
+    }
+
+    fn warn(&self, position: &Position) {
+        let shrunk = (self.deleted > 0).then(|| report::shrunk(self.deleted, position));
+        let warnings = [shrunk, report::unshown(&self.format.unshown()), report::ended(position)];
+        warnings.iter().flatten().for_each(Failure::print_warning);
+    }
+}
+
+fn describe(args: &PagesArgs, settings: &Settings, outgoing: &Outgoing, output: Target) -> Export {
+    let client = settings.identity.client();
+    Export {
+        method: outgoing.method.to_string(),
+        url: values::shown(&outgoing.url),
+        query_sha256: outgoing.url.query().map(|query| sha256(query.as_bytes())),
+        body_sha256: (!outgoing.body.is_empty()).then(|| sha256(&outgoing.body)),
+        client_id: client.map(|client| client.credential.client_id.clone()).unwrap_or_default(),
+        style: args.style.map(|style| style.name().to_owned()),
+        items: args.items.clone(),
+        csv: args.csv.clone(),
+        template: args.template.clone(),
+        output,
+    }
+}
+
+/// The body as JSON, since its page is changed.
+fn body(outgoing: &Outgoing) -> Result<Option<Value>, Failure> {
+    if outgoing.body.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&outgoing.body).map(Some).map_err(|error| {
+        Failure::new(exit::USAGE, "the body is no JSON")
+            .at(format!("--data, line {}, column {}", error.line(), error.column()))
+            .because("the pages of a POST are asked for in its body")
+            .hint("give a JSON object with --data")
+    })
+}
+
+const NOTE_EVERY: Duration = Duration::from_millis(200);

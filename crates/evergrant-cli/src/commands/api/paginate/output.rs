@@ -1,0 +1,195 @@
+//! Where items go, and how far they have got.
+//!
+//! Of a regular file, named or as standard output, the length is known, so an export that was stopped can be cut back to
+//! its last whole page. What went into a pipe is gone.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, IsTerminal as _, Seek as _, SeekFrom, Write};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{OFlags, fcntl_getfl};
+use serde::{Deserialize, Serialize};
+
+use crate::exit;
+use crate::failure::Failure;
+
+/// What an output is, as a resume file names it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Target {
+    /// A file by its path.
+    File(PathBuf),
+    /// Standard output, which is a file.
+    StandardOutput {
+        /// Its device.
+        device: u64,
+        /// Its number there.
+        inode: u64,
+    },
+    /// Standard output, which is a pipe or a terminal.
+    Pipe,
+}
+
+/// An open output.
+pub(super) struct Output {
+    sink: BufWriter<File>,
+    target: Target,
+    bytes: u64,
+}
+
+impl Target {
+    /// The output that the command line names; nothing is opened for writing yet.
+    pub(super) fn of(path: Option<&Path>) -> Result<Self, Failure> {
+        if let Some(path) = path {
+            return std::path::absolute(path).map(Self::File).map_err(|error| unwritable(path.display(), &error));
+        }
+        let metadata = standard_output().and_then(|file| file.metadata());
+        let metadata = metadata.map_err(|error| unwritable("standard output", &error))?;
+        Ok(match metadata.is_file() {
+            true => Self::StandardOutput { device: metadata.dev(), inode: metadata.ino() },
+            false => Self::Pipe,
+        })
+    }
+
+    /// Can what was written be cut back?
+    pub(super) fn is_file(&self) -> bool {
+        *self != Self::Pipe
+    }
+
+    /// Its name for a person.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::StandardOutput { .. } | Self::Pipe => "standard output".to_owned(),
+        }
+    }
+}
+
+impl Output {
+    /// Opens it empty. A file that holds something is replaced, unless it `must_be_new`.
+    pub(super) fn create(target: Target, must_be_new: bool) -> Result<Self, Failure> {
+        let failed = |error: io::Error| unwritable(target.shown(), &error);
+        let (file, bytes) = match &target {
+            Target::File(path) => {
+                let is_used = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0);
+                if must_be_new && is_used {
+                    return Err(Failure::new(exit::USAGE, "the output holds something already")
+                        .at(path.display())
+                        .because("no resume file says which pages it holds")
+                        .hint("name another --output, remove this one, or name the --resume file of its export"));
+                }
+                (OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(failed)?, 0)
+            }
+            Target::StandardOutput { .. } => {
+                let mut file = standard_output().map_err(failed)?;
+                let end = if appends(&file) { SeekFrom::End(0) } else { SeekFrom::Current(0) };
+                let bytes = file.seek(end).map_err(failed)?;
+                (file, bytes)
+            }
+            Target::Pipe => (standard_output().map_err(failed)?, 0),
+        };
+        let output = Self::locked(file, target, bytes)?;
+        let file = output.sink.get_ref();
+        if let Target::File(path) = &output.target
+            && file.metadata().is_ok_and(|metadata| metadata.is_file())
+        {
+            file.set_len(0).map_err(|error| unwritable(path.display(), &error))?;
+        }
+        Ok(output)
+    }
+
+    /// Opens it as a stopped export left it, and cuts off what was written after its last whole page.
+    pub(super) fn reopen(target: Target, bytes: u64) -> Result<Self, Failure> {
+        let failed = |error: io::Error| unwritable(target.shown(), &error);
+        let file = match &target {
+            // A run that was stopped before it opened the file left none.
+            Target::File(path) => OpenOptions::new().write(true).create(bytes == 0).truncate(false).open(path),
+            Target::StandardOutput { .. } | Target::Pipe => standard_output(),
+        };
+        let mut output = Self::locked(file.map_err(failed)?, target.clone(), bytes)?;
+        if target.is_file() {
+            let file = output.sink.get_mut();
+            let length = file.metadata().map_err(failed)?.len();
+            if length < bytes {
+                return Err(shorter(&target, length, bytes));
+            }
+            file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).map_err(failed)?;
+        }
+        Ok(output)
+    }
+
+    /// Is a person looking at it?
+    pub(super) fn is_terminal(&self) -> bool {
+        self.sink.get_ref().is_terminal()
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// How long it is.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes what was written durable, as far as it can be.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.flush()?;
+        if self.target.is_file() { self.sink.get_ref().sync_data() } else { Ok(()) }
+    }
+
+    /// Takes the file for this process alone: two exports into one file would be none.
+    fn locked(file: File, target: Target, bytes: u64) -> Result<Self, Failure> {
+        if target.is_file() && matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
+            return Err(Failure::new(exit::FAILED, "another process writes into the output")
+                .at(target.shown())
+                .hint("wait for its end, or name another --output"));
+        }
+        Ok(Self { sink: BufWriter::with_capacity(BUFFER, file), target, bytes })
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+/// Standard output without the buffer of the standard library.
+fn standard_output() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+fn appends(file: &File) -> bool {
+    fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::APPEND))
+}
+
+fn shorter(target: &Target, length: u64, bytes: u64) -> Failure {
+    let failure = Failure::new(exit::FAILED, "the output is shorter than the resume file says")
+        .at(target.shown())
+        .because(format!("it has {length} bytes, and {bytes} were written"));
+    match target {
+        Target::File(_) => failure.hint("remove the resume file and the output, and start again"),
+        Target::StandardOutput { .. } | Target::Pipe => {
+            failure.hint("append with >> to the file of the first run; a new one needs a new resume file")
+        }
+    }
+}
+
+/// Why nothing can be written.
+pub(super) fn unwritable(place: impl std::fmt::Display, error: &io::Error) -> Failure {
+    Failure::new(exit::FAILED, "cannot write the items")
+        .at(place)
+        .because(error)
+        .hint("check the file, its folder, and the space left")
+}
+
+const BUFFER: usize = 64 << 10;

@@ -1,0 +1,133 @@
+//! Long exports through dying tokens, rate limits and outages, killed in the middle: each item is there exactly once.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use evergrant_core::time::Span;
+use evergrant_sim::config::ProviderConfig;
+use evergrant_sim::faults::{ApiFault, ApiRule, Chance, Event};
+use evergrant_sim::http::SimServer;
+
+use super::{all, numbers};
+use crate::support::{Folder, Run, evergrant};
+
+/// A provider whose tokens die after `uses` requests, and whose API is in trouble now and then.
+///
+/// By their lifetime they would end after a second. A young token that is refused may not be known everywhere yet, and is
+/// tried again as long as it can be alive; with a longer life each of these deaths would take two seconds.
+fn troubled(uses: u32) -> SimServer {
+    let mut config = ProviderConfig::rfc().with_lifetime(Span::from_secs(1));
+    config.tokens.max_uses = Some(uses);
+    let provider = SimServer::start(config).unwrap();
+    let faults = [
+        (ApiFault::TooManyRequests(0), 8),
+        (ApiFault::Status(503), 8),
+        (ApiFault::Torn, 4),
+        (ApiFault::Lost, 4),
+        (ApiFault::Slow(Span::from_millis(20)), 20),
+    ];
+    for (fault, permille) in faults {
+        let rule = ApiRule { fault, route: None, chance: Chance::permille(permille) };
+        provider.handle().apply(Event::ApiFault(rule));
+    }
+    provider
+}
+
+struct Export<'a> {
+    provider: &'a SimServer,
+    request: Vec<&'a str>,
+    output: PathBuf,
+    resume: PathBuf,
+}
+
+impl<'a> Export<'a> {
+    fn new(provider: &'a SimServer, folder: &Folder, request: &[&'a str]) -> Self {
+        let (output, resume) = (folder.path().join("items"), folder.path().join("resume"));
+        Self { provider, request: request.to_vec(), output, resume }
+    }
+
+    fn run(&self) -> Run {
+        let flags = ["--paginate", "--mint-budget", "100000/10m", "--settle", "0s", "--json"];
+        let run = evergrant(["api"].iter().chain(&self.request).chain(&flags).copied().map(str::to_owned).chain([
+            "--output".to_owned(),
+            self.output.display().to_string(),
+            "--resume".to_owned(),
+            self.resume.display().to_string(),
+        ]));
+        run.client_of(self.provider)
+    }
+
+    fn written(&self) -> u64 {
+        self.output.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// Starts it and kills it once it has written so much more.
+    fn kill_after(&self, bytes: u64) {
+        let (running, _home) = self.run().start();
+        let (started, before) = (Instant::now(), self.written());
+        while self.written() < before + bytes {
+            assert!(started.elapsed() < Duration::from_secs(60), "only {} bytes are written", self.written());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        running.signal(rustix::process::Signal::KILL);
+        assert!(!running.wait().success(), "it was killed in the middle");
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        numbers(&std::fs::read_to_string(&self.output).unwrap())
+    }
+}
+
+/// Kills an export `kills` times, lets it end, and looks at what it wrote.
+fn exactly_once(provider: &SimServer, request: &[&str], total: u64, kills: u64) {
+    let folder = Folder::new();
+    let export = Export::new(provider, &folder, request);
+    let whole = total * 130;
+    for _ in 0..kills {
+        export.kill_after(whole / (kills + 2));
+    }
+    let summary: serde_json::Value = serde_json::from_str(&export.run().end().good()).unwrap();
+    assert_eq!((&summary["items"], &summary["ended"]), (&total.into(), &"complete".into()), "{summary}");
+    assert!(summary["resumed_at_page"].as_u64().is_some_and(|page| page > 0), "{summary}");
+    assert_eq!(export.numbers(), all(total));
+    let calls = provider.handle().ledger().api.calls;
+    let again = export.run().end().good();
+    assert!(again.contains(r#""ended":"complete""#), "{again}");
+    assert_eq!(provider.handle().ledger().api.calls, calls, "a finished export asks for nothing");
+}
+
+#[test]
+fn two_thousand_numbered_pages_arrive_exactly_once() {
+    let provider = troubled(60);
+    exactly_once(&provider, &["GET", "/api/v2/paged/number?pageSize=5&total=10000"], 10_000, 1);
+    let ledger = provider.handle().ledger();
+    let refused: u64 = ledger.api.refused.values().sum();
+    assert!(ledger.token.succeeded > 15 && refused > 10, "{} tokens, {refused} refusals", ledger.token.succeeded);
+    assert!(ledger.api.faulted > 30, "{} faults", ledger.api.faulted);
+}
+
+#[test]
+fn two_thousand_pages_by_cursor_arrive_exactly_once() {
+    let provider = troubled(60);
+    exactly_once(&provider, &["GET", "/api/v2/paged/cursor?pageSize=5&total=10000"], 10_000, 1);
+}
+
+#[test]
+fn the_other_styles_arrive_exactly_once_whenever_they_are_killed() {
+    let provider = troubled(10);
+    for request in [
+        &["GET", "/api/v2/paged/link?pageSize=5&total=500"][..],
+        &["GET", "/api/v2/paged/scim?count=5&total=500"],
+        &["POST", "/api/v2/analytics/paged/details/query?total=500", "--data", r#"{"paging":{"pageSize":5}}"#],
+    ] {
+        exactly_once(&provider, request, 500, 3);
+    }
+}
+
+#[test]
+fn a_jobs_results_arrive_exactly_once_and_the_job_is_made_once() {
+    let provider = SimServer::start(ProviderConfig::genesys()).unwrap();
+    let request = ["POST", "/api/v2/analytics/paged/details/jobs?pageSize=5&total=1000", "--data", "{}"];
+    exactly_once(&provider, &request, 1_000, 2);
+    assert_eq!(provider.handle().ledger().effects.len(), 1);
+}
