@@ -8,6 +8,7 @@
 //! ```text
 //!  acquire      who gets which token, and who waits
 //!  flight       token requests: when, why, and what follows from their outcome
+//!  refresh      one token request from lease to commit, step by step
 //!  fleet        what other processes have minted, begun or repaired
 //!  refusal      a 401: replay, wait, refresh, or pass on with a verdict
 //!  proof        successes, probes, and giving a token up
@@ -34,6 +35,7 @@ mod flight;
 mod learn;
 mod limits;
 mod proof;
+mod refresh;
 mod refusal;
 mod report;
 mod slots;
@@ -59,6 +61,7 @@ use slots::{Held, Slots};
 pub use acquire::{Acquire, AcquireError, AcquireErrorKind, Need};
 pub use flight::{FlightId, FlightNext, Minted, Reason};
 pub use proof::{ProbeOutcome, is_proof};
+pub use refresh::{Committed, Doubt, Ending, Next, Refresh, Stored, StoredToken};
 pub use refusal::Step;
 pub use report::{BudgetReport, Counters, Report, State, TokenReport};
 

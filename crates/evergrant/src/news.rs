@@ -13,7 +13,7 @@ use evergrant_core::time::{Boot, Span};
 
 use crate::clock;
 use crate::driver::Shared;
-use crate::flight::{self, Restored};
+use crate::flight;
 use crate::store::{Record, StoreError};
 
 /// Follows the store until the last clone of the source is gone.
@@ -94,19 +94,9 @@ async fn look(shared: &Arc<Shared>) {
 }
 
 fn take(shared: &Shared, record: Record) {
-    let flights = &shared.flights;
-    let mints = flight::mints_of(shared, &record);
-    let restored = flight::restored(shared, &record);
-    flights.keep_if_newer(&record);
-    shared.act(|keeper, now| {
-        keeper.handle_known_mints(mints);
-        match restored {
-            Some(Restored::Known(minted)) => keeper.handle_published(minted, now),
-            // Its age will be known when the token endpoint has shown its clock; until then ours is the better one.
-            Some(Restored::Stale(minted)) if keeper.newest_generation().0 == 0 => keeper.handle_stale(minted, now),
-            Some(Restored::Stale(_)) | None => {}
-        }
-    });
+    let stored = flight::stored(shared, &record);
+    shared.flights.keep_if_newer(&record);
+    shared.act(|keeper, now| keeper.handle_news(stored, now));
 }
 
 /// How long to wait between two looks; for ever, if somebody else looks.

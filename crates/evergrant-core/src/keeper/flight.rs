@@ -178,7 +178,7 @@ impl Keeper {
         let Some(reason) = self.land(flight) else { return };
         self.counters.mints += 1;
         self.has_minted = true;
-        self.budget.handle_mint(now.boot);
+        self.budget.handle_mint(minted.issued.sent, now.boot);
         self.latency.handle_sample(minted.issued.received - minted.issued.sent);
         self.take_in(minted, Origin::Minted(reason), now);
     }

@@ -17,9 +17,10 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn handle_mint(&mut self, now: Boot) {
+    /// A mint counts from when it was asked for. The store knows it by that moment too, so it is not counted twice.
+    pub(super) fn handle_mint(&mut self, sent: Boot, now: Boot) {
+        self.handle_known([sent]);
         self.forget_before(now);
-        self.mints.push_back(now);
     }
 
     /// Mints of other processes with the same credential count as well.
@@ -133,7 +134,7 @@ mod tests {
     fn the_budget_frees_up_as_mints_leave_the_window() {
         let mut budget = Budget::default();
         let at = |secs: i64| Boot::from_secs(1000 + secs);
-        (0..3).for_each(|n| budget.handle_mint(at(n)));
+        (0..3).for_each(|n| budget.handle_mint(at(n), at(n)));
         assert_eq!(budget.next_allowed(4, true, at(3)), at(3));
         assert_eq!(budget.next_allowed(3, true, at(3)), at(600));
         assert_eq!(budget.next_allowed(3, true, at(600)), at(600));
@@ -142,10 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mint_that_the_store_knows_too_counts_once() {
+        let mut budget = Budget::default();
+        let (sent, answered) = (Boot::from_secs(1), Boot::from_secs(3));
+        budget.handle_mint(sent, answered);
+        budget.handle_known([sent, Boot::from_secs(2)]);
+        assert_eq!(budget.used(answered), 2);
+    }
+
+    #[test]
     fn refusals_leave_a_reserve_for_the_schedule() {
         let mut budget = Budget::default();
         let now = Boot::from_secs(0);
-        (0..8).for_each(|_| budget.handle_mint(now));
+        (1..9).for_each(|ago| budget.handle_mint(now - Span::from_secs(ago), now));
         assert_eq!(budget.next_allowed(10, true, now), now);
         assert!(budget.next_allowed(10, false, now) > now);
     }

@@ -6,6 +6,7 @@
 mod fleet;
 mod judgement;
 mod properties;
+mod refresh;
 mod scenes;
 
 use crate::Secret;

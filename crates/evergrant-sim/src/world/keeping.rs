@@ -10,7 +10,7 @@ mod flight;
 use std::collections::BTreeMap;
 
 use evergrant_core::attempt::{Attempt, Refusal, Replay, Route};
-use evergrant_core::keeper::{Acquire, Action, Keeper, Need, ProbeOutcome, Report, Step, is_proof};
+use evergrant_core::keeper::{Acquire, Action, Keeper, Minted, Need, ProbeOutcome, Report, Step, is_proof};
 use evergrant_core::offset::{Sample, Source};
 use evergrant_core::policy::Policy;
 use evergrant_core::profile::{Probe, ProbeMethod, Profile, Region};

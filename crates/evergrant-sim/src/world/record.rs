@@ -5,7 +5,7 @@
 //! fall between writes.
 
 use evergrant_core::Secret;
-use evergrant_core::keeper::Minted;
+use evergrant_core::keeper::{Doubt, Minted, Stored, StoredToken};
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::Generation;
 
@@ -30,8 +30,6 @@ impl Record {
     /// A request is about to be sent; an earlier intent keeps its time, because the grace counts from the first.
     pub(super) fn intend(&mut self, now: Boot) {
         self.intent.get_or_insert(now);
-        self.mints.push(now);
-        self.mints.retain(|mint| now - *mint < Span::from_secs(600));
     }
 
     /// Both tokens are stored together, and nothing is in doubt.
@@ -41,6 +39,9 @@ impl Record {
             refresh_token.expose().clone_into(&mut self.refresh_token);
         }
         self.intent = None;
+        let sent = minted.issued.sent;
+        self.mints.push(sent);
+        self.mints.retain(|mint| sent - *mint < Span::from_secs(600));
         self.token = Some(minted);
     }
 
@@ -49,11 +50,23 @@ impl Record {
         self.token.clone()
     }
 
-    /// Is the refresh token in doubt, and the provider's grace over as far as anybody can tell?
-    pub(super) fn is_doubt_old(&self, now: Boot) -> bool {
-        self.intent.is_some_and(|at| now - at > GRACE)
+    /// The request with this refresh token of which no end is known.
+    pub(super) fn doubt(&self, now: Boot) -> Option<Doubt> {
+        let at = self.intent?;
+        Some(Doubt {
+            age: Some(now - at),
+            words: format!("this client was about to spend this refresh token at {at:?}"),
+        })
+    }
+
+    /// The record as the keeper knows it.
+    pub(super) fn stored(&self, rotates: bool, now: Boot) -> Stored {
+        Stored {
+            generation: self.generation,
+            grant: rotates.then(|| self.refresh_token.clone()),
+            token: self.token.clone().map(StoredToken::Known),
+            doubt: self.doubt(now),
+            mints: self.mints.clone(),
+        }
     }
 }
-
-/// Providers that give a grace give at least this much, as far as is known.
-const GRACE: Span = Span::from_secs(30);

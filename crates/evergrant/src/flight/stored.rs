@@ -1,8 +1,7 @@
 //! What the store holds, in the keeper's terms: tokens whose times are on this boot's clock, or known to be unknown.
 
-use evergrant_core::keeper::Minted;
+use evergrant_core::keeper::{Minted, Stored, StoredToken};
 use evergrant_core::offset::Source;
-use evergrant_core::time::Boot;
 use evergrant_core::token::{Generation, Issued};
 
 use crate::driver::Shared;
@@ -17,22 +16,9 @@ pub(crate) async fn restore(shared: &Shared) {
             if let Some(seed) = flights.seed() {
                 record.take_seed(seed);
             }
-            let mints = mints_of(shared, &record);
-            let restored = restored(shared, &record);
-            let is_unfinished = flights.rotates()
-                && doubt::doubt_of(&record).is_some_and(|doubt| doubt::is_within_grace(doubt, flights));
+            let stored = stored(shared, &record);
             flights.keep_if_newer(&record);
-            shared.act(|keeper, now| {
-                keeper.handle_known_mints(mints);
-                match restored {
-                    Some(Restored::Known(minted)) => keeper.handle_restored(minted, now),
-                    Some(Restored::Stale(minted)) => keeper.handle_stale(minted, now),
-                    None => {}
-                }
-                if is_unfinished {
-                    keeper.handle_unfinished(now);
-                }
-            });
+            shared.act(|keeper, now| keeper.handle_stored(stored, flights.rotates(), now));
         }
         Ok(None) => {}
         Err(error) => {
@@ -42,15 +28,19 @@ pub(crate) async fn restore(shared: &Shared) {
     }
 }
 
-/// A stored token on this boot's clock.
-pub(crate) enum Restored {
-    /// It is known how old it is.
-    Known(Minted),
-    /// It is from another boot, and no clock tells how old it is.
-    Stale(Minted),
+/// A record as the keeper knows it.
+pub(crate) fn stored(shared: &Shared, record: &Record) -> Stored {
+    let (now, store) = (clock::now(), shared.flights.store().time_offset());
+    Stored {
+        generation: Generation(record.generation),
+        grant: doubt::name_of(record).map(|name| name.as_str().to_owned()),
+        token: token(shared, record),
+        doubt: doubt::doubt_of(record).map(|intent| doubt::doubt(intent, &shared.flights)),
+        mints: record.mints.iter().filter_map(|mint| Some(now.boot - mint.age(now, store)?)).collect(),
+    }
 }
 
-pub(crate) fn restored(shared: &Shared, record: &Record) -> Option<Restored> {
+fn token(shared: &Shared, record: &Record) -> Option<StoredToken> {
     let flights = &shared.flights;
     let access_token = record.access_token.clone()?;
     let auth = shared.look(|keeper, now| keeper.clocks().reading(Source::AuthDate, now.boot).interval);
@@ -63,13 +53,7 @@ pub(crate) fn restored(shared: &Shared, record: &Record) -> Option<Restored> {
         is_renewable: !flights.rotates() || record.refresh_token.is_some(),
     };
     Some(match times {
-        Some((sent, received)) => Restored::Known(minted(sent, received)),
-        None => Restored::Stale(minted(clock::boot(), clock::boot())),
+        Some((sent, received)) => StoredToken::Known(minted(sent, received)),
+        None => StoredToken::Stale(minted(clock::boot(), clock::boot())),
     })
-}
-
-/// When this and other processes minted, as far as any clock can tell.
-pub(crate) fn mints_of(shared: &Shared, record: &Record) -> Vec<Boot> {
-    let (now, store) = (clock::now(), shared.flights.store().time_offset());
-    record.mints.iter().filter_map(|mint| Some(now.boot - mint.age(now, store)?)).collect()
 }

@@ -74,6 +74,11 @@ impl TokenHash {
     pub fn of(token: &Secret) -> Self {
         Self(hashed("evergrant token", &[token.expose()]))
     }
+
+    /// The hash as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for TokenHash {

@@ -8,6 +8,7 @@ use evergrant::grant::Grant;
 use evergrant::store::{CredentialKey, Store, StoreUrl};
 use evergrant::{Client, Credential, TokenSource, clock};
 use evergrant_sim::faults::{Chance, TokenFault, TokenRule};
+use evergrant_sim::ledger::TokenOutcome;
 use evergrant_sim::{Event, ProviderConfig, SimServer};
 
 use crate::support::{builder, call_for, credential, genesys, living, rotating, until};
@@ -56,6 +57,21 @@ async fn two_processes_share_a_rotating_grant_and_mint_once_per_lifetime() {
         let gap = pair[1].at - pair[0].at;
         assert!(gap >= Span::from_millis(1_450), "two token requests within {gap}");
     }
+}
+
+#[tokio::test]
+async fn a_mint_counts_once_although_the_store_tells_of_it_too_and_a_failure_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = SimServer::start(living(2)).unwrap();
+    let source = rotating(&sim, file(&folder)).build().unwrap();
+    source.token().await.unwrap();
+    sim.handle().apply(Event::TokenFault(TokenRule { fault: TokenFault::Status(503, None), chance: Chance::next(1) }));
+    let issued = || sim.handle().ledger().token_requests_ended(TokenOutcome::Issued);
+    until("it is refreshed several times", || issued() >= 4).await;
+    let client = Client::builder(source.clone()).build().unwrap();
+    call_for(&client, Duration::from_millis(300)).await;
+    let budget = source.status().report.mint_budget;
+    assert!((issued() - 1..=issued()).contains(&(budget.used as u64)), "{budget:?} of {} mints", issued());
 }
 
 #[tokio::test]

@@ -1,62 +1,140 @@
-//! Token requests, from the keeper's wish to the stored record, as the library's flight has them.
+//! Token requests, from the keeper's wish to the stored record, by the core that the library runs.
 //!
-//! A grant whose refresh token rotates writes its intent before the request and both new tokens together before either is
-//! served. A process that finds an intent asks again within the grace, and later only when nothing is left to serve.
+//! What is done next is decided by the core's `Refresh`, as in the library. Here it is done at once, but for the request.
 
-use evergrant_core::keeper::{FlightId, FlightNext, Minted, Reason};
+use evergrant_core::keeper::{Committed, Ending, FlightId, Next, Reason, Refresh};
 use evergrant_core::offset::Source;
 use evergrant_core::policy::Policy;
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Issued, Token};
-use evergrant_core::wire::{TokenFailure, TokenFailureKind};
+use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind};
 
-use super::{Keeping, Mutant};
+use super::{Keeping, Minted, Mutant};
 use crate::ledger::TokenOutcome;
+use crate::world::record::Record;
 use crate::world::scene::{Exchange, Scene};
 use crate::world::token_answer::token_result;
 
 /// One token request under way.
 pub(super) struct Flying {
-    flight: FlightId,
+    refresh: Refresh,
     reason: Reason,
     refresh_token: String,
-    was_in_doubt: bool,
+    has_been_sent: bool,
     pub(super) has_arrived: bool,
     /// Has the process that sent it died?
     pub(super) is_orphan: bool,
     is_twin: bool,
+    answer: Option<(TokenAnswer, Issued)>,
 }
 
 impl Keeping {
     pub(super) fn take_off(&mut self, flight: FlightId, reason: Reason, scene: &mut Scene) {
-        let now = scene.clock();
-        let was_in_doubt = self.rotates && self.record.intent.is_some();
-        if self.rotates && self.record.is_doubt_old(now.boot) && !self.keeper.handle_doubt(flight, now) {
-            scene.write(|| "the refresh token is in doubt and not sent".to_owned());
-            return;
-        }
-        if self.rotates {
-            self.record.intend(now.boot);
-        }
-        self.launch(flight, reason, was_in_doubt, false, scene);
+        let mut refresh = Refresh::new(flight, self.rotates, &self.keeper);
+        let stored = self.record.stored(self.rotates, scene.clock().boot);
+        let next = refresh.handle_lease(stored, &mut self.keeper, scene.clock());
+        let flying = Flying {
+            refresh,
+            reason,
+            refresh_token: String::new(),
+            has_been_sent: false,
+            has_arrived: false,
+            is_orphan: false,
+            is_twin: false,
+            answer: None,
+        };
+        self.flown += 1;
+        scene.write(|| format!("flight {} {}", self.flown, reason.name()));
+        let request = self.flown;
+        self.go_on(request, flying, next, scene);
         if self.is(Mutant::AsksTwice) {
-            self.launch(flight, reason, was_in_doubt, true, scene);
+            self.send_twin(request, scene);
         }
     }
 
-    fn launch(&mut self, flight: FlightId, reason: Reason, was_in_doubt: bool, is_twin: bool, scene: &mut Scene) {
-        self.flown += 1;
-        // A mutant that stores late still goes on with what it has.
-        let record = self.late_record.as_ref().map_or(&self.record, |(_, record)| record);
-        let refresh_token = record.refresh_token.clone();
-        scene.write(|| format!("flight {} {}", self.flown, reason.name()));
-        let (has_arrived, is_orphan) = (false, false);
-        let flying = Flying { flight, reason, refresh_token, was_in_doubt, has_arrived, is_orphan, is_twin };
-        self.flying.insert(self.flown, flying);
+    /// Does what the refresh says, until it has to be waited for or is over.
+    fn go_on(&mut self, request: u64, mut flying: Flying, mut next: Next, scene: &mut Scene) {
+        loop {
+            let now = scene.clock();
+            next = match next {
+                Next::Intend => {
+                    if self.rotates {
+                        self.record.intend(now.boot);
+                    }
+                    let doubt = self.record.doubt(now.boot).filter(|_| self.rotates);
+                    flying.refresh.handle_intent(Ok(doubt), &mut self.keeper, now)
+                }
+                Next::Send => return self.send_request(request, flying, scene),
+                Next::LookAgain => {
+                    let found = self.record.stored(self.rotates, now.boot);
+                    flying.refresh.handle_looked_again(Some(found), &mut self.keeper, now)
+                }
+                Next::Withdraw => {
+                    self.record.intent = None;
+                    flying.refresh.handle_withdrawn(&mut self.keeper, now)
+                }
+                Next::Commit(generation) => {
+                    if let Some((answer, issued)) = flying.answer.take() {
+                        let access_token = answer.access_token;
+                        let (lifetime, is_renewable) = (answer.expires_in, true);
+                        let minted = Minted { generation, access_token, issued, lifetime, is_renewable };
+                        self.store(minted, answer.refresh_token.as_ref(), now.boot);
+                    }
+                    flying.refresh.handle_commit(Committed::Ours, &mut self.keeper, now)
+                }
+                Next::End(ending) => return self.end(request, &flying, &ending, scene),
+            };
+        }
+    }
+
+    fn send_request(&mut self, request: u64, mut flying: Flying, scene: &mut Scene) {
+        flying.refresh_token.clone_from(&self.newest_record().refresh_token);
+        flying.has_arrived = false;
+        let is_first = !std::mem::replace(&mut flying.has_been_sent, true);
+        self.flying.insert(request, flying);
+        if !is_first {
+            if let Some(watch) = &mut self.watch {
+                watch.token_failed(false, scene);
+            }
+            return scene.send_token_request_again(request);
+        }
         if let Some(watch) = &mut self.watch {
             watch.token_sent(scene);
         }
-        scene.send_token_request(self.flown);
+        scene.send_token_request(request);
+    }
+
+    /// A mutant's second request, of which the keeper hears only if it fails.
+    fn send_twin(&mut self, request: u64, scene: &mut Scene) {
+        let Some(flying) = self.flying.get(&request) else { return };
+        let refresh_token = flying.refresh_token.clone();
+        let (refresh, reason, answer) = (flying.refresh.clone(), flying.reason, None);
+        let (has_been_sent, has_arrived, is_orphan, is_twin) = (false, false, false, true);
+        let twin = Flying { refresh, reason, refresh_token, has_been_sent, has_arrived, is_orphan, is_twin, answer };
+        self.flown += 1;
+        self.send_request(self.flown, twin, scene);
+    }
+
+    /// A mutant that stores late still goes on with what it has.
+    fn newest_record(&self) -> &Record {
+        self.late_record.as_ref().map_or(&self.record, |(_, record)| record)
+    }
+
+    fn end(&mut self, request: u64, flying: &Flying, ending: &Ending, scene: &mut Scene) {
+        if flying.has_been_sent {
+            scene.provider.ledger_mut().token.leave();
+        }
+        scene.write(|| format!("flight {request} ends: {ending:?}"));
+        if !matches!(ending, Ending::Failed(_)) {
+            return;
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.token_failed(true, scene);
+        }
+        if self.is(Mutant::NeverBacksOff) {
+            self.keeper.handle_credential_changed();
+            self.keeper.handle_timeout(scene.clock());
+        }
     }
 
     /// The request arrives, whatever has become of its sender.
@@ -80,84 +158,62 @@ impl Keeping {
     }
 
     pub(super) fn land(&mut self, request: u64, exchange: &Exchange, scene: &mut Scene) {
-        let Some(flying) = self.flying.get(&request).filter(|flying| !flying.is_orphan) else { return };
-        let (flight, reason, is_twin) = (flying.flight, flying.reason, flying.is_twin);
-        let (was_in_doubt, refresh_token) = (flying.was_in_doubt, flying.refresh_token.clone());
+        if self.flying.get(&request).is_none_or(|flying| flying.is_orphan) {
+            return;
+        }
         self.sample(Source::AuthDate, exchange, scene);
-        let now = scene.clock();
+        let Some(mut flying) = self.flying.remove(&request) else { return };
         match token_result(exchange) {
-            Ok(answer) => {
-                let generation = self.keeper.newest_generation().max(self.record.generation).next();
-                let minted = Minted {
-                    generation,
-                    access_token: answer.access_token,
-                    issued: Issued { sent: exchange.sent, received: now.boot },
-                    lifetime: answer.expires_in,
-                    is_renewable: true,
-                };
-                scene.write(|| format!("flight {request} brings {generation} for {:?}", answer.expires_in));
-                if let Some(watch) = &mut self.watch {
-                    let text = minted.access_token.expose();
-                    watch.token_got(text, answer.expires_in, exchange.sent, scene);
-                    if self.rotates {
-                        let next = answer.refresh_token.as_ref().map_or(refresh_token.as_str(), |next| next.expose());
-                        watch.rotated(&refresh_token, next);
-                    }
-                    if reason == Reason::Refused {
-                        watch.minted_for_refusal(scene);
-                    }
-                }
-                self.store(minted.clone(), answer.refresh_token.as_ref(), now.boot);
-                self.leave(request, scene);
+            Ok(mut answer) => {
+                let issued = Issued { sent: exchange.sent, received: scene.clock().boot };
+                let next = flying.refresh.handle_answer(&mut answer, issued, &self.keeper);
+                scene.write(|| format!("flight {request} brings {next:?} for {:?}", answer.expires_in));
+                self.watch_answer(&flying, &answer, issued, scene);
                 self.has_failed = false;
-                if !is_twin {
-                    self.keeper.handle_minted(flight, minted, now);
+                flying.answer = Some((answer, issued));
+                if flying.is_twin {
+                    return self.land_twin(request, flying, next, scene);
                 }
+                self.go_on(request, flying, next, scene);
             }
-            Err(failure) => self.land_without_token(request, failure, was_in_doubt, &refresh_token, scene),
+            Err(failure) => self.land_without_token(request, flying, failure, scene),
         }
     }
 
-    fn land_without_token(
-        &mut self,
-        request: u64,
-        failure: TokenFailure,
-        was_in_doubt: bool,
-        refresh_token: &str,
-        scene: &mut Scene,
-    ) {
-        let Some(flight) = self.flying.get(&request).map(|flying| flying.flight) else { return };
-        scene.write(|| format!("flight {request} fails: {failure}"));
-        if !was_in_doubt && !failure.refresh_token_may_be_spent() {
-            self.record.intent = None;
+    fn watch_answer(&mut self, flying: &Flying, answer: &TokenAnswer, issued: Issued, scene: &Scene) {
+        let Some(watch) = &mut self.watch else { return };
+        watch.token_got(answer.access_token.expose(), answer.expires_in, issued.sent, scene);
+        if self.rotates {
+            let next = answer.refresh_token.as_ref().map_or(flying.refresh_token.as_str(), |next| next.expose());
+            watch.rotated(&flying.refresh_token, next);
         }
+        if flying.reason == Reason::Refused {
+            watch.minted_for_refusal(scene);
+        }
+    }
+
+    /// What a mutant's second request brings is stored.
+    fn land_twin(&mut self, request: u64, mut flying: Flying, next: Next, scene: &mut Scene) {
+        if let (Next::Commit(generation), Some((answer, issued))) = (next, flying.answer.take()) {
+            let (access_token, lifetime, is_renewable) = (answer.access_token, answer.expires_in, true);
+            let minted = Minted { generation, access_token, issued, lifetime, is_renewable };
+            self.store(minted, answer.refresh_token.as_ref(), scene.clock().boot);
+        }
+        self.end(request, &flying, &Ending::Unknown, scene);
+    }
+
+    fn land_without_token(&mut self, request: u64, mut flying: Flying, failure: TokenFailure, scene: &mut Scene) {
+        scene.write(|| format!("flight {request} fails: {failure}"));
         if let Some(watch) = self.watch.as_mut().filter(|_| failure.kind == TokenFailureKind::InvalidGrant) {
-            watch.grant_refused(refresh_token, scene);
+            watch.grant_refused(&flying.refresh_token, scene);
         }
         if self.is(Mutant::GivesUp) && self.has_failed {
             // The flight stays in the air for ever, so no other starts.
-            return self.leave(request, scene);
+            return self.end(request, &flying, &Ending::Unknown, scene);
         }
         self.has_failed = true;
-        let next = self.keeper.handle_flight_failed(flight, failure, scene.clock());
-        if let Some(watch) = &mut self.watch {
-            watch.token_failed(next == FlightNext::Over, scene);
-        }
-        match next {
-            FlightNext::AskAgain => {
-                if let Some(flying) = self.flying.get_mut(&request) {
-                    flying.has_arrived = false;
-                }
-                scene.send_token_request_again(request);
-            }
-            FlightNext::Over => {
-                self.leave(request, scene);
-                if self.is(Mutant::NeverBacksOff) {
-                    self.keeper.handle_credential_changed();
-                    self.keeper.handle_timeout(scene.clock());
-                }
-            }
-        }
+        let next = flying.refresh.handle_failure(failure, &mut self.keeper, scene.clock());
+        self.go_on(request, flying, next, scene);
     }
 
     /// Both tokens are stored before either is served.
@@ -182,18 +238,7 @@ impl Keeping {
     /// What the store holds is taken over, as the library does at its start.
     pub(super) fn restore(&mut self, scene: &Scene) {
         let now = scene.clock();
-        self.keeper.handle_known_mints(self.record.mints.iter().copied());
-        if let Some(restored) = self.record.restored() {
-            self.keeper.handle_restored(restored, now);
-        }
-        if self.rotates && self.record.intent.is_some() && !self.record.is_doubt_old(now.boot) {
-            self.keeper.handle_unfinished(now);
-        }
-    }
-
-    fn leave(&mut self, request: u64, scene: &mut Scene) {
-        self.flying.remove(&request);
-        scene.provider.ledger_mut().token.leave();
+        self.keeper.handle_stored(self.record.stored(self.rotates, now.boot), self.rotates, now);
     }
 }
 
