@@ -33,7 +33,7 @@ Usage: cargo xtask TASK
                                 simulated worlds drawn from so many seeds; --replay SEED shows one
   dist                          the binary, optimised with a profile of its work, with man pages and completions, as
                                 an archive
-  wheel                         the Python package, as it is shipped
+  wheel [--measure]             the Python package, as it is shipped; --measure tells its cost for each request
 ";
 
 fn main() -> ExitCode {
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         ["bench", options @ ..] => bench::run(options),
         ["soak", options @ ..] => soak::run(options),
         ["dist"] => dist::run(),
-        ["wheel"] => python::run(),
+        ["wheel", options @ ..] => python::run(options),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -11,6 +11,7 @@ use crate::shell::{self, Failure, capture, command};
 use crate::steps::Report;
 
 const HOME: &str = "crates/evergrant-py";
+const MIB: f64 = 1_048_576.0;
 
 /// The step of `cargo xtask test`.
 pub(crate) fn step() -> Result<Report, Failure> {
@@ -18,21 +19,36 @@ pub(crate) fn step() -> Result<Report, Failure> {
     let environment = environment(&wheel)?;
     let program = |name: &str| environment.join("bin").join(name).display().to_string();
     capture(command(&program("mypy"), ["--config-file", "pyproject.toml"]).current_dir(shell::root().join(HOME)))?;
-    capture(&mut command("cargo", ["build", "--locked", "-p", "evergrant-sim", "--example", "serve"]))?;
-    let mut pytest = command(&program("python"), ["-m", "pytest", "-p", "no:cacheprovider"]);
-    pytest.current_dir(shell::root().join(HOME)).env("PYTHONDONTWRITEBYTECODE", "1");
-    pytest.env("EVERGRANT_TEST_PROVIDER", shell::target().join("debug/examples/serve"));
-    let said = capture(&mut pytest)?;
+    let said = pytest(&environment, &[], &[])?;
     match said.trim_end().lines().next_back() {
         Some(last) if last.contains(" passed") => Ok(Report { note: String::new(), closing: vec![last.to_owned()] }),
         _ => Err(Failure::new("pytest printed no closing line", said)),
     }
 }
 
-/// `cargo xtask wheel`: builds the wheel as it is shipped, and says where it is.
-pub(crate) fn run() -> Result<(), Failure> {
+/// Runs tests in an environment, against the simulated provider.
+fn pytest(environment: &Path, what: &[&str], settings: &[(&str, &str)]) -> Result<String, Failure> {
+    capture(&mut command("cargo", ["build", "--locked", "-p", "evergrant-sim", "--example", "serve"]))?;
+    let python = environment.join("bin/python").display().to_string();
+    let args = ["-m", "pytest", "-p", "no:cacheprovider"];
+    let mut pytest = command(&python, args.into_iter().chain(what.iter().copied()));
+    pytest.current_dir(shell::root().join(HOME)).env("PYTHONDONTWRITEBYTECODE", "1");
+    pytest.env("EVERGRANT_TEST_PROVIDER", shell::target().join("debug/examples/serve")).envs(settings.iter().copied());
+    capture(&mut pytest)
+}
+
+/// `cargo xtask wheel`: builds the wheel as it is shipped, and says where it is; with `--measure` also how fast.
+pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     let wheel = released()?;
-    println!("{}", wheel.display());
+    let size = std::fs::metadata(&wheel).map_err(|error| at(&wheel, &error))?.len();
+    println!("{} ({:.1} MiB)", wheel.display(), f64::from(u32::try_from(size).unwrap_or(u32::MAX)) / MIB);
+    match options {
+        [] => return Ok(()),
+        ["--measure"] => {}
+        [other, ..] => return Err(Failure::new(format!("`{other}` is no option of `wheel`"), "--measure")),
+    }
+    let said = pytest(&environment(&wheel)?, &["-s", "tests/test_speed.py"], &[("EVERGRANT_TEST_SPEED", "1")])?;
+    println!("{said}");
     Ok(())
 }
 

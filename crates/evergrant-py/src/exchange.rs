@@ -7,7 +7,6 @@
 //! Most answers are no refusals, and are shown by their status alone: their header fields cost more than the rest, so they
 //! are read when the library wants them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evergrant::core::time::{Boot, Span};
@@ -19,7 +18,7 @@ use pyo3::prelude::*;
 use url::Url;
 
 use crate::errors::{config, foreign, no_token};
-use crate::live::LiveRef;
+use crate::live::{Cancellation, LiveRef};
 use crate::logging;
 use crate::settings::seconds;
 use crate::source::Core;
@@ -66,7 +65,7 @@ impl Sender {
         let live = self.core.live(py)?;
         let traits = RequestTraits { method, has_idempotency_key, is_body_kept, deadline };
         let exchange = Some(live.source().exchange(traits));
-        Ok(Exchange { live, exchange: Mutex::new(exchange), is_cancelled: AtomicBool::new(false), url })
+        Ok(Exchange { live, exchange: Mutex::new(exchange), url })
     }
 
     /// May the token be sent to this URL?
@@ -81,18 +80,18 @@ pub(crate) struct Exchange {
     live: LiveRef,
     /// Taken out while it is worked with.
     exchange: Mutex<Option<LibraryExchange>>,
-    is_cancelled: AtomicBool,
     url: Url,
 }
 
 #[pymethods]
 impl Exchange {
     /// The `Authorization` of the first send; `None` instead of a wait.
-    fn begin(&self, py: Python<'_>, wait: bool) -> PyResult<Option<String>> {
+    #[pyo3(signature = (wait, cancellation=None))]
+    fn begin(&self, py: Python<'_>, wait: bool, cancellation: Option<&Cancellation>) -> PyResult<Option<String>> {
         let mut exchange = self.take()?;
         let begun = match wait {
             false => self.live.poll(py, exchange.begin()),
-            true => self.live.wait(py, &self.is_cancelled, exchange.begin()).map(Some),
+            true => self.live.wait(py, cancellation, exchange.begin()).map(Some),
         };
         let verdict = match &begun {
             Ok(Some(Err(error))) => Some(exchange.verdict_on_no_token(error)),
@@ -129,7 +128,8 @@ impl Exchange {
 
     /// What to do with an answer that may be a refusal: send again with this `Authorization`, or, without one, pass it
     /// on with this verdict. Waits if waiting helps.
-    #[pyo3(signature = (status, fields, body, can_send_again, url=None))]
+    #[pyo3(signature = (status, fields, body, can_send_again, url=None, cancellation=None))]
+    #[expect(clippy::too_many_arguments, reason = "each is one fact about the answer")]
     fn judge(
         &self,
         py: Python<'_>,
@@ -138,6 +138,7 @@ impl Exchange {
         body: &[u8],
         can_send_again: bool,
         url: Option<&str>,
+        cancellation: Option<&Cancellation>,
     ) -> PyResult<(Option<String>, Option<Verdict>)> {
         if !self.live.is_open() {
             return Ok((None, None));
@@ -148,7 +149,7 @@ impl Exchange {
         let body = body.get(..REFUSAL_PREFIX).unwrap_or(body);
         let answer = self.answer(&url, status, &headers, body, received, can_send_again);
         let mut exchange = self.take()?;
-        let ruling = self.live.wait(py, &self.is_cancelled, exchange.judge(answer));
+        let ruling = self.live.wait(py, cancellation, exchange.judge(answer));
         self.put(exchange);
         match ruling? {
             Ruling::Pass(verdict) => Ok((None, verdict.map(|verdict| Verdict::from(*verdict)))),
@@ -166,11 +167,6 @@ impl Exchange {
         let verdict = exchange.verdict_on_last_refusal();
         self.put(exchange);
         Ok(verdict.map(Verdict::from))
-    }
-
-    /// Ends a wait that goes on in another thread.
-    fn cancel(&self) {
-        self.is_cancelled.store(true, Ordering::Release);
     }
 }
 

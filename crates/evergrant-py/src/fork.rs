@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::live::Live;
+use crate::live::{self, Live};
 use crate::logging;
 
 /// Only locked by threads that hold the interpreter, and never while they let go of it.
@@ -53,6 +53,7 @@ pub(crate) fn after_fork_in_parent() {
 /// Forgets them: they do not exist here, and whatever they hold is held for ever.
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
+    live::notice_process();
     std::mem::forget(std::mem::take(&mut *lock(&STANDING)));
     std::mem::forget(std::mem::take(&mut *lock(&RUNNING)));
     logging::start_anew();

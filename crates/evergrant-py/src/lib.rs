@@ -34,6 +34,8 @@ mod _evergrant {
     #[pymodule_export]
     use crate::fork::{after_fork_in_child, after_fork_in_parent, before_fork};
     #[pymodule_export]
+    use crate::live::Cancellation;
+    #[pymodule_export]
     use crate::settings::setting_names;
     #[pymodule_export]
     use crate::source::Source;

@@ -10,8 +10,8 @@
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -23,6 +23,24 @@ use tokio::sync::oneshot;
 
 use crate::errors::{self, Class};
 use crate::logging;
+
+/// Ends a wait from another thread: that of an event loop whose task was cancelled.
+#[pyclass(frozen, module = "evergrant._evergrant")]
+#[derive(Default)]
+pub(crate) struct Cancellation(AtomicBool);
+
+#[pymethods]
+impl Cancellation {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whoever waits stops waiting.
+    fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
 
 /// A running source.
 pub(crate) struct Live {
@@ -51,7 +69,7 @@ impl Live {
             catch_unwind(AssertUnwindSafe(build)).unwrap_or(Err(StartError::Broken))?
         };
         Ok(Self {
-            pid: std::process::id(),
+            pid: notice_process(),
             handle,
             source,
             is_closing: AtomicBool::new(false),
@@ -62,7 +80,7 @@ impl Live {
 
     /// Was it started by this process?
     pub(crate) fn is_ours(&self) -> bool {
-        self.pid == std::process::id()
+        self.pid == PROCESS.load(Ordering::Relaxed)
     }
 
     /// May it be waited for?
@@ -81,28 +99,26 @@ impl Live {
     /// The result if it is there without waiting.
     pub(crate) fn poll<T>(&self, py: Python<'_>, future: impl Future<Output = T>) -> PyResult<Option<T>> {
         let _waiter = self.enter(py)?;
-        let _inside = self.handle.enter();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let mut future = pin!(future);
-            future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        }));
-        match polled {
-            Ok(Poll::Ready(result)) => Ok(Some(result)),
-            Ok(Poll::Pending) => Ok(None),
-            Err(_) => Err(broken(py)),
+        match self.poll_once(py, pin!(future))? {
+            Poll::Ready(result) => Ok(Some(result)),
+            Poll::Pending => Ok(None),
         }
     }
 
-    /// Waits, until Ctrl-C is pressed or the source is closed or `is_cancelled` says so.
+    /// Waits, until Ctrl-C is pressed, the source is closed or the wait is cancelled.
     pub(crate) fn wait<T: Send>(
         &self,
         py: Python<'_>,
-        is_cancelled: &AtomicBool,
+        cancellation: Option<&Cancellation>,
         future: impl Future<Output = T> + Send,
     ) -> PyResult<T> {
         let _waiter = self.enter(py)?;
-        let result = self.wait_in_slices(py, future, || self.is_open() && !is_cancelled.load(Ordering::Acquire));
-        logging::hand_over(py);
+        let mut future = pin!(future);
+        if let Poll::Ready(result) = self.poll_once(py, future.as_mut())? {
+            return Ok(result);
+        }
+        let is_cancelled = || cancellation.is_some_and(|cancellation| cancellation.0.load(Ordering::Acquire));
+        let result = self.wait_in_slices(py, future, || self.is_open() && !is_cancelled());
         result?.ok_or_else(|| errors::closed(py))
     }
 
@@ -117,6 +133,9 @@ impl Live {
             true => self.wait_in_slices(py, self.source.clone().shutdown(), || true).map(drop),
             false => Ok(()),
         };
+        // An interpreter that ends must not find them on their way back into it.
+        let others_leave = || (0..LONGEST_LEAVE).any(|_| self.is_left_within(SLICE));
+        py.detach(others_leave);
         logging::hand_over(py);
         finished
     }
@@ -125,6 +144,13 @@ impl Live {
     pub(crate) fn abandon(&self) {
         self.is_closing.store(true, Ordering::Release);
         self.stop_if_unused();
+    }
+
+    /// Looks once, which is all it takes most of the time, and holds on to the interpreter meanwhile.
+    fn poll_once<T>(&self, py: Python<'_>, future: Pin<&mut impl Future<Output = T>>) -> PyResult<Poll<T>> {
+        let _inside = self.handle.enter();
+        let look = || future.poll(&mut Context::from_waker(Waker::noop()));
+        catch_unwind(AssertUnwindSafe(look)).map_err(|_panic| broken(py))
     }
 
     /// The result, or nothing once `goes_on` says no.
@@ -147,6 +173,15 @@ impl Live {
             if !goes_on() {
                 return Ok(None);
             }
+        }
+    }
+
+    /// Are all waiters but the one who closes gone, now or after a while?
+    fn is_left_within(&self, time: Duration) -> bool {
+        let is_left = || self.waiters.load(Ordering::Acquire) <= 1;
+        is_left() || {
+            std::thread::sleep(time / 10);
+            is_left()
         }
     }
 
@@ -218,6 +253,16 @@ impl Drop for LiveRef {
     }
 }
 
+/// This process, as it was noticed last: to ask the system each time would cost more than the rest of a request.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// Asks the system which process this is. To be called in a new one, and before a source is used.
+pub(crate) fn notice_process() -> u32 {
+    let pid = std::process::id();
+    PROCESS.store(pid, Ordering::Relaxed);
+    pid
+}
+
 /// Somebody who polls what runs on the thread.
 struct Waiter<'a>(&'a Live);
 
@@ -240,5 +285,7 @@ fn broken(py: Python<'_>) -> PyErr {
     StartError::Broken.raise(py)
 }
 
+/// How often those who leave are looked for, a tenth of a slice apart.
+const LONGEST_LEAVE: usize = 100;
 /// How long Ctrl-C may go unnoticed.
 const SLICE: Duration = Duration::from_millis(50);

@@ -23,6 +23,7 @@ use evergrant_core::time::Span;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
+use url::Url;
 
 use crate::errors::config;
 use crate::live::StartError;
@@ -72,6 +73,8 @@ pub(crate) fn setting_names() -> Vec<&'static str> {
 /// What a source is made of; it can be started again after a fork.
 pub(crate) struct Settings {
     profile: Profile,
+    /// The API with its path, without a slash at its end.
+    upstream: Option<String>,
     credential: Credential,
     seed: Option<Secret>,
     policy: Policy,
@@ -86,7 +89,7 @@ impl Settings {
         let values = Values(given);
         values.check_names()?;
         let http = http(&values)?;
-        let profile = profile(&values, http.allow_insecure_http)?;
+        let (profile, upstream) = profile(&values, http.allow_insecure_http)?;
         let (credential, seed) = credential(&values)?;
         let (store, store_options) = store(&values, &http)?;
         let is_volatile = credential.grant == Grant::RefreshToken && store == StoreUrl::Memory;
@@ -94,7 +97,7 @@ impl Settings {
             return Err(config(given.py(), "store", VOLATILE));
         }
         let policy = policy(&values)?;
-        Ok(Self { profile, credential, seed, policy, store, store_options, http })
+        Ok(Self { profile, upstream, credential, seed, policy, store, store_options, http })
     }
 
     /// The arguments, completed by variables of an environment.
@@ -106,11 +109,11 @@ impl Settings {
         for (name, elsewhere) in NAMES {
             let own = format!("EVERGRANT_{}", name.to_uppercase());
             for variable in std::iter::once(own.as_str()).chain(elsewhere.iter().copied()) {
-                let value = environment.call_method1("get", (variable,))?;
+                let value = environment.call_method1("get", (variable, ""))?;
                 // A secret and the file that holds it are one setting: whoever gives one means it.
                 let (secret, file) = (name.trim_end_matches("_file"), format!("{name}_file"));
                 let is_given = all.contains(name)? || all.contains(secret)? || all.contains(file)?;
-                if !value.is_none() && !is_given {
+                if !value.is_empty()? && !is_given {
                     all.set_item(name, value)?;
                 }
             }
@@ -133,7 +136,7 @@ impl Settings {
 
     /// The API, where the token may go if nothing else is said.
     pub(crate) fn upstream(&self) -> Option<&str> {
-        self.profile.api_url.as_deref()
+        self.upstream.as_deref()
     }
 
     pub(crate) fn allows_insecure_http(&self) -> bool {
@@ -157,7 +160,8 @@ fn http(values: &Values<'_, '_>) -> PyResult<HttpOptions> {
     })
 }
 
-fn profile(values: &Values<'_, '_>, allow_insecure_http: bool) -> PyResult<Profile> {
+/// The provider, and its API.
+fn profile(values: &Values<'_, '_>, allow_insecure_http: bool) -> PyResult<(Profile, Option<String>)> {
     const KINDS: [ProfileKind; 3] = [ProfileKind::Genesys, ProfileKind::Oauth2, ProfileKind::Oidc];
     let py = values.py();
     let url = |name| {
@@ -183,15 +187,17 @@ fn profile(values: &Values<'_, '_>, allow_insecure_http: bool) -> PyResult<Profi
     };
     let known = settings::known(kind, region, issuer.as_deref());
     let probe = values.text("probe_path")?.map(|path| Probe { method: ProbeMethod::Get, path });
+    let upstream = upstream.or(known.api_url).map(|url| url.trim_end_matches('/').to_owned());
+    let origin = |url: &str| Some(Url::parse(url).ok()?.origin().ascii_serialization());
     let profile = Profile {
         token_url: token_url.or(known.token_url),
-        api_url: upstream.or(known.api_url),
+        api_url: upstream.as_deref().and_then(origin),
         probe: probe.or(known.probe),
         ..known
     };
     match profile.token_url.is_none() && profile.issuer.is_none() {
         true => Err(config(py, "token_url", "there is none, and no region or issuer that it follows from")),
-        false => Ok(profile),
+        false => Ok((profile, upstream)),
     }
 }
 

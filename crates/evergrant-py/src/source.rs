@@ -4,7 +4,6 @@
 //! down. In a forked child it starts anew, with nothing of what its parent held: a token request that was under way is
 //! the parent's alone. What is found out about the settings without asking anybody is found out when it is made.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
@@ -13,7 +12,7 @@ use pyo3::types::PyDict;
 use crate::errors::{closed, no_bare_token};
 use crate::exchange::Sender;
 use crate::fork;
-use crate::live::{Live, LiveRef};
+use crate::live::{self, Cancellation, Live, LiveRef};
 use crate::logging;
 use crate::settings::{Settings, seconds};
 
@@ -33,6 +32,7 @@ enum State {
 impl Core {
     /// The source as it runs in this process.
     pub(crate) fn live(&self, py: Python<'_>) -> PyResult<LiveRef> {
+        live::notice_process();
         let started = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             match &*state {
@@ -103,12 +103,13 @@ impl Source {
     }
 
     /// A token that works, its remaining seconds and its generation; `None` instead of a wait.
-    #[pyo3(signature = (min_remaining, wait))]
+    #[pyo3(signature = (min_remaining, wait, cancellation=None))]
     fn token(
         &self,
         py: Python<'_>,
         min_remaining: Option<Bound<'_, PyAny>>,
         wait: bool,
+        cancellation: Option<&Cancellation>,
     ) -> PyResult<Option<(String, Option<f64>, u64)>> {
         let least = min_remaining.map(|value| seconds("min_remaining", &value)).transpose()?;
         let live = self.0.live(py)?;
@@ -125,7 +126,7 @@ impl Source {
         };
         let token = match wait {
             false => live.poll(py, asked)?.transpose(),
-            true => live.wait(py, &AtomicBool::new(false), asked)?.map(Some),
+            true => live.wait(py, cancellation, asked)?.map(Some),
         };
         logging::hand_over(py);
         token.map_err(|error| no_bare_token(py, &error, source))

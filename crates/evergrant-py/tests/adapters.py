@@ -29,7 +29,7 @@ def by_requests(source: evergrant.TokenSource, origins: list[str] | None = None)
     session = requests.Session()
     session.auth = evergrant.RequestsAuth(source, origins=origins)
 
-    def send(method: str, url: str, chunks: Iterator[bytes] | None = None, **more: Any) -> Answer:
+    def send(method: str, url: str, chunks: Any = None, **more: Any) -> Answer:
         response = session.request(method, url, data=chunks, **more)
         return Answer(response.status_code, response.content, evergrant.verdict_of(response))
 

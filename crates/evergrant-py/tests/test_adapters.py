@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -166,3 +167,44 @@ def test_a_lost_replay_gives_the_refusal_before_it(
         assert type(error).__module__ == "httpx", "httpx shows an auth no exception"
     else:
         assert answer.status == 401 and answer.body and answer.verdict is not None
+
+
+def test_a_file_is_sent_again_from_where_it_began(
+    provider: Provider, source: evergrant.TokenSource, tmp_path: Path
+) -> None:
+    import requests
+
+    (tmp_path / "body").write_bytes(b"skipped" + b"x" * 100_000)
+    session = requests.Session()
+    session.auth = evergrant.RequestsAuth(source)
+    assert session.get(provider.url + "/api/v2/things").status_code == 200
+    provider.say("revoke_all")
+    with (tmp_path / "body").open("rb") as body:
+        body.seek(len(b"skipped"))
+        response = session.post(provider.url + "/api/v2/things", data=body, headers={"sim-effect": "file"})
+    assert response.status_code == 200
+    effect = provider.ledger["effects"]["file"]
+    assert (effect["executions"], effect["body_len"]) == (1, 100_000)
+    assert provider.refused > 0
+
+
+def test_hooks_of_a_program_see_the_last_answer_alone(provider: Provider, source: evergrant.TokenSource) -> None:
+    import requests
+
+    session = requests.Session()
+    session.auth = evergrant.RequestsAuth(source)
+    session.hooks["response"].append(lambda response, **_: response.raise_for_status())
+    assert session.get(provider.url + "/api/v2/things").status_code == 200
+    provider.say("revoke_all")
+    assert session.get(provider.url + "/api/v2/things").status_code == 200
+
+
+def test_a_streamed_refusal_is_passed_on_whole(provider: Provider, source: evergrant.TokenSource) -> None:
+    import requests
+
+    provider.say({"api_fault": {**always("missing_permission"), "route": None}})
+    session = requests.Session()
+    session.auth = evergrant.RequestsAuth(source)
+    with session.get(provider.url + "/api/v2/things", stream=True) as response:
+        assert b"".join(response.iter_content(7)).startswith(b"{")
+        assert evergrant.verdict_of(response) is not None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,19 @@ def test_a_source_works_for_the_loops_of_several_threads(source: evergrant.Token
     for thread in threads:
         thread.join()
     assert len(tokens) == 4 and len(set(tokens)) == 1
+
+
+def test_a_cancelled_task_frees_its_thread(provider: Provider) -> None:
+    provider.say(HANGS)
+
+    async def main() -> None:
+        async with evergrant.TokenSource(**provider.settings()) as source:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(source.token_async(), 0.2)
+
+    began = time.monotonic()
+    asyncio.run(main())
+    assert time.monotonic() - began < 5
 
 
 def test_ctrl_c_ends_a_wait(provider: Provider) -> None:
@@ -176,7 +190,7 @@ def test_a_value_that_cannot_be_used_is_named(provider: Provider, settings: dict
 
 
 def test_settings_are_those_of_the_program(root: Path) -> None:
-    hints = get_type_hints_of_settings()
+    hints = names_of_typed_settings()
     assert hints == _evergrant.setting_names()
     table = (root / "crates/evergrant-cli/src/settings/catalog/table.rs").read_text()
     for name in hints:
@@ -184,10 +198,15 @@ def test_settings_are_those_of_the_program(root: Path) -> None:
         assert any(f'"{name}"' in table for name in names), name
 
 
-def get_type_hints_of_settings() -> list[str]:
+def names_of_typed_settings() -> list[str]:
     text = Path(evergrant.__file__).with_name("_source.py").read_text()
     body = text.split("class Settings(TypedDict, total=False):")[1].split("class AccessToken")[0]
     return [line.split(":")[0].strip() for line in body.splitlines() if "| None" in line]
+
+
+def test_the_package_is_python_3_9(root: Path) -> None:
+    for file in Path(evergrant.__file__).parent.glob("*.py"):
+        ast.parse(file.read_text(), feature_version=(3, 9))
 
 
 def test_variables_describe_a_source(
@@ -199,12 +218,20 @@ def test_variables_describe_a_source(
     monkeypatch.setenv("EVERGRANT_UPSTREAM", provider.url)
     monkeypatch.setenv("EVERGRANT_TIMEOUT", "5s")
     monkeypatch.setenv("EVERGRANT_CLIENT_SECRET_FILE", str(secret))
+    monkeypatch.setenv("EVERGRANT_SCOPE", "")
     monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_ID", "another tool's")
     with evergrant.TokenSource.from_env(client_id="sim-client") as source:
         assert source.token().generation == 1
     monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_ID", "sim-client")
     with evergrant.TokenSource.from_env() as source:
         assert source.upstream == provider.url
+
+
+def test_an_api_may_have_a_path(provider: Provider) -> None:
+    with evergrant.TokenSource(**provider.settings(upstream=provider.url + "/api/")) as source:
+        assert source.upstream == provider.url + "/api"
+        assert evergrant.RequestsAuth(source)._sender.allows(provider.url + "/elsewhere")
+        assert source.token()
 
 
 def test_a_rejected_client_is_told_so(provider: Provider) -> None:

@@ -55,7 +55,8 @@ class _Sends:
     def __call__(self, response: requests.Response, **how: Any) -> requests.Response:
         while response.request.headers.get("Authorization") == self._authorization:
             if self._exchange.accept(response.status_code, response.headers):
-                self._keep_at_home(response)
+                if 300 <= response.status_code < 400 and response.is_redirect:
+                    self._keep_at_home(response)
                 break
             authorization, verdict = self._judge(response, bool(how.get("stream")))
             if authorization is None:
@@ -92,8 +93,6 @@ class _Sends:
 
     def _keep_at_home(self, response: requests.Response) -> None:
         """A redirect takes the fields of its request along; to another origin the token stays behind."""
-        if not response.is_redirect:
-            return
         request = response.request
         if not self._auth._sender.allows(urljoin(request.url or "", response.headers["Location"])):
             del request.headers["Authorization"]

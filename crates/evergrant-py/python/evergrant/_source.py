@@ -98,9 +98,10 @@ class TokenSource:
         """The same without holding up the event loop."""
         token = self._source.token(min_remaining, False)
         if token is None:
-            import asyncio
+            from . import _waiting
 
-            return await asyncio.to_thread(self.token, min_remaining=min_remaining)
+            token = await _waiting.on_a_thread(lambda cancellation: self._source.token(min_remaining, True, cancellation))
+        assert token is not None
         return AccessToken(*token)
 
     def status(self) -> dict[str, Any]:

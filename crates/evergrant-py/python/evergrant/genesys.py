@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 def attach(api_client: Any, source: TokenSource | None = None) -> TokenSource:
     """Lets an `ApiClient` send its calls with a source's token, and send a refused call again where that is safe.
 
-    Without a source, variables describe it (`TokenSource.from_env`). An `ApiException` that remains has a `verdict`. The
-    token goes to the client's `host` and to the source's `upstream`, and nowhere else. The client's own token and its
+    Without a source, variables describe it (`TokenSource.from_env`). An `ApiException` that remains has a `verdict`, which is
+    `None` if it refuses nothing that has to do with credentials. The token goes to the client's `host`, or its gateway, and
+    to the source's `upstream`, and nowhere else. The client's own token and its
     `get_client_credentials_token` are not needed.
     """
     source = TokenSource.from_env() if source is None else source
-    origins = {origin for origin in (api_client.host, source.upstream) if origin}
+    origins = {origin for origin in (api_client.get_conf_url("api", api_client.host), source.upstream) if origin}
     sender = source._source.sender(sorted(origins))
     api_client.set_http_client(_Client(api_client.get_http_client(), sender))
     return source
@@ -36,6 +37,15 @@ class _Client(AbstractHttpClient):  # type: ignore[misc]
         self._inner = inner
         self._sender = sender
 
+    def set_timeout(self, timeout: float) -> None:
+        self._inner.set_timeout(timeout)
+
+    def set_pre_request_hook(self, hook: Any) -> None:
+        self._inner.set_pre_request_hook(hook)
+
+    def set_post_request_hook(self, hook: Any) -> None:
+        self._inner.set_post_request_hook(hook)
+
     def request(self, options: Any) -> Any:
         if not self._sender.allows(options.url):
             return self._inner.request(options)
@@ -45,6 +55,7 @@ class _Client(AbstractHttpClient):  # type: ignore[misc]
             try:
                 answer = self._inner.request(_with(options, authorization))
             except ApiException as error:
+                error.verdict = None
                 headers = error.headers or {}
                 if not error.status or exchange.accept(error.status, headers):
                     raise
