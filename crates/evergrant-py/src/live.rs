@@ -133,9 +133,7 @@ impl Live {
             true => self.wait_in_slices(py, self.source.clone().shutdown(), || true).map(drop),
             false => Ok(()),
         };
-        // An interpreter that ends must not find them on their way back into it.
-        let others_leave = || (0..LONGEST_LEAVE).any(|_| self.is_left_within(SLICE));
-        py.detach(others_leave);
+        py.detach(|| self.let_others_leave());
         logging::hand_over(py);
         finished
     }
@@ -176,12 +174,15 @@ impl Live {
         }
     }
 
-    /// Are all waiters but the one who closes gone, now or after a while?
-    fn is_left_within(&self, time: Duration) -> bool {
-        let is_left = || self.waiters.load(Ordering::Acquire) <= 1;
-        is_left() || {
-            std::thread::sleep(time / 10);
-            is_left()
+    /// Until all waiters but the one who closes are gone, or for half a second: an interpreter that ends should not find
+    /// them on their way back into it.
+    fn let_others_leave(&self) {
+        const STEP: Duration = Duration::from_millis(5);
+        for _ in 0..100 {
+            if self.waiters.load(Ordering::Acquire) <= 1 {
+                return;
+            }
+            std::thread::sleep(STEP);
         }
     }
 
@@ -285,7 +286,5 @@ fn broken(py: Python<'_>) -> PyErr {
     StartError::Broken.raise(py)
 }
 
-/// How often those who leave are looked for, a tenth of a slice apart.
-const LONGEST_LEAVE: usize = 100;
 /// How long Ctrl-C may go unnoticed.
 const SLICE: Duration = Duration::from_millis(50);

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import copy
 import os
+import pickle
 import signal
 import threading
 import time
@@ -242,6 +244,22 @@ def test_a_rejected_client_is_told_so(provider: Provider) -> None:
     assert raised.value.verdict.cause == "client_rejected"
     assert raised.value.verdict.fault == "client_config"
     assert raised.value.verdict.remedy in str(raised.value)
+    assert evergrant.verdict_of(raised.value) is raised.value.verdict
+
+
+def test_an_exception_reaches_another_process_whole(provider: Provider) -> None:
+    with evergrant.TokenSource(**provider.settings(client_secret="wrong")) as source:
+        with pytest.raises(evergrant.ClientRejectedError) as raised:
+            source.token()
+    copied = pickle.loads(pickle.dumps(raised.value))
+    assert type(copied) is evergrant.ClientRejectedError
+    assert (copied.verdict, str(copied)) == (raised.value.verdict, str(raised.value))
+    assert copied.verdict.evidence == raised.value.verdict.evidence != ()
+
+
+def test_a_copy_of_a_token_is_its_text(source: evergrant.TokenSource) -> None:
+    token = source.token()
+    assert pickle.loads(pickle.dumps(token)) == copy.deepcopy(token) == token
 
 
 def test_an_endpoint_that_is_not_there_is_unreachable(provider: Provider) -> None:

@@ -12,7 +12,8 @@ const HEADING: &str = "shown by";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let Some(page) = tree.text(PAGE) else { return Vec::new() };
-    let tests: BTreeSet<&str> = tree.rust().flat_map(|(_, text)| tests_of(text)).collect();
+    let of_python = tree.files().filter(|(path, _)| path.ends_with(".py")).flat_map(|(_, text)| python_tests_of(text));
+    let tests: BTreeSet<&str> = tree.rust().flat_map(|(_, text)| tests_of(text)).chain(of_python).collect();
     let mut findings = Vec::new();
     let mut is_table_of_ours = false;
     for (line, text) in (1..).zip(page.lines()) {
@@ -54,6 +55,12 @@ fn tests_of(text: &str) -> Vec<&str> {
     names
 }
 
+/// The names of the functions that pytest runs.
+fn python_tests_of(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("def ")?.split('(').next().filter(|name| name.starts_with("test_")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{places, tree};
@@ -65,12 +72,13 @@ mod tests {
     fn found(row: &str) -> Vec<String> {
         let page =
             format!("# Page\n\n| threat | shown by |\n|---|---|\n{row}\n\n| other | table |\n|---|---|\n| `x` | y |\n");
-        places(&check(&tree(&[(PAGE, &page), ("a.rs", RUST)])))
+        places(&check(&tree(&[(PAGE, &page), ("a.rs", RUST), ("a.py", "def test_it(x):\n    pass\ndef it():\n")])))
     }
 
     #[test]
     fn tests_that_exist_may_be_named() {
-        assert_eq!(found("| a | `holds`, `waits` |"), [""; 0]);
+        assert_eq!(found("| a | `holds`, `waits`, `test_it` |"), [""; 0]);
+        assert_eq!(found("| a | `it` |"), ["docs/threat-model.md:5"]);
     }
 
     #[test]

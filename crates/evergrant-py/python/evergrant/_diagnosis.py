@@ -21,6 +21,8 @@ def attach(response: Any, verdict: Verdict | None) -> None:
 def verdict_of(response: Any) -> Verdict | None:
     """The verdict that an adapter attached to this response or exception; `None` if it is no refusal."""
     verdict: Verdict | None = getattr(response, _NAME, None)
+    if verdict is None and isinstance(response, BaseException):
+        verdict = getattr(response, "verdict", None)
     return verdict
 
 

@@ -25,6 +25,17 @@ def diagnose(
 class Verdict:
     """Why a request was refused, how sure that is, who can change it, and what to do."""
 
+    def __new__(
+        cls,
+        id: str,
+        cause: str,
+        confidence: str,
+        fault: str,
+        evidence: Sequence[str],
+        remedy: str,
+        is_replay_unsafe: bool,
+        header: str,
+    ) -> Verdict: ...
     @property
     def id(self) -> str: ...
     @property

@@ -64,6 +64,9 @@ class AccessToken(str):
         token.generation = generation
         return token
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
     def __repr__(self) -> str:
         return f"<evergrant.AccessToken [redacted], generation {self.generation}>"
 
