@@ -21,6 +21,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
         ("--gateways", "EVERGRANT_SOAK_GATEWAYS", 20),
         ("--rounds", "EVERGRANT_SOAK_ROUNDS", 3),
         ("--refreshes", "EVERGRANT_SOAK_REFRESHES", 1_000),
+        ("--items", "EVERGRANT_SOAK_ITEMS", 1_000_000),
     ];
     for pair in options.chunks(2) {
         let known = sizes.iter_mut().find(|(name, ..)| pair.first() == Some(name));
@@ -77,13 +78,15 @@ fn simulation(profile: &[&str], filter: &str, how: &[&str], sizes: &[(&str, Stri
     }
 }
 
-const TESTS: [(&str, &str); 3] = [("it", "crash::"), ("real", "fleet::"), ("real", "heap::")];
+const TESTS: [(&str, &str); 4] =
+    [("it", "crash::"), ("real", "fleet::"), ("real", "heap::"), ("cli", "paginate::memory::")];
 
 const OPTIONS: &str = "\
 --kills N      processes killed at random instants of a rotation (300)
 --gateways N   members of the fleet (20)
 --rounds N     how often everything happens to the fleet (3)
 --refreshes N  refreshes before the memory of a gateway is read (1000)
+--items N      items of the export whose memory is measured (1000000)
 or, alone:
 --worlds N [--first SEED]
                so many simulated worlds, from the first seed or from this one

@@ -17,6 +17,8 @@ use evergrant::{BuildError, Credential, HttpOptions, SecretPlace, SecretPlaces, 
 use evergrant_core::Secret;
 use evergrant_gateway::BrokerConfig;
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use url::Url;
 
@@ -205,6 +207,19 @@ pub(crate) async fn with_spinner<T>(message: &'static str, work: impl Future<Out
     let done = work.await;
     spinner.finish_and_clear();
     done
+}
+
+/// Ends at the first SIGINT or SIGTERM, and says which it was.
+pub(crate) fn interrupted() -> Result<impl Future<Output = Signal>, Failure> {
+    let catch =
+        |kind| signal(kind).map_err(|error| Failure::new(exit::INTERNAL, "cannot catch signals").because(error));
+    let (mut int, mut term) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = int.recv() => Signal::INT,
+            _ = term.recv() => Signal::TERM,
+        }
+    })
 }
 
 fn policy(settings: &Settings) -> Policy {

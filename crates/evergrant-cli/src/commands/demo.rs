@@ -20,12 +20,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::args::DemoArgs;
-use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch;
 use crate::render;
@@ -48,7 +46,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<u8, Failures> {
 }
 
 async fn drive(plan: &Plan, live: bool) -> Result<Report, Failure> {
-    let mut interrupted = pin!(interrupted()?);
+    let mut interrupted = pin!(launch::interrupted()?);
     let lanes = [Lane::snippet(plan).await?, Lane::evergrant(plan).await?];
     let mut screen = Screen::new(live);
     let start = Instant::now();
@@ -59,7 +57,7 @@ async fn drive(plan: &Plan, live: bool) -> Result<Report, Failure> {
     let mut sending = true;
     let complete = loop {
         tokio::select! {
-            () = &mut interrupted => break false,
+            _signal = &mut interrupted => break false,
             () = &mut over, if sending => sending = false,
             _ = pace.tick(), if sending => {
                 for lane in &lanes {
@@ -80,19 +78,6 @@ async fn drive(plan: &Plan, live: bool) -> Result<Report, Failure> {
     calls.shutdown().await;
     screen.clear();
     Ok(Report { seconds: (seconds * 10.0).round() / 10.0, complete, lanes: lanes.map(|lane| lane.report()) })
-}
-
-/// Ends at the first SIGINT or SIGTERM.
-fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
-    let catch =
-        |kind| signal(kind).map_err(|error| Failure::new(exit::INTERNAL, "cannot catch signals").because(error));
-    let (mut int, mut term) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-        }
-    })
 }
 
 const FRAME: Duration = Duration::from_millis(100);

@@ -179,6 +179,16 @@ impl Running {
         rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
+    /// Waits until it holds while the binary runs, up to a deadline.
+    pub(crate) fn when(&mut self, holds: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !holds() {
+            assert_eq!(self.0.try_wait().unwrap(), None, "the command has ended already");
+            assert!(started.elapsed() < DEADLINE, "waited in vain");
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// Waits for the end, up to a deadline.
     pub(crate) fn wait(mut self) -> ExitStatus {
         let started = Instant::now();

@@ -358,9 +358,9 @@ impl Walk {
             self.position.next = Next::Results { job, cursor: None };
         } else if is(&FAILED) {
             let reason = text("errorMessage").or_else(|| text("message"));
-            return Err(PageError::JobFailed { id: job, state, reason });
+            return Err(PageError::JobFailed { id: job, state: shown(&state), reason: reason.as_deref().map(shown) });
         }
-        Ok(Step::Job(Some(state)))
+        Ok(Step::Job(Some(shown(&state))))
     }
 
     /// Is this another page than the one that was asked for? Some servers answer with the last one for ever.
@@ -407,6 +407,11 @@ fn is_counted(style: Option<Style>) -> bool {
     matches!(style, Some(Style::Number | Style::Scim | Style::Query))
 }
 
+/// A server's words for a person: in one line, and not too many.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect()
+}
+
 /// Where `part` is within `whole`, of which it is a part.
 fn range_within(whole: &str, part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
@@ -415,6 +420,7 @@ fn range_within(whole: &str, part: &str) -> Range<usize> {
 
 const DONE: [&str; 4] = ["FULFILLED", "SUCCEEDED", "COMPLETED", "COMPLETE"];
 const FAILED: [&str; 5] = ["FAILED", "CANCELLED", "CANCELED", "EXPIRED", "ERROR"];
+const SHOWN: usize = 300;
 /// A circle of so many pages is found at once; a longer one ends at the caller's bounds.
 const RECENT: usize = 64;
 

@@ -14,6 +14,7 @@ mod layer;
 #[cfg(feature = "redis")]
 mod moved_clock;
 mod offset;
+mod pages;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]

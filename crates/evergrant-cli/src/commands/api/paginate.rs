@@ -38,6 +38,14 @@ use resume::{Export, ResumeFile, sha256};
 pub(super) fn run(args: &ApiArgs, settings: &Settings, outgoing: Outgoing) -> Result<u8, Failures> {
     let format = Format::of(&args.pages)?;
     let target = Target::of(args.pages.output.as_deref())?;
+    if let Some(resume) = &args.pages.resume
+        && args.pages.output.as_ref() == Some(resume)
+    {
+        return Err(Failure::new(exit::USAGE, "the items and their resume file cannot be one file")
+            .at("--resume")
+            .hint("name two files, as --output users.jsonl --resume users.state")
+            .into());
+    }
     let export = describe(&args.pages, settings, &outgoing, target.clone());
     let (resume, begun) = match &args.pages.resume {
         Some(path) => ResumeFile::open(path, export).map(|(file, begun)| (Some(file), begun))?,
@@ -198,8 +206,16 @@ impl Writer {
 
     /// Writes page after page until the end, or until nobody reads any more.
     async fn write_all(&mut self, pages: &mut Pages, stopped: &Stopped<'_>) -> Result<(), Failure> {
+        let mut interrupted = std::pin::pin!(launch::interrupted()?);
         loop {
-            match pages.advance().await {
+            let progress = tokio::select! {
+                progress = pages.advance() => progress,
+                signal = &mut interrupted => {
+                    self.note(pages.position())?;
+                    return Err(stopped.by_signal(signal, pages, self.output.target()));
+                }
+            };
+            match progress {
                 Ok(Progress::Page(page)) => {
                     let written = self.format.write(page.items(), &mut self.output).and_then(|()| self.output.flush());
                     if !self.goes_on(written)? {
@@ -226,7 +242,7 @@ impl Writer {
                     } else {
                         self.note(pages.position())?;
                     }
-                    return Err(stopped.failure(error, pages.position(), self.output.target()));
+                    return Err(stopped.by_failure(error, pages.position(), self.output.target()));
                 }
             }
         }
@@ -251,7 +267,7 @@ impl Writer {
     /// As [`note`](Self::note), but not so often that the disk would be what an export waits for: pages since the last
     /// note are read again after a crash. Of a pipe nothing can be taken back, so each of its pages is noted.
     fn note_sometimes(&mut self, position: &Position) -> Result<(), Failure> {
-        let is_soon = self.output.target().is_file() && self.noted.elapsed() < NOTE_EVERY;
+        let is_soon = self.output.is_file() && self.noted.elapsed() < NOTE_EVERY;
         if is_soon { Ok(()) } else { self.note(position) }
     }
 

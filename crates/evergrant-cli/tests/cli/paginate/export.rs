@@ -1,7 +1,7 @@
 //! Long exports through dying tokens, rate limits and outages, killed in the middle: each item is there exactly once.
 
+use std::io::Read as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use evergrant_core::time::Span;
 use evergrant_sim::config::ProviderConfig;
@@ -9,7 +9,7 @@ use evergrant_sim::faults::{ApiFault, ApiRule, Chance, Event};
 use evergrant_sim::http::SimServer;
 
 use super::{all, numbers};
-use crate::support::{Folder, Run, evergrant};
+use crate::support::{Folder, Run, evergrant, program};
 
 /// A provider whose tokens die after `uses` requests, and whose API is in trouble now and then.
 ///
@@ -63,12 +63,9 @@ impl<'a> Export<'a> {
 
     /// Starts it and kills it once it has written so much more.
     fn kill_after(&self, bytes: u64) {
-        let (running, _home) = self.run().start();
-        let (started, before) = (Instant::now(), self.written());
-        while self.written() < before + bytes {
-            assert!(started.elapsed() < Duration::from_secs(60), "only {} bytes are written", self.written());
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let before = self.written();
+        let (mut running, _home) = self.run().start();
+        running.when(|| self.written() >= before + bytes);
         running.signal(rustix::process::Signal::KILL);
         assert!(!running.wait().success(), "it was killed in the middle");
     }
@@ -110,6 +107,46 @@ fn two_thousand_numbered_pages_arrive_exactly_once() {
 fn two_thousand_pages_by_cursor_arrive_exactly_once() {
     let provider = troubled(60);
     exactly_once(&provider, &["GET", "/api/v2/paged/cursor?pageSize=5&total=10000"], 10_000, 1);
+}
+
+#[test]
+fn an_export_that_is_interrupted_says_how_to_go_on() {
+    let (provider, folder) = (troubled(1_000), Folder::new());
+    let export = Export::new(&provider, &folder, &["GET", "/api/v2/paged/link?pageSize=5&total=2000"]);
+    let (mut running, _home) = export.run().start();
+    running.when(|| export.written() > 20_000);
+    running.signal(rustix::process::Signal::INT);
+    let mut said = running.child().stderr.take().unwrap();
+    assert_eq!(running.wait().code(), Some(130));
+    let mut stderr = String::new();
+    said.read_to_string(&mut stderr).unwrap();
+    assert!(stderr.contains("SIGINT stopped the export") && stderr.contains("the same command goes on"), "{stderr}");
+    export.run().end().good();
+    assert_eq!(export.numbers(), all(2_000));
+}
+
+#[test]
+fn into_a_pipe_nothing_is_missing_and_what_was_under_way_comes_again() {
+    let (provider, folder) = (troubled(1_000), Folder::new());
+    let line = format!(
+        "{} api GET '/api/v2/paged/cursor?pageSize=5&total=1000' --paginate --resume r | cat >> items",
+        env!("CARGO_BIN_EXE_evergrant")
+    );
+    let shell = || program(&["sh", "-c", &line]).client_of(&provider).folder(&folder);
+    let items = folder.path().join("items");
+    let (mut running, _home) = shell().start();
+    running.when(|| items.metadata().is_ok_and(|metadata| metadata.len() > 20_000));
+    let children = format!("/proc/{0}/task/{0}/children", running.child().id());
+    let first = std::fs::read_to_string(children).unwrap().split(' ').next().unwrap().parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(first).unwrap(), rustix::process::Signal::KILL)
+        .unwrap();
+    running.wait();
+    shell().end().good();
+    let mut got = numbers(&std::fs::read_to_string(items).unwrap());
+    assert!(got.len() <= 1_005, "{} of 1000 items: more than a page came again", got.len());
+    got.sort_unstable();
+    got.dedup();
+    assert_eq!(got, all(1_000));
 }
 
 #[test]

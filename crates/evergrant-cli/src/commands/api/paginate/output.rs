@@ -37,6 +37,17 @@ pub(super) struct Output {
     sink: BufWriter<File>,
     target: Target,
     bytes: u64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// What was written can be cut back and made durable.
+    File,
+    /// A person looks at it.
+    Terminal,
+    /// A pipe, a device.
+    Other,
 }
 
 impl Target {
@@ -51,11 +62,6 @@ impl Target {
             true => Self::StandardOutput { device: metadata.dev(), inode: metadata.ino() },
             false => Self::Pipe,
         })
-    }
-
-    /// Can what was written be cut back?
-    pub(super) fn is_file(&self) -> bool {
-        *self != Self::Pipe
     }
 
     /// Its name for a person.
@@ -91,11 +97,9 @@ impl Output {
             Target::Pipe => (standard_output().map_err(failed)?, 0),
         };
         let output = Self::locked(file, target, bytes)?;
-        let file = output.sink.get_ref();
-        if let Target::File(path) = &output.target
-            && file.metadata().is_ok_and(|metadata| metadata.is_file())
-        {
-            file.set_len(0).map_err(|error| unwritable(path.display(), &error))?;
+        if matches!(output.target, Target::File(_)) && output.is_file() {
+            let emptied = output.sink.get_ref().set_len(0);
+            emptied.map_err(|error| unwritable(output.target.shown(), &error))?;
         }
         Ok(output)
     }
@@ -109,7 +113,7 @@ impl Output {
             Target::StandardOutput { .. } | Target::Pipe => standard_output(),
         };
         let mut output = Self::locked(file.map_err(failed)?, target.clone(), bytes)?;
-        if target.is_file() {
+        if output.is_file() {
             let file = output.sink.get_mut();
             let length = file.metadata().map_err(failed)?.len();
             if length < bytes {
@@ -120,9 +124,14 @@ impl Output {
         Ok(output)
     }
 
+    /// Can what was written be cut back?
+    pub(super) fn is_file(&self) -> bool {
+        self.kind == Kind::File
+    }
+
     /// Is a person looking at it?
     pub(super) fn is_terminal(&self) -> bool {
-        self.sink.get_ref().is_terminal()
+        self.kind == Kind::Terminal
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -137,22 +146,33 @@ impl Output {
     /// Makes what was written durable, as far as it can be.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.flush()?;
-        if self.target.is_file() { self.sink.get_ref().sync_data() } else { Ok(()) }
+        if self.is_file() { self.sink.get_ref().sync_data() } else { Ok(()) }
     }
 
     /// Takes the file for this process alone: two exports into one file would be none.
     fn locked(file: File, target: Target, bytes: u64) -> Result<Self, Failure> {
-        if target.is_file() && matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if is_file && matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
             return Err(Failure::new(exit::FAILED, "another process writes into the output")
                 .at(target.shown())
                 .hint("wait for its end, or name another --output"));
         }
-        Ok(Self { sink: BufWriter::with_capacity(BUFFER, file), target, bytes })
+        let kind = match (is_file, file.is_terminal()) {
+            (true, _) => Kind::File,
+            (false, true) => Kind::Terminal,
+            (false, false) => Kind::Other,
+        };
+        Ok(Self { sink: BufWriter::with_capacity(BUFFER, file), target, bytes, kind })
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_terminal() && bytes.iter().any(moves_the_cursor) {
+            let shown: Vec<u8> = bytes.iter().copied().filter(|byte| !moves_the_cursor(byte)).collect();
+            self.sink.write_all(&shown)?;
+            return Ok(bytes.len());
+        }
         let written = self.sink.write(bytes)?;
         self.bytes += written as u64;
         Ok(written)
@@ -166,6 +186,11 @@ impl Write for Output {
 /// Standard output without the buffer of the standard library.
 fn standard_output() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+/// A terminal gets no control characters: what an API says must not be able to write elsewhere on it.
+fn moves_the_cursor(byte: &u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t')
 }
 
 fn appends(file: &File) -> bool {

@@ -2,12 +2,13 @@
 //!
 //! Nothing is shown in pipes, nor where the items themselves go to the terminal.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use evergrant::core::time::Span;
 use evergrant::pages::Position;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// The progress on standard error.
 pub(super) struct Screen {
@@ -61,9 +62,13 @@ impl Screen {
 
 fn style(has_total: bool) -> ProgressStyle {
     let template = if has_total {
-        "  {bar:30} {human_pos}/{human_len} items, {per_sec}, {eta} left, {wide_msg}"
+        "  {bar:30} {human_pos}/{human_len} items, {rate}, {eta} left, {wide_msg}"
     } else {
-        "  {spinner} {human_pos} items, {per_sec}, {elapsed}, {wide_msg}"
+        "  {spinner} {human_pos} items, {rate}, {elapsed}, {wide_msg}"
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
+        // A bar that cannot be written to shows nothing anyway.
+        let _ = write!(text, "{:.0} a second", state.per_sec());
+    })
 }

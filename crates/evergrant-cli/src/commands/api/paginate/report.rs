@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use evergrant::core::time::Span;
-use evergrant::pages::{Ended, Next, PageError, PagesError, Position};
+use evergrant::pages::{Ended, Next, PageError, Pages, PagesError, Position};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -62,7 +63,7 @@ impl Tally<'_> {
             line.push_str(&format!("; went on after page {page}"));
         }
         if self.retried > 0 {
-            line.push_str(&format!("; {} again", counted(self.retried, "request")));
+            line.push_str(&format!("; {} sent again", counted(self.retried, "request")));
         }
         line
     }
@@ -115,9 +116,20 @@ pub(super) struct Stopped<'a> {
 }
 
 impl Stopped<'_> {
-    pub(super) fn failure(&self, error: PagesError, position: &Position, target: &Target) -> Failure {
+    /// A failure that ended it.
+    pub(super) fn by_failure(&self, error: PagesError, position: &Position, target: &Target) -> Failure {
         let is_in_doubt = error.is_in_doubt();
-        let failure = self.cause(error);
+        self.how_to_go_on(self.cause(error), is_in_doubt, position, target)
+    }
+
+    /// A signal that ended it. The exit code is the one that a shell reports for a program without a handler.
+    pub(super) fn by_signal(&self, signal: Signal, pages: &Pages, target: &Target) -> Failure {
+        let (code, name) = if signal == Signal::TERM { (143, "SIGTERM") } else { (130, "SIGINT") };
+        let failure = Failure::new(code, format!("{name} stopped the export")).at(self.place);
+        self.how_to_go_on(failure, pages.next_has_effect(), pages.position(), target)
+    }
+
+    fn how_to_go_on(&self, failure: Failure, is_in_doubt: bool, position: &Position, target: &Target) -> Failure {
         let far = format!(
             "so far {} of {} are in {}",
             counted(position.items, "item"),
@@ -125,13 +137,13 @@ impl Stopped<'_> {
             target.shown()
         );
         let failure = if position.pages > 0 { failure.because(far) } else { failure };
-        let is_first = position.next == Next::First;
-        if is_in_doubt && is_first {
-            return failure.because("the POST may have been executed, so it was not sent again").hint(
-                "look whether it was; --retry-post sends it again after any failure, where it does nothing but read",
-            );
-        }
         match &position.next {
+            Next::First if is_in_doubt => {
+                let failure = failure.because("the POST may have been executed, so it was not sent again");
+                failure.hint(
+                    "look whether it was; --retry-post sends it again after any failure, where it does nothing but read",
+                )
+            }
             Next::First => failure,
             _ if self.has_resume_file => failure.hint("the same command goes on from there"),
             Next::Number(number) => failure.hint(format!(
@@ -147,6 +159,7 @@ impl Stopped<'_> {
         }
     }
 
+    /// The failure alone.
     pub(super) fn cause(&self, error: PagesError) -> Failure {
         let failure = |code, what: &str| Failure::new(code, what).at(self.place);
         match &error {

@@ -1,0 +1,133 @@
+//! Collections of many pages through the client.
+
+use std::time::Duration;
+
+use evergrant::pages::{Ended, PagesError, Position, Progress, Retries};
+use evergrant::reqwest::Method;
+use evergrant_core::time::Span;
+use evergrant_sim::Event;
+use evergrant_sim::faults::{ApiFault, ApiRule, Chance};
+use serde::Deserialize;
+
+use crate::support::{living, start};
+
+#[derive(Deserialize)]
+struct Thing {
+    number: u64,
+}
+
+const THINGS: &str = "/api/v2/paged/number?pageSize=4&total=10";
+
+fn next(fault: ApiFault, times: u32) -> Event {
+    Event::ApiFault(ApiRule { fault, route: None, chance: Chance::next(times) })
+}
+
+#[tokio::test]
+async fn items_come_as_the_callers_type_through_the_death_of_a_token() {
+    // A young token that is refused is tried again for as long as it can be alive, which is not long here.
+    let (sim, _source, client) = start(living(2));
+    let mut things = client.pages(Method::GET, THINGS).read().unwrap().items::<Thing>();
+    let mut numbers = Vec::new();
+    while let Some(thing) = things.next().await.unwrap() {
+        numbers.push(thing.number);
+        if thing.number == 4 {
+            sim.handle().apply(Event::RevokeAll);
+        }
+    }
+    assert_eq!(numbers, (1..=10).collect::<Vec<_>>());
+    assert_eq!(things.pages().position().ended, Some(Ended::Complete));
+    assert!(sim.handle().ledger().token.requests >= 2);
+}
+
+#[tokio::test]
+async fn a_position_is_all_that_another_process_needs() {
+    let (_sim, _source, client) = start(living(3600));
+    let pages = |position| client.pages(Method::GET, THINGS).from_position(position).read().unwrap();
+    let mut first = pages(Position::default());
+    first.next().await.unwrap().unwrap();
+    let written = serde_json::to_string(first.position()).unwrap();
+    let mut second = pages(serde_json::from_str(&written).unwrap());
+    let page = second.next().await.unwrap().unwrap();
+    let numbers: Vec<_> = page.read::<Thing>().unwrap().iter().map(|thing| thing.number).collect();
+    assert_eq!((page.number(), numbers), (2, vec![5, 6, 7, 8]));
+    assert_eq!(second.next().await.unwrap().unwrap().items().count(), 2);
+    assert!(second.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_item_of_another_form_is_named_and_not_shown() {
+    #[derive(Debug, Deserialize)]
+    struct Other {
+        #[expect(dead_code, reason = "it is never read")]
+        name: u64,
+    }
+    let (_sim, _source, client) = start(living(3600));
+    let page = client.pages(Method::GET, THINGS).read().unwrap().next().await.unwrap().unwrap();
+    let error = page.read::<Other>().unwrap_err().to_string();
+    assert!(error.starts_with("item 1 of the page is of another form: line 1, column "), "{error}");
+    assert!(!error.contains("Thing"), "{error}");
+}
+
+#[tokio::test]
+async fn waits_are_shown_and_tries_are_bounded() {
+    let (sim, _source, client) = start(living(3600));
+    let retries = Retries { tries: 3, first_wait: Span::from_millis(10), ..Retries::default() };
+    sim.handle().apply(next(ApiFault::Status(503), 3));
+    let mut pages = client.pages(Method::GET, THINGS).retries(retries).read().unwrap();
+    for _ in 0..2 {
+        let Progress::Retry { why, wait } = pages.advance().await.unwrap() else { panic!("no retry") };
+        assert!(why.contains("503") && wait <= Span::from_millis(20), "{why} {wait}");
+    }
+    let error = pages.advance().await.unwrap_err();
+    assert!(matches!(error, PagesError::Status { tries: 3, .. }), "{error:?}");
+    assert_eq!(pages.next().await.unwrap().unwrap().items().count(), 4, "a call after an error asks for the same page");
+}
+
+#[tokio::test]
+async fn a_post_that_may_do_more_than_read_is_sent_once() {
+    let (sim, _source, client) = start(living(3600));
+    let jobs = "/api/v2/analytics/paged/details/jobs?total=5";
+    sim.handle().apply(next(ApiFault::Lost, 1));
+    let mut pages = client.pages(Method::POST, jobs).json(serde_json::json!({})).read().unwrap();
+    assert!(pages.next_has_effect());
+    let error = pages.next().await.unwrap_err();
+    assert!(error.is_in_doubt(), "{error:?}");
+    assert_eq!(sim.handle().ledger().effects.len(), 1);
+    let mut harmless = client.pages(Method::POST, jobs).json(serde_json::json!({})).repeats_post(true).read().unwrap();
+    assert!(!harmless.next_has_effect());
+    sim.handle().apply(next(ApiFault::Lost, 1));
+    assert_eq!(harmless.next().await.unwrap().unwrap().items().count(), 5);
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_large_is_not_held() {
+    let (_sim, _source, client) = start(living(3600));
+    let mut pages = client.pages(Method::GET, THINGS).max_page_bytes(100).read().unwrap();
+    let error = pages.next().await.unwrap_err();
+    assert_eq!(error.to_string(), "a page has more than 100 bytes");
+}
+
+#[tokio::test]
+async fn a_step_that_is_given_up_loses_nothing() {
+    let (sim, _source, client) = start(living(3600));
+    sim.handle().apply(next(ApiFault::TooManyRequests(1), 1));
+    let mut pages = client.pages(Method::GET, THINGS).read().unwrap();
+    sim.handle().apply(next(ApiFault::Slow(Span::from_secs(60)), 1));
+    let given_up = tokio::time::timeout(Duration::from_millis(100), pages.next()).await;
+    assert!(given_up.is_err());
+    let mut count = 0;
+    while let Some(page) = pages.next().await.unwrap() {
+        count += page.items().count();
+    }
+    assert_eq!(count, 10);
+}
+
+#[test]
+fn pages_can_be_read_on_any_thread() {
+    fn is_send(_: impl Send) {}
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _guard = runtime.enter();
+    let (_sim, _source, client) = start(living(3600));
+    let mut pages = client.pages(Method::GET, THINGS).read().unwrap();
+    is_send(pages.next());
+}
