@@ -31,10 +31,10 @@ fn peak(provider: &SimServer, total: u64) -> u64 {
 
 /// Of 200,000 items, or of as many as `cargo xtask soak --items` asks for.
 #[test]
-fn two_hundred_thousand_items_need_no_more_memory_than_five_thousand() {
+fn two_hundred_thousand_items_need_no_more_memory_than_ten_thousand() {
     let provider = provider();
     let count = std::env::var("EVERGRANT_SOAK_ITEMS").map_or(200_000, |count| count.parse().unwrap());
-    let (few, many) = (peak(&provider, 5_000), peak(&provider, count));
-    eprintln!("5000 items: {few} KiB, {count} items: {many} KiB");
+    let (few, many) = (peak(&provider, 10_000), peak(&provider, count));
+    eprintln!("10000 items: {few} KiB, {count} items: {many} KiB");
     assert!(many < few + 4 * 1024, "{few} KiB for few items, {many} KiB for many");
 }
