@@ -12,6 +12,8 @@ use crate::steps::Report;
 
 const HOME: &str = "crates/evergrant-py";
 const MIB: f64 = 1_048_576.0;
+/// What a wheel may weigh that is shipped.
+const LARGEST: u64 = 6 << 20;
 
 /// The step of `cargo xtask test`.
 pub(crate) fn step() -> Result<Report, Failure> {
@@ -42,6 +44,9 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     let wheel = released()?;
     let size = std::fs::metadata(&wheel).map_err(|error| at(&wheel, &error))?.len();
     println!("{} ({:.1} MiB)", wheel.display(), f64::from(u32::try_from(size).unwrap_or(u32::MAX)) / MIB);
+    if size > LARGEST {
+        return Err(Failure::new(format!("the wheel has {size} bytes, at most {LARGEST}"), ""));
+    }
     match options {
         [] => return Ok(()),
         ["--measure"] => {}

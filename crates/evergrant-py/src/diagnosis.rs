@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use evergrant::Diagnosis;
 use pyo3::prelude::*;
 
+use crate::errors::guarded;
 use crate::exchange::{header_map, status_code};
 use crate::source::Source;
 use crate::verdict::Verdict;
@@ -35,11 +36,13 @@ pub(crate) fn diagnose(
     if let Some((sent, received)) = moments.and_then(|(sent, received)| Some((instant(sent)?, instant(received)?))) {
         diagnosis = diagnosis.moments(sent, received);
     }
-    let verdict = match source {
-        Some(source) => diagnosis.verdict_from(source.core().live(py)?.source()),
-        None => diagnosis.verdict(),
-    };
-    Ok(verdict.map(Verdict::from))
+    guarded(py, || {
+        let verdict = match source {
+            Some(source) => diagnosis.verdict_from(source.core().live(py)?.source()),
+            None => diagnosis.verdict(),
+        };
+        Ok(verdict.map(Verdict::from))
+    })
 }
 
 /// A moment of `time.time()`.

@@ -2,12 +2,15 @@
 //!
 //! The classes are Python's, in `evergrant/_errors.py`, so that they can inherit from two sides and be read there.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use evergrant::{ForeignOrigin, TokenSource};
 use evergrant_core::keeper::{AcquireError, AcquireErrorKind};
 use evergrant_core::verdict::Verdict as CoreVerdict;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::logging;
 use crate::verdict::Verdict;
 
 /// A class of exceptions.
@@ -79,6 +82,21 @@ pub(crate) fn foreign(py: Python<'_>, foreign: &ForeignOrigin) -> PyErr {
 /// A source that was closed.
 pub(crate) fn closed(py: Python<'_>) -> PyErr {
     error(py, Class::Closed, "the token source is closed")
+}
+
+/// Does something that Python asked for; a panic becomes an exception that an `except Exception` catches.
+pub(crate) fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_panic| {
+        logging::hand_over(py);
+        Err(error(py, Class::Internal, "a rule of evergrant's own was broken; please report it, with the log"))
+    })
+}
+
+/// Panics, where the tests ask for it.
+#[cfg(debug_assertions)]
+#[pyfunction]
+pub(crate) fn panic_for_tests(py: Python<'_>) -> PyResult<()> {
+    guarded(py, || panic!("a rule was broken on purpose"))
 }
 
 fn make(

@@ -17,7 +17,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use url::Url;
 
-use crate::errors::{config, foreign, no_token};
+use crate::errors::{config, foreign, guarded, no_token};
 use crate::live::{Cancellation, LiveRef};
 use crate::logging;
 use crate::settings::seconds;
@@ -62,10 +62,12 @@ impl Sender {
             .map_err(|_| PyValueError::new_err(format!("`{method}` is no method")))?;
         let timeout = timeout.map(|timeout| seconds("timeout", &timeout)).transpose()?;
         let deadline: Option<Boot> = timeout.map(|timeout: Span| clock::boot() + timeout);
-        let live = self.core.live(py)?;
-        let traits = RequestTraits { method, has_idempotency_key, is_body_kept, deadline };
-        let exchange = Some(live.source().exchange(traits));
-        Ok(Exchange { live, exchange: Mutex::new(exchange), url })
+        guarded(py, || {
+            let live = self.core.live(py)?;
+            let traits = RequestTraits { method, has_idempotency_key, is_body_kept, deadline };
+            let exchange = Some(live.source().exchange(traits));
+            Ok(Exchange { live, exchange: Mutex::new(exchange), url })
+        })
     }
 
     /// May the token be sent to this URL?
@@ -88,16 +90,17 @@ impl Exchange {
     /// The `Authorization` of the first send; `None` instead of a wait.
     #[pyo3(signature = (wait, cancellation=None))]
     fn begin(&self, py: Python<'_>, wait: bool, cancellation: Option<&Cancellation>) -> PyResult<Option<String>> {
-        let mut exchange = self.take()?;
-        let begun = match wait {
-            false => self.live.poll(py, exchange.begin()),
-            true => self.live.wait(py, cancellation, exchange.begin()).map(Some),
-        };
-        let verdict = match &begun {
-            Ok(Some(Err(error))) => Some(exchange.verdict_on_no_token(error)),
-            _ => None,
-        };
-        self.put(exchange);
+        let (begun, verdict) = self.work(py, |exchange| {
+            let begun = match wait {
+                false => self.live.poll(py, exchange.begin()),
+                true => self.live.wait(py, cancellation, exchange.begin()).map(Some),
+            };
+            let verdict = match &begun {
+                Ok(Some(Err(error))) => Some(exchange.verdict_on_no_token(error)),
+                _ => None,
+            };
+            (begun, verdict)
+        })?;
         logging::hand_over(py);
         match (begun?, verdict) {
             (Some(Ok(sendable)), _) => authorization(&sendable).map(Some),
@@ -115,15 +118,14 @@ impl Exchange {
         if !self.live.is_open() {
             return Ok(true);
         }
-        let exchange = self.take()?;
-        let received = clock::boot();
-        let headers = if exchange.wants_fields(received) { dates(headers) } else { Ok(HeaderMap::new()) };
-        if let Ok(headers) = &headers {
-            exchange.accept(&self.answer(&self.url, status, headers, &[], received, false));
-        }
-        self.put(exchange);
+        let accepted = self.work(py, |exchange| {
+            let received = clock::boot();
+            let headers = if exchange.wants_fields(received) { dates(headers)? } else { HeaderMap::new() };
+            exchange.accept(&answer(&self.url, status, &headers, &[], received, false));
+            Ok(true)
+        })?;
         logging::hand_over(py);
-        headers.map(|_| true)
+        accepted
     }
 
     /// What to do with an answer that may be a refusal: send again with this `Authorization`, or, without one, pass it
@@ -147,10 +149,9 @@ impl Exchange {
         let (status, headers) = (status_code(status)?, header_map(fields));
         let url = url.map_or_else(|| Ok(self.url.clone()), parse)?;
         let body = body.get(..REFUSAL_PREFIX).unwrap_or(body);
-        let answer = self.answer(&url, status, &headers, body, received, can_send_again);
-        let mut exchange = self.take()?;
-        let ruling = self.live.wait(py, cancellation, exchange.judge(answer));
-        self.put(exchange);
+        let answer = answer(&url, status, &headers, body, received, can_send_again);
+        let ruling = self.work(py, |exchange| self.live.wait(py, cancellation, exchange.judge(answer)))?;
+        logging::hand_over(py);
         match ruling? {
             Ruling::Pass(verdict) => Ok((None, verdict.map(|verdict| Verdict::from(*verdict)))),
             Ruling::Replay(sendable) => Ok((Some(authorization(&sendable)?), None)),
@@ -159,42 +160,26 @@ impl Exchange {
     }
 
     /// The verdict on the last refusal, for whoever passes that one on because the next send got no answer.
-    fn verdict_on_last_refusal(&self) -> PyResult<Option<Verdict>> {
+    fn verdict_on_last_refusal(&self, py: Python<'_>) -> PyResult<Option<Verdict>> {
         if !self.live.is_open() {
             return Ok(None);
         }
-        let exchange = self.take()?;
-        let verdict = exchange.verdict_on_last_refusal();
-        self.put(exchange);
-        Ok(verdict.map(Verdict::from))
+        Ok(self.work(py, |exchange| exchange.verdict_on_last_refusal())?.map(Verdict::from))
     }
 }
 
 impl Exchange {
-    fn take(&self) -> PyResult<LibraryExchange> {
-        let exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner).take();
-        exchange.ok_or_else(|| PyRuntimeError::new_err("two threads work with one request"))
-    }
-
-    fn put(&self, exchange: LibraryExchange) {
+    /// Takes the exchange out, works with it, and puts it back. One that a panic or a fork has left is gone.
+    fn work<T>(&self, py: Python<'_>, work: impl FnOnce(&mut LibraryExchange) -> T) -> PyResult<T> {
+        let taken = self.exchange.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut exchange = taken.ok_or_else(|| PyRuntimeError::new_err("two threads work with one request"))?;
+        let (done, exchange) = guarded(py, move || Ok((work(&mut exchange), exchange)))?;
         if self.live.is_ours() {
             *self.exchange.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
         } else {
             std::mem::forget(exchange);
         }
-    }
-
-    fn answer<'a>(
-        &self,
-        url: &'a Url,
-        status: StatusCode,
-        headers: &'a HeaderMap,
-        body_prefix: &'a [u8],
-        received: Boot,
-        can_send_again: bool,
-    ) -> Answer<'a> {
-        let host = url.host_str().unwrap_or_default();
-        Answer { status, headers, body_prefix, received, host, path: url.path(), can_send_again }
+        Ok(done)
     }
 }
 
@@ -210,6 +195,18 @@ impl Drop for Exchange {
 #[pyfunction]
 pub(crate) fn holds_credentials(authorization: &str) -> bool {
     evergrant::holds_credentials(authorization.as_bytes())
+}
+
+fn answer<'a>(
+    url: &'a Url,
+    status: StatusCode,
+    headers: &'a HeaderMap,
+    body_prefix: &'a [u8],
+    received: Boot,
+    can_send_again: bool,
+) -> Answer<'a> {
+    let host = url.host_str().unwrap_or_default();
+    Answer { status, headers, body_prefix, received, host, path: url.path(), can_send_again }
 }
 
 /// A URL of a request. What is wrong with it is said without repeating it: its query may hold anything.

@@ -29,6 +29,9 @@ mod _evergrant {
 
     #[pymodule_export]
     use crate::diagnosis::diagnose;
+    #[cfg(debug_assertions)]
+    #[pymodule_export]
+    use crate::errors::panic_for_tests;
     #[pymodule_export]
     use crate::exchange::{Exchange, Sender, holds_credentials};
     #[pymodule_export]

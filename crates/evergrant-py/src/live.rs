@@ -9,7 +9,6 @@
 //! It ends when its source is closed or gone, and nobody waits: a timer of a runtime that has ended must not be polled.
 
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,7 +65,7 @@ impl Live {
         std::thread::Builder::new().name("evergrant".to_owned()).spawn(work).map_err(StartError::Thread)?;
         let source = {
             let _inside = handle.enter();
-            catch_unwind(AssertUnwindSafe(build)).unwrap_or(Err(StartError::Broken))?
+            build()?
         };
         Ok(Self {
             pid: notice_process(),
@@ -99,10 +98,10 @@ impl Live {
     /// The result if it is there without waiting.
     pub(crate) fn poll<T>(&self, py: Python<'_>, future: impl Future<Output = T>) -> PyResult<Option<T>> {
         let _waiter = self.enter(py)?;
-        match self.poll_once(py, pin!(future))? {
-            Poll::Ready(result) => Ok(Some(result)),
-            Poll::Pending => Ok(None),
-        }
+        Ok(match self.poll_once(pin!(future)) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        })
     }
 
     /// Waits, until Ctrl-C is pressed, the source is closed or the wait is cancelled.
@@ -114,7 +113,7 @@ impl Live {
     ) -> PyResult<T> {
         let _waiter = self.enter(py)?;
         let mut future = pin!(future);
-        if let Poll::Ready(result) = self.poll_once(py, future.as_mut())? {
+        if let Poll::Ready(result) = self.poll_once(future.as_mut()) {
             return Ok(result);
         }
         let is_cancelled = || cancellation.is_some_and(|cancellation| cancellation.0.load(Ordering::Acquire));
@@ -145,10 +144,9 @@ impl Live {
     }
 
     /// Looks once, which is all it takes most of the time, and holds on to the interpreter meanwhile.
-    fn poll_once<T>(&self, py: Python<'_>, future: Pin<&mut impl Future<Output = T>>) -> PyResult<Poll<T>> {
+    fn poll_once<T>(&self, future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
         let _inside = self.handle.enter();
-        let look = || future.poll(&mut Context::from_waker(Waker::noop()));
-        catch_unwind(AssertUnwindSafe(look)).map_err(|_panic| broken(py))
+        future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
     /// The result, or nothing once `goes_on` says no.
@@ -161,11 +159,8 @@ impl Live {
         let mut future = pin!(future);
         loop {
             let slice = || self.handle.block_on(async { tokio::time::timeout(SLICE, future.as_mut()).await });
-            let waited = py.detach(|| catch_unwind(AssertUnwindSafe(slice)));
-            match waited {
-                Ok(Ok(result)) => return Ok(Some(result)),
-                Ok(Err(_elapsed)) => {}
-                Err(_panic) => return Err(broken(py)),
+            if let Ok(result) = py.detach(slice) {
+                return Ok(Some(result));
             }
             py.check_signals()?;
             if !goes_on() {
@@ -212,9 +207,6 @@ pub(crate) enum StartError {
     /// Something configured cannot work.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// A panic.
-    #[error("a rule of evergrant's own was broken; please report it, with the log")]
-    Broken,
 }
 
 impl StartError {
@@ -222,7 +214,7 @@ impl StartError {
     pub(crate) fn raise(&self, py: Python<'_>) -> PyErr {
         let class = match self {
             Self::Build(_) => Class::Config,
-            Self::Thread(_) | Self::Broken => Class::Internal,
+            Self::Thread(_) => Class::Internal,
         };
         errors::error(py, class, self.to_string())
     }
@@ -279,11 +271,6 @@ impl Drop for Waiter<'_> {
         self.0.waiters.fetch_sub(1, Ordering::AcqRel);
         self.0.stop_if_unused();
     }
-}
-
-fn broken(py: Python<'_>) -> PyErr {
-    logging::hand_over(py);
-    StartError::Broken.raise(py)
 }
 
 /// How long Ctrl-C may go unnoticed.

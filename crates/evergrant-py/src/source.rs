@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::errors::{closed, no_bare_token};
+use crate::errors::{closed, guarded, no_bare_token};
 use crate::exchange::Sender;
 use crate::fork;
 use crate::live::{self, Cancellation, Live, LiveRef};
@@ -112,24 +112,26 @@ impl Source {
         cancellation: Option<&Cancellation>,
     ) -> PyResult<Option<(String, Option<f64>, u64)>> {
         let least = min_remaining.map(|value| seconds("min_remaining", &value)).transpose()?;
-        let live = self.0.live(py)?;
-        let source = live.source();
-        let asked = async {
-            match least {
-                None => source.token().await,
-                Some(least) => source.token_lasting(least, None).await,
-            }
-            .map(|guard| {
-                let remaining = guard.remaining().map(evergrant_core::time::Span::as_secs_f64);
-                (guard.expose().to_owned(), remaining, guard.generation().0)
-            })
-        };
-        let token = match wait {
-            false => live.poll(py, asked)?.transpose(),
-            true => live.wait(py, cancellation, asked)?.map(Some),
-        };
-        logging::hand_over(py);
-        token.map_err(|error| no_bare_token(py, &error, source))
+        guarded(py, || {
+            let live = self.0.live(py)?;
+            let source = live.source();
+            let asked = async {
+                match least {
+                    None => source.token().await,
+                    Some(least) => source.token_lasting(least, None).await,
+                }
+                .map(|guard| {
+                    let remaining = guard.remaining().map(evergrant_core::time::Span::as_secs_f64);
+                    (guard.expose().to_owned(), remaining, guard.generation().0)
+                })
+            };
+            let token = match wait {
+                false => live.poll(py, asked)?.transpose(),
+                true => live.wait(py, cancellation, asked)?.map(Some),
+            };
+            logging::hand_over(py);
+            token.map_err(|error| no_bare_token(py, &error, source))
+        })
     }
 
     /// Sends requests to these origins, or to the API of the settings.
@@ -139,13 +141,15 @@ impl Source {
 
     /// A picture of this moment as JSON, without any secret.
     fn status(&self, py: Python<'_>) -> PyResult<String> {
-        let live = self.0.live(py)?;
-        Ok(serde_json::to_string(&live.source().status()).unwrap_or_default())
+        guarded(py, || {
+            let live = self.0.live(py)?;
+            Ok(serde_json::to_string(&live.source().status()).unwrap_or_default())
+        })
     }
 
     /// Ends it; who still waits gets a `ClosedError`.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.close(py)
+        guarded(py, || self.0.close(py))
     }
 
     #[getter]

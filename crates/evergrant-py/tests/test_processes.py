@@ -21,6 +21,7 @@ import pytest
 
 import evergrant
 from conftest import HANGS, REFRESH_TOKEN, SECOND, Provider, always, python
+from evergrant import _evergrant
 
 
 def in_child(act: Callable[[], None], within: float = 20) -> None:
@@ -50,6 +51,19 @@ def test_a_child_asks_for_a_token_of_its_own(provider: Provider, source: evergra
     in_child(act)
     assert source.token() == mine
     assert provider.mints == 2
+
+
+def test_a_child_shares_the_token_of_a_store(provider: Provider, tmp_path: Path) -> None:
+    store = f"file+plain:{tmp_path / 'tokens'}"
+    settings = provider.settings(grant="refresh_token", refresh_token=REFRESH_TOKEN, store=store)
+    with evergrant.TokenSource(**settings) as source:
+        mine = source.token()
+
+        def act() -> None:
+            assert source.token() == mine
+
+        in_child(act)
+    assert provider.mints == 1
 
 
 def test_a_fork_while_threads_wait_for_a_token_leaves_the_child_free(provider: Provider) -> None:
@@ -228,6 +242,19 @@ def test_ctrl_c_ends_a_program_that_waits(provider: Provider) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=10)
     assert said.rstrip().endswith("KeyboardInterrupt") and "panic" not in said
+
+
+@pytest.mark.skipif(not hasattr(_evergrant, "panic_for_tests"), reason="a wheel that is shipped does not panic on demand")
+def test_a_broken_rule_is_an_exception_and_a_log_line_without_a_panics_text() -> None:
+    program = (
+        "import evergrant, logging, sys\n"
+        "logging.basicConfig(stream=sys.stdout, format='%(levelname)s %(name)s')\n"
+        "try: evergrant._evergrant.panic_for_tests()\n"
+        "except evergrant.InternalError as error: print(error)\n"
+    )
+    ended = python(program, dict(os.environ))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "ERROR evergrant\na rule of evergrant's own was broken; please report it, with the log\n"
 
 
 def test_importing_the_package_imports_no_client(provider: Provider) -> None:
