@@ -7,7 +7,8 @@
 //!
 //! Limits: a rule set has the decisions of its original and not its code. Where the original needs something that a run
 //! does not have, such as the claims of a JWT, its rule says what it does without. A rival is neither improved nor
-//! worsened: what its authors got right is there as well.
+//! worsened: what its authors got right is there as well. `google_auth` and `genesys_python` are held against their
+//! originals by the command's tests against foreign programs.
 
 mod envoy;
 mod fixed_buffer;

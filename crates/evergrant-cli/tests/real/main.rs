@@ -35,6 +35,7 @@ mod process;
 #[path = "../../../evergrant/tests/shared/redis_server.rs"]
 mod redis_server;
 mod relay;
+mod rivals;
 mod sdk;
 mod sdk_login;
 
