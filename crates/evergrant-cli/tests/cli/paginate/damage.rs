@@ -117,6 +117,30 @@ fn standard_output_that_is_a_file_is_cut_back_and_added_to() {
 }
 
 #[test]
+fn two_exports_never_write_into_one_file() {
+    let (provider, folder) = (provider(), Folder::new());
+    let output = std::fs::File::create(folder.path().join("o")).unwrap();
+    output.lock().unwrap();
+    let args = ["api", "GET", NUMBER, "--paginate", "--output", "o"];
+    let said = evergrant(args).client_of(&provider).folder(&folder).end().failed(1);
+    assert!(said.contains("another process writes into the output"), "{said}");
+    let said = evergrant([&args[..], &["--resume", "o"]].concat()).client_of(&provider).folder(&folder).end().failed(2);
+    assert!(said.contains("cannot be one file"), "{said}");
+}
+
+#[test]
+fn an_output_that_is_no_file_is_written_to_and_never_cut() {
+    let (provider, folder) = (provider(), Folder::new());
+    let run = |flags: &[&str]| {
+        let args = ["api", "GET", NUMBER, "--paginate", "--output", "/dev/null", "--resume", "r"];
+        evergrant(args.iter().chain(flags)).client_of(&provider).folder(&folder).end().good()
+    };
+    run(&["--max-pages", "2"]);
+    let summary = run(&["--json"]);
+    assert!(summary.contains(r#""items":35"#) && summary.contains(r#""resumed_at_page":2"#), "{summary}");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
     let provider = provider();
     let line = format!("{} api GET '{NUMBER}' --paginate | head -n 1", env!("CARGO_BIN_EXE_evergrant"));

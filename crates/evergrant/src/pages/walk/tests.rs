@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -246,4 +247,84 @@ fn items_are_where_they_are_known_to_be_or_in_the_only_list() {
     assert_eq!(items(r#"{"users":[1,2],"x":{}}"#), ["1", "2"]);
     assert_eq!(items("[1,2]"), ["1", "2"]);
     assert_eq!(items(r#"{"total":0}"#), [""; 0]);
+}
+
+/// A field of an answer, with a name that means something and a value that may not.
+fn field() -> impl Strategy<Value = (&'static str, Value)> {
+    let names = [
+        "entities",
+        "Resources",
+        "conversations",
+        "other",
+        "pageNumber",
+        "pageCount",
+        "pageSize",
+        "total",
+        "totalHits",
+        "totalResults",
+        "startIndex",
+        "cursor",
+        "cursors",
+        "after",
+        "nextUri",
+        "next",
+        "jobId",
+        "id",
+        "state",
+    ];
+    let values = prop_oneof![
+        (0..4_u64).prop_map(|count| json!(list(count))),
+        (0..6_u64).prop_map(|number| json!(number)),
+        Just(json!(u64::MAX)),
+        Just(json!(-1)),
+        Just(json!(null)),
+        Just(json!({"after": "x"})),
+        prop::sample::select(vec![
+            "",
+            "1",
+            "/u?at=2",
+            "?at=3",
+            "https://x/u",
+            "https://evil.example/u",
+            "//evil.example",
+            "\u{0}",
+            "PENDING",
+            "FULFILLED",
+            "FAILED",
+            "../..",
+            "a/b",
+        ])
+        .prop_map(|text| json!(text)),
+    ];
+    (prop::sample::select(names.to_vec()), values)
+}
+
+proptest! {
+    #[test]
+    fn any_answers_lead_on_at_the_origin_or_change_nothing(
+        style in prop::option::of(prop::sample::select(Style::ALL.to_vec())),
+        answers in prop::collection::vec(prop::collection::vec(field(), 0..6), 1..20),
+    ) {
+        let method = style.map_or(Method::GET, Style::method);
+        let first = PageRequest { method, ..get("https://x/base/u?a=1") };
+        let mut walk = Walk::new(first.clone(), Rules { style, ..Rules::default() }, Position::default());
+        for fields in answers {
+            let fields: serde_json::Map<_, _> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let (body, before) = (Value::Object(fields).to_string(), walk.position().clone());
+            match walk.handle_answer(&body) {
+                Ok(Step::Page { items, .. }) => {
+                    prop_assert!(items.iter().all(|range| Json::parse(&body[range.clone()]).is_ok()));
+                    prop_assert_eq!(walk.position().items, before.items + items.len() as u64);
+                }
+                Ok(Step::Job(_) | Step::Nothing) => prop_assert_eq!(walk.position().items, before.items),
+                Err(_) => prop_assert_eq!(walk.position(), &before),
+            }
+            let written = serde_json::to_string(walk.position()).unwrap();
+            prop_assert_eq!(walk.position(), &serde_json::from_str::<Position>(&written).unwrap());
+            match walk.next_request().unwrap() {
+                Some(request) => prop_assert_eq!(request.url.origin(), first.url.origin()),
+                None => break,
+            }
+        }
+    }
 }
