@@ -30,6 +30,7 @@
 //!
 //! The walk from page to page is pure ([`Walk`]); [`Pages`] sends and waits.
 
+mod answer;
 mod error;
 mod items;
 mod reader;

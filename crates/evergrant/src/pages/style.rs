@@ -20,6 +20,7 @@ use std::str::FromStr;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::text::{Json, JsonPath};
 
 /// A way to page through a collection.
@@ -67,8 +68,8 @@ impl Style {
     }
 
     /// What the first answer shows; `None` if nothing in it speaks of more pages.
-    pub(super) fn of(method: &Method, page: Json<'_>) -> Option<Self> {
-        let says = |path: &str| page.at(&JsonPath::new(path)).filter(|value| !value.is_null());
+    pub(super) fn of(method: &Method, page: &Answer<'_>) -> Option<Self> {
+        let says = |name: &str| page.get(name);
         if method == Method::POST {
             return Some(if job_id(page).is_some() { Self::Job } else { Self::Query });
         }
@@ -108,25 +109,24 @@ impl FromStr for Style {
 pub struct UnknownStyle;
 
 /// The cursor of an answer, and the parameter of the query that takes it.
-pub(super) fn cursor(page: Json<'_>) -> Option<(&'static str, String)> {
+pub(super) fn cursor(page: &Answer<'_>) -> Option<(&'static str, String)> {
     CURSORS.into_iter().find_map(|(path, parameter)| {
         let value = page.at(&JsonPath::new(path))?;
-        // A number serves as well as a text; `null` and the empty text are the end.
+        // A number serves as well as a text; the empty text is the end.
         let text = value.as_text().or_else(|| value.as_number().map(|number| number.to_string()))?;
         (!text.is_empty()).then_some((parameter, text))
     })
 }
 
 /// The address of the next page in an answer.
-pub(super) fn link(page: Json<'_>) -> Option<String> {
-    LINKS.into_iter().find_map(|path| page.at(&JsonPath::new(path))?.as_text().filter(|text| !text.is_empty()))
+pub(super) fn link(page: &Answer<'_>) -> Option<String> {
+    let text = |path: &str| page.at(&JsonPath::new(path)).and_then(Json::as_text);
+    LINKS.into_iter().find_map(|path| text(path).filter(|text| !text.is_empty()))
 }
 
 /// The id of the job that an answer says was made. An answer that holds a list is a page.
-pub(super) fn job_id(page: Json<'_>) -> Option<String> {
-    let text = |name: &str| page.at(&JsonPath::new(name))?.as_text().filter(|text| !text.is_empty());
-    let is_page = || page.fields().iter().any(|(_, value)| value.text().starts_with('['));
-    text("jobId").or_else(|| text("state").and_then(|_| text("id")).filter(|_| !is_page()))
+pub(super) fn job_id(page: &Answer<'_>) -> Option<String> {
+    page.text("jobId").or_else(|| page.text("state").and_then(|_| page.text("id")).filter(|_| page.lists().is_empty()))
 }
 
 const CURSORS: [(&str, &str); 5] = [
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn style(page: &str) -> Option<Style> {
-        Style::of(&Method::GET, Json::parse(page).unwrap())
+        Style::of(&Method::GET, &Answer::parse(page).unwrap())
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             (r#"{"id":"a","state":"Queued"}"#, Style::Job),
             (r#"{"id":"a","state":"x","entities":[]}"#, Style::Query),
         ] {
-            assert_eq!(Style::of(&Method::POST, Json::parse(page).unwrap()), Some(expected), "{page}");
+            assert_eq!(Style::of(&Method::POST, &Answer::parse(page).unwrap()), Some(expected), "{page}");
         }
     }
 

@@ -132,6 +132,17 @@ impl JsonPath {
             (_, None) => text.split('.').map(str::to_owned).collect(),
         })
     }
+
+    /// The field of this name at the top, whatever the name looks like.
+    #[must_use]
+    pub fn field(name: &str) -> Self {
+        Self(vec![name.to_owned()])
+    }
+
+    /// Its first name, and the path from there.
+    pub(super) fn split_first(&self) -> Option<(&str, Self)> {
+        self.0.split_first().map(|(first, rest)| (first.as_str(), Self(rest.to_vec())))
+    }
 }
 
 impl fmt::Display for JsonPath {

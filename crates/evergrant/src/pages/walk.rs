@@ -17,11 +17,12 @@ use std::ops::Range;
 use http::Method;
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::error::PageError;
-use super::items::{self, Total};
+use super::items;
 use super::request::PageRequest;
 use super::style::{self, Style};
-use super::text::{Json, JsonPath};
+use super::text::JsonPath;
 
 /// What the caller says about an export.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -218,39 +219,39 @@ impl Walk {
     /// # Errors
     /// When it is no page, or its successor may not be asked for. The position is unchanged then.
     pub fn handle_answer(&mut self, body: &str) -> Result<Step, PageError> {
-        let answer =
-            Json::parse(body).map_err(|error| PageError::NotJson { line: error.line(), column: error.column() })?;
+        let answer = Answer::parse(body)?;
         if let Next::Job(job) = &self.position.next {
             let job = job.clone();
-            return self.handle_state(job, answer);
+            return self.handle_state(job, &answer);
         }
-        let style = self.position.style.or(self.rules.style).or_else(|| Style::of(&self.first.method, answer));
+        let style = self.position.style.or(self.rules.style).or_else(|| Style::of(&self.first.method, &answer));
         if style == Some(Style::Job) && self.position.next == Next::First {
-            let job = style::job_id(answer).ok_or(PageError::NoJob)?;
+            let job = style::job_id(&answer).ok_or(PageError::NoJob)?;
             self.position.style = style;
             self.position.next = Next::Job(job);
             return Ok(Step::Job(None));
         }
-        self.handle_page(style, answer, body)
+        self.handle_page(style, &answer, body)
     }
 
-    fn handle_page(&mut self, style: Option<Style>, answer: Json<'_>, body: &str) -> Result<Step, PageError> {
-        let told = items::total(answer);
-        let total = told.map(|total| total.0);
+    fn handle_page(&mut self, style: Option<Style>, answer: &Answer<'_>, body: &str) -> Result<Step, PageError> {
+        let total = items::total(answer);
         let place = self.position.items_at.as_deref().map(JsonPath::new);
         let place = self.rules.items.clone().or(place);
         let is_first = self.position.pages == 0;
         let (items_at, found) = items::find(answer, place.as_ref(), is_first && total != Some(0))?;
         let digest = items::digest(&found);
+        // Where the answer says itself where the end is, equal pages are no sign of anything.
+        let has_stated_end = total.is_some() && is_counted(style);
         let is_same = digest.is_some() && digest == self.position.last_page;
-        if self.is_other_page(style, answer) || (is_same && !has_stated_end(style, told)) {
+        if self.is_other_page(style, answer) || (is_same && !has_stated_end) {
             self.position.ended = Some(Ended::Repeated);
             return Ok(Step::Nothing);
         }
-        let next = self.successor(style, answer, told, found.len())?;
+        let next = self.successor(style, answer, total, found.len())?;
         let mut items: Vec<_> = found.iter().map(|item| range_within(body, item.text())).collect();
-        let lost = match (self.position.last_total, told) {
-            (Some(before), Some(Total(now))) if is_counted(style) => before.saturating_sub(now),
+        let lost = match (self.position.last_total, total) {
+            (Some(before), Some(now)) if is_counted(style) => before.saturating_sub(now),
             (_, _) => 0,
         };
         let position = &mut self.position;
@@ -298,18 +299,18 @@ impl Walk {
     fn successor(
         &self,
         style: Option<Style>,
-        answer: Json<'_>,
-        told: Option<Total>,
+        answer: &Answer<'_>,
+        total: Option<u64>,
         count: usize,
     ) -> Result<Option<Next>, PageError> {
         let count = count as u64;
-        let number = |name: &str| answer.at(&JsonPath::new(name)).and_then(Json::as_number);
+        let number = |name: &str| answer.number(name);
         let Some(style) = style else { return Ok(None) };
         Ok(match style {
             Style::Number | Style::Query => {
                 let asked = self.asked_number();
                 let size = number("pageSize").or_else(|| self.page_size());
-                let last = number("pageCount").or_else(|| Some(told?.0.div_ceil(size.filter(|size| *size > 0)?)));
+                let last = number("pageCount").or_else(|| Some(total?.div_ceil(size.filter(|size| *size > 0)?)));
                 let is_last = last.map_or(count == 0, |last| asked >= last);
                 // An answer with the number at its top has it there in the body too, as Genesys Cloud's searches.
                 let nested = self.first.nests_paging() && number("pageNumber").is_none();
@@ -322,7 +323,7 @@ impl Walk {
             Style::Scim => {
                 let start = number("startIndex").unwrap_or_else(|| self.asked_index()).max(1);
                 let next = start.saturating_add(count);
-                let is_last = count == 0 || told.is_some_and(|total| next > total.0);
+                let is_last = count == 0 || total.is_some_and(|total| next > total);
                 (!is_last).then_some(Next::Index(next))
             }
             Style::Cursor => {
@@ -350,8 +351,8 @@ impl Walk {
         })
     }
 
-    fn handle_state(&mut self, job: String, answer: Json<'_>) -> Result<Step, PageError> {
-        let text = |name: &str| answer.at(&JsonPath::new(name)).and_then(Json::as_text);
+    fn handle_state(&mut self, job: String, answer: &Answer<'_>) -> Result<Step, PageError> {
+        let text = |name: &str| answer.text(name);
         let state = text("state").or_else(|| text("status")).unwrap_or_else(|| "unknown".to_owned());
         let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(&state));
         if is(&DONE) {
@@ -364,8 +365,8 @@ impl Walk {
     }
 
     /// Is this another page than the one that was asked for? Some servers answer with the last one for ever.
-    fn is_other_page(&self, style: Option<Style>, answer: Json<'_>) -> bool {
-        let told = answer.at(&JsonPath::new("pageNumber")).and_then(Json::as_number);
+    fn is_other_page(&self, style: Option<Style>, answer: &Answer<'_>) -> bool {
+        let told = answer.number("pageNumber");
         style == Some(Style::Number)
             && self.position.next != Next::First
             && told.is_some_and(|told| told < self.asked_number())
@@ -395,11 +396,6 @@ impl Walk {
             | Next::Results { .. } => self.first.number("startIndex").unwrap_or(1),
         }
     }
-}
-
-/// Does the answer say itself where the end is, so that equal pages are no sign of anything?
-fn has_stated_end(style: Option<Style>, told: Option<Total>) -> bool {
-    told.is_some() && is_counted(style)
 }
 
 /// Are its pages counted from the beginning, so that they shift when something is deleted?

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::super::text::Json;
 use super::*;
 
 fn get(url: &str) -> PageRequest {

@@ -157,12 +157,9 @@ fn table(columns: &str) -> Result<Table, Failure> {
     Ok(Table { columns, are_given: true, ..Table::default() })
 }
 
-/// A field of the item itself, whatever its name looks like.
+/// A field of the item itself, or the item.
 fn own_field(name: &str) -> JsonPath {
-    match name {
-        "." => JsonPath::new("."),
-        _ => JsonPath::new(&format!("/{}", name.replace('~', "~0").replace('/', "~1"))),
-    }
+    if name == "." { JsonPath::new(name) } else { JsonPath::field(name) }
 }
 
 fn cell(item: Json<'_>, path: &JsonPath) -> String {
