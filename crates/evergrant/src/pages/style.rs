@@ -76,7 +76,9 @@ impl Style {
         if says("Resources").is_some() || (says("totalResults").is_some() && says("startIndex").is_some()) {
             return Some(Self::Scim);
         }
-        if says("pageNumber").is_some() && (says("pageCount").is_some() || says("total").is_some()) {
+        // A count of none beside a cursor or a link is no count: some routes with these leave it at zero.
+        let counts = |name: &str| page.number(name).is_some_and(|count| count > 0);
+        if says("pageNumber").is_some() && (counts("pageCount") || counts("total")) {
             return Some(Self::Number);
         }
         if cursor(page).is_some() {
@@ -155,6 +157,8 @@ mod tests {
             (r#"{"entities":[],"cursor":"abc"}"#, Some(Style::Cursor)),
             (r#"{"entities":[],"cursors":{"after":"abc"}}"#, Some(Style::Cursor)),
             (r#"{"entities":[],"nextUri":"/x?after=2","pageSize":25}"#, Some(Style::Link)),
+            (r#"{"entities":[1],"pageNumber":1,"pageCount":0,"total":0,"nextUri":"/x?after=2"}"#, Some(Style::Link)),
+            (r#"{"entities":[],"pageNumber":1,"pageCount":0,"total":0}"#, Some(Style::Number)),
             (r#"{"totalResults":2,"startIndex":1}"#, Some(Style::Scim)),
             (r#"{"value":[],"@odata.nextLink":"https://x/y"}"#, Some(Style::Link)),
             (r#"{"entities":[],"cursor":null,"nextUri":""}"#, None),

@@ -310,7 +310,8 @@ impl Walk {
             Style::Number | Style::Query => {
                 let asked = self.asked_number();
                 let size = number("pageSize").or_else(|| self.page_size());
-                let last = number("pageCount").or_else(|| Some(total?.div_ceil(size.filter(|size| *size > 0)?)));
+                let counted = || Some(total?.div_ceil(size.filter(|size| *size > 0)?));
+                let last = number("pageCount").filter(|count| *count > 0).or_else(counted);
                 let is_last = last.map_or(count == 0, |last| asked >= last);
                 // An answer with the number at its top has it there in the body too, as Genesys Cloud's searches.
                 let nested = self.first.nests_paging() && number("pageNumber").is_none();

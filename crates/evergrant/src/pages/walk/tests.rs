@@ -66,6 +66,20 @@ fn numbered_pages_without_a_count_end_at_the_total_or_at_an_empty_page() {
 }
 
 #[test]
+fn a_count_of_no_pages_is_no_end_where_there_are_items() {
+    let walked = walk(get("https://x/u?pageSize=2"), Rules::default(), |request| {
+        let number = request.number("pageNumber").unwrap_or(1);
+        json!({"entities": [number * 2, number * 2 + 1], "pageNumber": number, "pageCount": 0, "total": 6})
+    });
+    assert_eq!((walked.asked.len(), walked.items, walked.ended), (3, 6, Some(Ended::Complete)));
+    let linked = walk(get("https://x/u"), Rules::default(), |request| {
+        let at = request.number("at").unwrap_or(0);
+        json!({"entities": [at], "pageNumber": 1, "pageCount": 0, "total": 0, "nextUri": (at < 2).then(|| format!("/u?at={}", at + 1))})
+    });
+    assert_eq!((linked.items, linked.ended), (3, Some(Ended::Complete)));
+}
+
+#[test]
 fn a_last_page_that_comes_again_is_not_taken_twice() {
     let clamped = walk(
         get("https://x/u"),
