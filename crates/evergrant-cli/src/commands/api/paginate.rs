@@ -148,7 +148,7 @@ impl Run<'_> {
         builder
     }
 
-    /// Says what was done: data for a program, a line for a person who looks.
+    /// Says what was done: data for a program, a line for a person who looks and has not just seen the items.
     fn tell(&self, tally: &Tally<'_>) -> Result<u8, Failures> {
         if self.args.json {
             // Standard output belongs to the items, unless they went into a file.
@@ -156,7 +156,7 @@ impl Run<'_> {
                 Target::File(_) => render::json(&tally.json())?,
                 Target::StandardOutput { .. } | Target::Pipe => eprintln!("{}", tally.json()),
             }
-        } else if io::stderr().is_terminal() {
+        } else if io::stderr().is_terminal() && !(*tally.target == Target::Pipe && io::stdout().is_terminal()) {
             eprintln!("{}", tally.line());
         }
         Ok(exit::OK)
