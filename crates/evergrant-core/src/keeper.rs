@@ -9,6 +9,7 @@
 //!  acquire      who gets which token, and who waits
 //!  flight       token requests: when, why, and what follows from their outcome
 //!  refresh      one token request from lease to commit, step by step
+//!  lease        the wait for a store's lease, and whether it still holds
 //!  fleet        what other processes have minted, begun or repaired
 //!  refusal      a 401: replay, wait, refresh, or pass on with a verdict
 //!  proof        successes, probes, and giving a token up
@@ -33,6 +34,7 @@ mod acquire;
 mod fleet;
 mod flight;
 mod learn;
+mod lease;
 mod limits;
 mod proof;
 mod refresh;
@@ -60,6 +62,7 @@ use slots::{Held, Slots};
 
 pub use acquire::{Acquire, AcquireError, AcquireErrorKind, Need};
 pub use flight::{FlightId, FlightNext, Minted, Reason};
+pub use lease::{Claim, Heart, Pause};
 pub use proof::{ProbeOutcome, is_proof};
 pub use refresh::{Committed, Doubt, Ending, Next, Refresh, Stored, StoredToken};
 pub use refusal::Step;

@@ -24,6 +24,7 @@
 //! | [`scenario`] | named situations with what each of them forces on a perfect client |
 //! | [`strategy`] | the clients that are compared: Evergrant and the ways in common use |
 //! | [`world`] | one client, the provider, a network and callers in virtual time |
+//! | [`fleet`] | many processes with one grant in one store, in virtual time |
 //! | [`comparison`] | what came of several clients in the same worlds, and what it depends on |
 //! | [`space`] | the whole space of faults: a world for every seed |
 //! | [`measurement`] | a server's clock measured through a simulated network |
@@ -37,6 +38,7 @@ mod codes;
 pub mod comparison;
 pub mod config;
 pub mod faults;
+pub mod fleet;
 pub mod grants;
 pub mod http;
 pub mod ledger;
@@ -52,6 +54,7 @@ pub mod tokens;
 pub mod world;
 
 mod rate;
+mod record;
 mod seed;
 #[cfg(test)]
 mod stage;

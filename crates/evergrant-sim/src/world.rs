@@ -13,7 +13,6 @@ pub mod check;
 mod keeping;
 mod machine;
 mod mutant;
-mod record;
 mod reference;
 mod rival;
 mod scene;

@@ -22,12 +22,12 @@ use http::header::{DATE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method};
 
 use super::mutant::Mutant;
-use super::record::Record;
 use super::scene::{CallId, Ending, Exchange, Scene, ZERO};
 use super::watch::Watch;
 use super::{Client, Event, TIMER_GRAIN};
 use crate::config::{REFRESH_TOKEN, Shape};
 use crate::provider::Request;
+use crate::record::Record;
 use crate::scenario::{Grant, Scenario};
 use flight::Flying;
 

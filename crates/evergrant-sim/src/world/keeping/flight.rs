@@ -11,7 +11,7 @@ use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind};
 
 use super::{Keeping, Minted, Mutant};
 use crate::ledger::TokenOutcome;
-use crate::world::record::Record;
+use crate::record::Record;
 use crate::world::scene::{Exchange, Scene};
 use crate::world::token_answer::token_result;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evergrant_core::keeper::takeover;
+use evergrant_core::keeper::{Claim as Waiting, Heart, Pause, takeover};
 use evergrant_core::time::{Boot, Span};
 use redis::Script;
 use tokio::sync::watch;
@@ -48,33 +48,31 @@ impl RedisLease {
         let owner = format!("{} {}", random_id(), Owner::this_process());
         let mut claim = Claim { shared: Arc::clone(shared), key: key.clone(), owner, damage, is_over: false };
         let mut news = Shared::listen(shared, key).await;
-        let since = clock::boot();
-        let mut pause = FIRST_PAUSE;
-        let rest = || (deadline - clock::boot()).to_duration();
+        let mut waiting = Waiting::new(deadline, clock::boot());
         loop {
             // The last try begins before the deadline and has a moment of its own.
-            let tried = tokio::time::timeout(rest() + shared.link.patience() / 4, claim.try_once(held)).await;
+            let rest = |waiting: &Waiting| waiting.rest(clock::boot()).to_duration();
+            let tried = tokio::time::timeout(rest(&waiting) + shared.link.patience() / 4, claim.try_once(held)).await;
             // It may have been acquired for all that is known: the claim gives it back.
             let tried = tried.map_err(|_| shared.link.error(RedisFault::TimedOut))??;
-            let (holder, left, turn) = match tried {
+            let (holder, pause) = match tried {
                 Tried::Acquired { fence, record } => return Ok(Self::new(claim, fence, record.map(|record| *record))),
-                Tried::Busy { holder, left, turn } => (holder, left, turn),
+                Tried::Busy { holder, left, turn } => (holder, waiting.handle_busy(left, turn, clock::boot())),
                 Tried::StoreIsBehind => {
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    ("a process that repairs the store".to_owned(), pause, Duration::ZERO)
+                    ("a process that repairs the store".to_owned(), waiting.handle_behind(clock::boot()))
                 }
             };
-            let now = clock::boot();
-            if now >= deadline {
-                claim.is_over = true;
-                let what = format!("the lease in Redis at {}", shared.link.place());
-                return Err(StoreError::Busy { what, holder, waited: now - since });
-            }
-            // Its own turn begins when the lease ends. Messages get lost, so it is looked at before that too.
-            if tokio::time::timeout(left.min(LONGEST_UNSEEN).min(rest()), news.changed()).await.is_ok()
-                || left < LONGEST_UNSEEN
-            {
-                tokio::time::sleep(turn.min(rest())).await;
+            match pause {
+                Pause::GiveUp { waited } => {
+                    claim.is_over = true;
+                    let what = format!("the lease in Redis at {}", shared.link.place());
+                    return Err(StoreError::Busy { what, holder, waited });
+                }
+                Pause::Wait { look, turn, ends } => {
+                    if tokio::time::timeout(look.to_duration(), news.changed()).await.is_ok() || ends {
+                        tokio::time::sleep(turn.to_duration().min(rest(&waiting))).await;
+                    }
+                }
             }
         }
     }
@@ -158,8 +156,8 @@ enum Tried {
     /// The lease is somebody's for this long, and then first that of those whose turn comes earlier.
     Busy {
         holder: String,
-        left: Duration,
-        turn: Duration,
+        left: Span,
+        turn: Span,
     },
     StoreIsBehind,
 }
@@ -209,8 +207,8 @@ impl Claim {
                     fence_or_holder.split_once(' ').map_or("whoever refreshed before the loss", |(_, who)| who);
                 let holder = holder.to_owned();
                 let rank = takeover::rank(waiting.split(' '), self.member(), entry_or_fence.parse().unwrap_or(0));
-                let turn = takeover::turn(rank, shared.ttl).to_duration();
-                Ok(Tried::Busy { holder, left: Span::from_millis(left_ms.max(0)).to_duration(), turn })
+                let turn = takeover::turn(rank, shared.ttl);
+                Ok(Tried::Busy { holder, left: Span::from_millis(left_ms.max(0)), turn })
             }
             _ => Ok(Tried::StoreIsBehind),
         }
@@ -253,34 +251,26 @@ impl Drop for Claim {
 
 /// Renews the lease until it is given back, and tells when it is lost.
 async fn beat(shared: Arc<Shared>, key: CredentialKey, owner: String, fence: u64, lost: watch::Sender<bool>) {
-    let (every, give_up) = (shared.ttl.scaled(1, 3), shared.ttl.scaled(2, 3));
-    let mut confirmed = clock::boot();
-    let mut pause = every;
+    let mut heart = Heart::new(shared.ttl, clock::boot());
     loop {
-        let left = || confirmed + give_up - clock::boot();
-        tokio::time::sleep(pause.min(left()).to_duration()).await;
+        tokio::time::sleep((heart.next_beat() - clock::boot()).to_duration()).await;
         let sent = clock::boot();
-        if left() <= Span::ZERO {
+        if heart.is_lost(sent) {
             tracing::warn!(redis = shared.link.place(), "the lease could not be renewed and is given up");
             break;
         }
         let script = Script::new(scripts::HEARTBEAT);
         let mut call = script.key(lease_key(&key));
         call.key(record_key(&key)).arg(&owner).arg(shared.ttl.as_millis()).arg(fence);
-        match tokio::time::timeout(left().to_duration(), shared.link.run::<i64>(&key, &call)).await {
-            Ok(Ok(1)) => (confirmed, pause) = (sent, every),
+        match tokio::time::timeout((heart.ends() - sent).to_duration(), shared.link.run::<i64>(&key, &call)).await {
+            Ok(Ok(1)) => heart.handle_confirmed(sent),
             Ok(Ok(_)) => {
                 tracing::warn!(redis = shared.link.place(), "the lease was taken over by another process");
                 break;
             }
-            Ok(Err(_)) | Err(_) => pause = every.scaled(1, 8),
+            Ok(Err(_)) | Err(_) => heart.handle_missed(clock::boot()),
         }
     }
     // Nobody may be listening any more.
     let _ = lost.send(true);
 }
-
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// A lease that ended without a message is noticed this much later.
-const LONGEST_UNSEEN: Duration = Duration::from_secs(1);

@@ -11,29 +11,29 @@ use evergrant_core::token::Generation;
 
 /// The stored record of one credential.
 #[derive(Clone)]
-pub(super) struct Record {
-    pub(super) generation: Generation,
-    pub(super) refresh_token: String,
+pub(crate) struct Record {
+    pub(crate) generation: Generation,
+    pub(crate) refresh_token: String,
     /// When a request was about to be sent with the refresh token, of which no end is known.
-    pub(super) intent: Option<Boot>,
-    pub(super) mints: Vec<Boot>,
+    pub(crate) intent: Option<Boot>,
+    pub(crate) mints: Vec<Boot>,
     token: Option<Minted>,
 }
 
 impl Record {
     /// A store with nothing but the refresh token of a login.
-    pub(super) fn new(refresh_token: &str) -> Self {
+    pub(crate) fn new(refresh_token: &str) -> Self {
         let refresh_token = refresh_token.to_owned();
         Self { generation: Generation::default(), refresh_token, intent: None, mints: Vec::new(), token: None }
     }
 
     /// A request is about to be sent; an earlier intent keeps its time, because the grace counts from the first.
-    pub(super) fn intend(&mut self, now: Boot) {
+    pub(crate) fn intend(&mut self, now: Boot) {
         self.intent.get_or_insert(now);
     }
 
     /// Both tokens are stored together, and nothing is in doubt.
-    pub(super) fn commit(&mut self, minted: Minted, refresh_token: Option<&Secret>) {
+    pub(crate) fn commit(&mut self, minted: Minted, refresh_token: Option<&Secret>) {
         self.generation = minted.generation;
         if let Some(refresh_token) = refresh_token {
             refresh_token.expose().clone_into(&mut self.refresh_token);
@@ -46,12 +46,12 @@ impl Record {
     }
 
     /// The stored token.
-    pub(super) fn restored(&self) -> Option<Minted> {
+    pub(crate) fn restored(&self) -> Option<Minted> {
         self.token.clone()
     }
 
     /// The request with this refresh token of which no end is known.
-    pub(super) fn doubt(&self, now: Boot) -> Option<Doubt> {
+    pub(crate) fn doubt(&self, now: Boot) -> Option<Doubt> {
         let at = self.intent?;
         Some(Doubt {
             age: Some(now - at),
@@ -60,7 +60,7 @@ impl Record {
     }
 
     /// The record as the keeper knows it.
-    pub(super) fn stored(&self, rotates: bool, now: Boot) -> Stored {
+    pub(crate) fn stored(&self, rotates: bool, now: Boot) -> Stored {
         Stored {
             generation: self.generation,
             grant: rotates.then(|| self.refresh_token.clone()),

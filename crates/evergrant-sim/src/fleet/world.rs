@@ -1,0 +1,481 @@
+//! The queue of events around the members of a fleet: the ways to store and provider, what fails, and the checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use evergrant_core::keeper::{Acquire, Need};
+use evergrant_core::time::{Boot, Span};
+use evergrant_core::token::Issued;
+use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind, parse_token_answer};
+
+use super::member::{Alarm, Ask, Command, Entry, Member, Slip, Told, moment};
+use super::store::{self, FleetStore};
+use super::{Fleet, Outcome, Trouble};
+use crate::config::{CLIENT_ID, CLIENT_SECRET, Delay};
+use crate::ledger::{Ledger, TokenOutcome};
+use crate::provider::{Answer, Payload, Provider, Request};
+use crate::scenario::Grant;
+use crate::seed::Seed;
+
+enum Event {
+    Woken(usize, u64, Alarm),
+    Command(usize, u64, u64, Command),
+    Told(usize, u64, u64, Option<Told>),
+    Message(usize, u64),
+    TokenArrives(usize, u64, u64, String, Boot),
+    TokenAnswered(usize, u64, u64, Result<(TokenAnswer, Issued), TokenFailure>),
+    Trouble(Trouble),
+    Restart(usize),
+}
+
+struct Place {
+    member: Option<Member>,
+    life: u64,
+    stopped_until: Boot,
+    cut_until: Boot,
+}
+
+/// A fleet under way.
+pub(super) struct World<'a> {
+    fleet: &'a Fleet,
+    seed: Seed,
+    now: Boot,
+    queue: BTreeMap<(Boot, u64), Event>,
+    planned: u64,
+    places: Vec<Place>,
+    store: FleetStore<Entry>,
+    store_down_until: Boot,
+    provider: Provider,
+    /// Token requests that somebody waits for, by attempt.
+    in_flight: BTreeSet<u64>,
+    /// Until when a fault allows two requests at once.
+    excused_until: Boot,
+    /// Until when the store may not know what was stored.
+    rewound_until: Boot,
+    spent_and_stored: BTreeSet<String>,
+    committed: BTreeMap<u64, Boot>,
+    adopted: BTreeSet<(usize, u64, u64)>,
+    outcome: Outcome,
+    slip: Option<Slip>,
+    keeps_log: bool,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(fleet: &'a Fleet, seed: u64, slip: Option<Slip>, keeps_log: bool) -> Self {
+        let provider = Provider::new(fleet.config.clone(), moment(START));
+        let outcome = Outcome {
+            broken: Vec::new(),
+            ledger: Ledger::default(),
+            commands: 0,
+            adoptions: Vec::new(),
+            issued: 0,
+            is_grant_lost: false,
+            log: String::new(),
+        };
+        let place = || Place { member: None, life: 0, stopped_until: START, cut_until: START };
+        let mut world = Self {
+            fleet,
+            seed: Seed::new(seed ^ 0x0f1e_e700),
+            now: START,
+            queue: BTreeMap::new(),
+            planned: 0,
+            places: (0..fleet.members).map(|_| place()).collect(),
+            store: FleetStore::default(),
+            store_down_until: START,
+            provider,
+            in_flight: BTreeSet::new(),
+            excused_until: START,
+            rewound_until: START,
+            spent_and_stored: BTreeSet::new(),
+            committed: BTreeMap::new(),
+            adopted: BTreeSet::new(),
+            outcome,
+            slip,
+            keeps_log,
+        };
+        world.provider.schedule(fleet.events.iter().cloned(), START);
+        for (after, trouble) in &fleet.troubles {
+            world.at(START + *after, Event::Trouble(*trouble));
+        }
+        for place in 0..fleet.members {
+            let at = START + world.seed.delay(Delay::uniform(Span::ZERO, Span::from_secs(2)));
+            world.at(at, Event::Restart(place));
+        }
+        world
+    }
+
+    pub(super) fn run(mut self) -> Outcome {
+        let end = START + self.fleet.duration;
+        let mut handled = 0_u64;
+        while let Some(((at, _), event)) = self.queue.pop_first() {
+            if at > end {
+                break;
+            }
+            handled += 1;
+            assert!(handled < 20_000_000, "the fleet keeps itself busy at {at:?}");
+            self.now = at;
+            self.provider.advance(at);
+            self.handle(event);
+        }
+        self.now = end;
+        self.check_end();
+        self.outcome.issued = self.provider.ledger().token_requests_ended(TokenOutcome::Issued);
+        self.outcome.ledger = self.provider.ledger().clone();
+        self.outcome
+    }
+
+    fn at(&mut self, at: Boot, event: Event) {
+        self.planned += 1;
+        self.queue.insert((at, self.planned), event);
+    }
+
+    fn note(&mut self, words: impl FnOnce() -> String) {
+        if self.keeps_log {
+            let ms = (self.now - START).as_millis();
+            // Writing to a string cannot fail.
+            let _ = writeln!(self.outcome.log, "{ms} {}", words());
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        if let Some((place, life)) = event.of_member() {
+            let Place { life: now, stopped_until, .. } = self.places[place];
+            if now != life {
+                return self.forget(&event);
+            }
+            if stopped_until > self.now && event.is_local() {
+                return self.at(stopped_until, event);
+            }
+        }
+        match event {
+            Event::Woken(place, life, alarm) => {
+                if alarm == Alarm::Caller {
+                    self.call(place, life);
+                }
+                self.with(place, |member, now| member.alarm(alarm, now));
+            }
+            Event::Command(place, life, number, command) => self.command(place, life, number, command),
+            Event::Told(place, _, number, told) => self.with(place, |member, now| member.hear(number, told, now)),
+            Event::Message(place, _) => self.with(place, Member::message),
+            Event::TokenArrives(place, life, attempt, refresh_token, sent) => {
+                self.serve_token(place, life, attempt, &refresh_token, sent);
+            }
+            Event::TokenAnswered(place, _, attempt, result) => {
+                self.land(attempt);
+                self.with(place, |member, now| member.answered(attempt, result, now));
+            }
+            Event::Trouble(trouble) => self.suffer(trouble),
+            Event::Restart(place) => self.start(place),
+        }
+    }
+
+    /// A process that is gone hears nothing.
+    fn forget(&mut self, event: &Event) {
+        if let Event::TokenAnswered(_, _, attempt, _) = event {
+            self.land(*attempt);
+        }
+    }
+
+    /// Nobody waits for this attempt any more.
+    fn land(&mut self, attempt: u64) {
+        if self.in_flight.remove(&attempt) {
+            self.provider.ledger_mut().token.leave();
+        }
+    }
+
+    fn with(&mut self, place: usize, act: impl FnOnce(&mut Member, Boot)) {
+        let now = self.now;
+        let Some(member) = &mut self.places[place].member else { return };
+        act(member, now);
+        self.collect(place);
+    }
+
+    /// What a member wants becomes events.
+    fn collect(&mut self, place: usize) {
+        let life = self.places[place].life;
+        let Some(member) = &mut self.places[place].member else { return };
+        let asks = std::mem::take(&mut member.asks);
+        let held = member.held_generation();
+        if let Some(at) = self.committed.get(&held).copied().filter(|_| self.adopted.insert((place, life, held))) {
+            self.outcome.adoptions.push(self.now - at);
+        }
+        for ask in asks {
+            match ask {
+                Ask::At(at, alarm) => self.at(at.max(self.now), Event::Woken(place, life, alarm)),
+                Ask::Store(number, command) => self.send_to_store(place, life, number, command),
+                Ask::Token { attempt, refresh_token, patience } => {
+                    self.send_to_provider(place, life, attempt, refresh_token, patience);
+                }
+                Ask::GiveUp(attempt) => self.land(attempt),
+            }
+        }
+    }
+
+    fn send_to_store(&mut self, place: usize, life: u64, number: u64, command: Command) {
+        let patience = self.fleet.ttl.scaled(1, 3).min(Span::from_secs(2));
+        self.at(self.now + patience, Event::Told(place, life, number, None));
+        if self.places[place].cut_until > self.now {
+            return;
+        }
+        let arrives = self.now + self.seed.delay(self.fleet.to_store);
+        self.at(arrives, Event::Command(place, life, number, command));
+    }
+
+    fn command(&mut self, place: usize, life: u64, number: u64, command: Command) {
+        let back = self.now + self.seed.delay(self.fleet.to_store);
+        if self.store_down_until > self.now {
+            return self.at(back, Event::Told(place, life, number, None));
+        }
+        self.outcome.commands += 1;
+        let (told, is_published) = self.obey(place, command);
+        if is_published {
+            self.publish();
+        }
+        if self.places[place].cut_until <= self.now {
+            self.at(back, Event::Told(place, life, number, Some(told)));
+        }
+    }
+
+    fn obey(&mut self, place: usize, command: Command) -> (Told, bool) {
+        let (ttl, now) = (self.fleet.ttl, self.now);
+        let name = format!("m{place}");
+        match command {
+            Command::Acquire { owner, known } => {
+                (Told::Acquired(self.store.acquire(&owner, &name, ttl, known, now)), false)
+            }
+            Command::Heartbeat { owner, fence } => (Told::Beat(self.store.heartbeat(&owner, ttl, fence, now)), false),
+            Command::Write { owner, fence, base, generation, entry, is_last } => {
+                let before = self.store.read().1.map(|before| before.record.refresh_token);
+                let written = self.store.write(&owner, ttl, (fence, base), generation, &entry, is_last, now);
+                self.note(|| format!("m{place} writes g{generation} last {is_last}: {written:?}"));
+                let is_news = written == store::Written::Yes(true);
+                if is_news {
+                    self.committed.entry(generation).or_insert(now);
+                    self.spent_and_stored.extend(before.filter(|before| *before != entry.record.refresh_token));
+                }
+                let is_released = is_last && matches!(written, store::Written::Yes(_));
+                (Told::Written(written), is_news || is_released)
+            }
+            Command::Release { owner } => {
+                let is_released = self.store.release(&owner, &name, now);
+                (Told::Done, is_released)
+            }
+            Command::Read => {
+                let (generation, entry) = self.store.read();
+                (Told::Read(generation, entry), false)
+            }
+            Command::WriteBack { fence, generation, entry } => {
+                let was_lost = self.store.write_back(ttl, fence, generation, &entry, now);
+                if was_lost {
+                    self.note(|| format!("m{place} writes g{generation} back"));
+                }
+                (Told::Done, was_lost)
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        for place in 0..self.places.len() {
+            let Place { life, cut_until, .. } = self.places[place];
+            if cut_until > self.now || self.seed.happens(self.fleet.messages_lost_permille) {
+                continue;
+            }
+            let arrives = self.now + self.seed.delay(self.fleet.to_store);
+            self.at(arrives, Event::Message(place, life));
+        }
+    }
+
+    fn send_to_provider(&mut self, place: usize, life: u64, attempt: u64, refresh_token: String, patience: Span) {
+        self.in_flight.insert(attempt);
+        self.provider.ledger_mut().token.enter();
+        let in_flight = self.in_flight.len();
+        self.note(|| format!("m{place} sends a token request, {in_flight} in flight"));
+        if in_flight > 1 && self.excused_until < self.now {
+            self.complain(format!("P3: {in_flight} token requests at once"));
+        }
+        let timed_out = Err(TokenFailure::of(TokenFailureKind::TimedOut));
+        self.at(self.now + patience, Event::TokenAnswered(place, life, attempt, timed_out));
+        let arrives = self.now + self.seed.delay(self.fleet.to_provider);
+        self.at(arrives, Event::TokenArrives(place, life, attempt, refresh_token, self.now));
+    }
+
+    fn serve_token(&mut self, place: usize, life: u64, attempt: u64, refresh_token: &str, sent: Boot) {
+        if self.spent_and_stored.contains(refresh_token) && self.rewound_until < self.now {
+            self.complain("P5: a refresh token was sent although its successor is stored".to_owned());
+        }
+        let form = match self.fleet.grant {
+            Grant::ClientCredentials => vec![("grant_type", "client_credentials")],
+            Grant::RefreshToken => vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token)],
+        };
+        let reply = self.provider.handle(&Request::token(&form).basic(CLIENT_ID, CLIENT_SECRET), self.now);
+        let after = self.now + reply.delay + self.seed.delay(self.fleet.to_provider);
+        let result = match reply.answer {
+            Answer::Response(response) => {
+                let body = match response.body() {
+                    Payload::Bytes(bytes) => bytes.to_vec(),
+                    Payload::Fill(_) | Payload::Events { .. } => Vec::new(),
+                };
+                parse_token_answer(response.status().as_u16(), &body)
+            }
+            Answer::Torn { .. } | Answer::Reset { .. } => Err(TokenFailure::of(TokenFailureKind::Lost)),
+        };
+        let outcome = self.provider.ledger().token.events.last().map(|event| event.outcome);
+        self.note(|| format!("m{place} is answered {outcome:?}"));
+        if outcome == Some(TokenOutcome::ReuseDetected) {
+            self.complain("P5: the grant is lost".to_owned());
+            self.outcome.is_grant_lost = true;
+        }
+        let result = result.map(|answer| (answer, Issued { sent, received: after }));
+        self.at(after, Event::TokenAnswered(place, life, attempt, result));
+    }
+
+    fn call(&mut self, place: usize, life: u64) {
+        let now = self.now;
+        let pause = self.seed.delay(Delay::uniform(Span::from_secs(1), Span::from_secs(5)));
+        self.at(now + pause, Event::Woken(place, life, Alarm::Caller));
+        let is_calm = now > START + self.fleet.quiet_from + RECOVERY && !self.outcome.is_grant_lost;
+        let Some(member) = &mut self.places[place].member else { return };
+        let since = member.waits_since.unwrap_or(now);
+        let acquired = member.keeper.handle_acquire(Need::Usable, since, since + PATIENCE, moment(now));
+        member.waits_since = None;
+        let complaint = match acquired {
+            Acquire::Ready(token) => {
+                let works = self.provider.works_somewhere(token.access_token.expose(), now);
+                (!works).then(|| "P1: a token that works nowhere is served".to_owned())
+            }
+            Acquire::Wait(_) => {
+                member.waits_since = Some(since);
+                (now > since + PATIENCE).then(|| "P2: a caller waits for longer than it has patience".to_owned())
+            }
+            Acquire::Failed(error) => Some(format!("P2: no token: {error}")),
+        };
+        if let Some(complaint) = complaint.filter(|_| is_calm) {
+            self.complain(format!("{complaint} (m{place})"));
+        }
+    }
+
+    fn complain(&mut self, words: String) {
+        self.note(|| words.clone());
+        if self.outcome.broken.len() < MOST_COMPLAINTS {
+            self.outcome.broken.push(format!("at {:.3} s: {words}", (self.now - START).as_secs_f64()));
+        }
+    }
+
+    fn start(&mut self, place: usize) {
+        self.places[place].life += 1;
+        let life = self.places[place].life;
+        let seed = u64::try_from(place).unwrap_or(0) * 1_000 + life;
+        let rotates = self.fleet.grant == Grant::RefreshToken;
+        let member = Member::new(format!("m{place}"), seed, self.fleet.ttl, rotates, self.slip, self.now);
+        self.places[place].member = Some(member);
+        self.note(|| format!("m{place} starts"));
+        self.collect(place);
+    }
+
+    fn suffer(&mut self, trouble: Trouble) {
+        self.note(|| format!("{trouble:?}"));
+        let (now, ttl) = (self.now, self.fleet.ttl);
+        match trouble {
+            Trouble::Stop(place, lasts) => {
+                self.places[place].stopped_until = now + lasts;
+                if lasts > ttl.scaled(1, 3) {
+                    self.excuse(lasts + ttl);
+                }
+            }
+            Trouble::Crash(place, lasts) => {
+                self.places[place].life += 1;
+                self.places[place].member = None;
+                self.at(now + lasts, Event::Restart(place));
+            }
+            Trouble::Cut(place, lasts) => {
+                self.places[place].cut_until = now + lasts;
+                self.excuse_without_store(lasts);
+            }
+            Trouble::StoreDown(lasts) => {
+                self.store_down_until = now + lasts;
+                self.reconnect(now + lasts);
+                self.excuse_without_store(lasts);
+            }
+            Trouble::StoreEmptied => {
+                self.store.lose_everything();
+                self.reconnect(now);
+                self.rewind();
+            }
+            Trouble::Failover(lag) => {
+                self.store.fall_back_to(now - lag);
+                self.reconnect(now);
+                self.rewind();
+            }
+        }
+    }
+
+    /// The connections broke. Whoever has a new one looks, because it may have missed something.
+    fn reconnect(&mut self, from: Boot) {
+        for place in 0..self.places.len() {
+            let at = from + self.seed.delay(RECONNECT);
+            self.at(at, Event::Message(place, self.places[place].life));
+        }
+    }
+
+    fn excuse(&mut self, lasts: Span) {
+        self.excused_until = self.excused_until.max(self.now + lasts);
+    }
+
+    /// Client credentials are spent without a lease while there is none to be had.
+    fn excuse_without_store(&mut self, lasts: Span) {
+        if self.fleet.grant == Grant::ClientCredentials {
+            self.excuse(lasts + self.fleet.ttl.scaled(2, 1));
+        }
+    }
+
+    /// The store has lost writes: a lease may be held twice, and a refresh token that was spent may be sent again.
+    fn rewind(&mut self) {
+        let lasts = self.fleet.ttl.scaled(3, 1);
+        self.excuse(lasts);
+        self.rewound_until = self.now + lasts;
+    }
+
+    fn check_end(&mut self) {
+        if self.outcome.is_grant_lost {
+            return;
+        }
+        let (stored, _) = self.store.read();
+        let alive = self.places.iter().filter_map(|place| place.member.as_ref());
+        let behind: Vec<_> = alive
+            .filter(|member| member.keeper.newest_generation().0 < stored)
+            .map(|member| format!("{} has {}", member.name, member.keeper.newest_generation()))
+            .collect();
+        let since = self.committed.get(&stored).map_or(Span::ZERO, |at| self.now - *at);
+        if !behind.is_empty() && since > Span::from_secs(40) {
+            self.complain(format!("P2: g{stored} is stored, and {}", behind.join(", ")));
+        }
+        if self.places.iter().any(|place| place.member.is_none()) {
+            self.complain("a member never came back".to_owned());
+        }
+    }
+}
+
+impl Event {
+    /// Which process it belongs to, in which of its lives.
+    fn of_member(&self) -> Option<(usize, u64)> {
+        match self {
+            Self::Woken(place, life, _)
+            | Self::Told(place, life, ..)
+            | Self::Message(place, life)
+            | Self::TokenAnswered(place, life, ..) => Some((*place, *life)),
+            Self::Command(..) | Self::TokenArrives(..) | Self::Trouble(_) | Self::Restart(_) => None,
+        }
+    }
+
+    /// Does it need the process to run?
+    fn is_local(&self) -> bool {
+        self.of_member().is_some()
+    }
+}
+
+const START: Boot = Boot::from_secs(1_000);
+/// How long after the last fault everything must work again: the longest wait after failures, and a lease.
+const RECOVERY: Span = Span::from_secs(20 * 60);
+const PATIENCE: Span = Span::from_secs(30);
+const RECONNECT: Delay = Delay::uniform(Span::from_millis(50), Span::from_secs(1));
+const MOST_COMPLAINTS: usize = 20;
