@@ -2,6 +2,8 @@
 //!
 //! `EVERGRANT_SIM_SEED=n` runs one seed and prints its fleet and its log.
 
+#![expect(clippy::print_stdout, reason = "a fleet that is replayed is shown")]
+
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
