@@ -143,7 +143,7 @@ def test_gunicorn_with_preload_serves(provider: Provider, tmp_path: Path) -> Non
         "session = requests.Session()\n"
         "session.auth = evergrant.RequestsAuth(source)\n"
         "if os.environ['USED_BEFORE'] == '1':\n"
-        "    session.get(source.upstream + '/api/v2/x').raise_for_status()\n"
+        "    source.token()\n"
         "def app(environ, start_response):\n"
         "    answer = session.get(source.upstream + '/api/v2/x')\n"
         "    start_response(f'{answer.status_code} x', [('worker', str(os.getpid()))])\n"
