@@ -2,7 +2,7 @@
 //!
 //! There is one credential. Its record has a fence, which counts acquisitions, and a generation; beside it lie the lease
 //! with its time to live and the list of those who wait. The model is held against a real Redis that runs the library's own
-//! scripts (`crates/evergrant/src/store/redis/model.rs`), so it must not be cleverer than they are.
+//! scripts (`crates/evergrant/src/store/redis/scripts/model.rs`), so it must not be cleverer than they are.
 //!
 //! A failover loses the last writes: what the replica had not received yet. An emptied Redis has lost everything.
 
@@ -142,10 +142,12 @@ impl<T: Clone + PartialEq> FleetStore<T> {
     ) -> Written {
         self.forget(now);
         let mut is_news = false;
-        if self.kept.entry.as_ref() != Some(entry) {
-            if self.is_others(owner) || self.kept.fence > fence {
-                return Written::Taken(self.kept.generation);
-            }
+        let is_repeated = self.kept.entry.as_ref() == Some(entry);
+        let is_late = self.is_others(owner) || self.kept.fence > fence;
+        if is_late && !(is_repeated && is_last) {
+            return Written::Taken(self.kept.generation);
+        }
+        if !is_repeated {
             if self.kept.generation > base {
                 return Written::Superseded(self.kept.generation);
             }

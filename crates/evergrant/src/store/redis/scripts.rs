@@ -56,14 +56,16 @@ return 1
 /// -1 if somebody else has acquired since; and the generation stored.
 ///
 /// `base` is the generation that the owner read or wrote last. The last write gives the lease back. Run twice it changes
-/// nothing more: after a broken connection nobody knows whether the first one arrived.
+/// nothing more: after a broken connection nobody knows whether the first one arrived. A write that is not the last one
+/// needs the lease also the second time.
 pub(super) const WRITE: &str = r"
 local holder = redis.call('GET', KEYS[1])
 local stored = redis.call('HMGET', KEYS[2], 'fence', 'generation', 'entry')
 local fence, generation = tonumber(stored[1] or '0'), tonumber(stored[2] or '0')
+local others = holder and holder ~= ARGV[1] and holder ~= 'recovering'
+local late = others or fence > tonumber(ARGV[3])
+if late and (stored[3] ~= ARGV[6] or ARGV[8] == '0') then return {-1, tostring(stored[2] or '0')} end
 if stored[3] ~= ARGV[6] then
-  local others = holder and holder ~= ARGV[1] and holder ~= 'recovering'
-  if others or fence > tonumber(ARGV[3]) then return {-1, tostring(stored[2] or '0')} end
   if generation > tonumber(ARGV[4]) then return {0, tostring(stored[2] or '0')} end
   redis.call('HSET', KEYS[2], 'fence', ARGV[3], 'generation', ARGV[5], 'entry', ARGV[6])
   if tonumber(ARGV[5]) > generation then redis.call('PUBLISH', ARGV[7], ARGV[5]) end
@@ -107,3 +109,6 @@ redis.call('SET', KEYS[1], 'recovering', 'PX', ARGV[1])
 redis.call('PUBLISH', ARGV[5], ARGV[3])
 return 1
 ";
+
+#[cfg(test)]
+mod model;
