@@ -228,7 +228,11 @@ def test_an_interpreter_that_ends_stores_what_its_refresh_token_became(provider:
 
 def test_ctrl_c_ends_a_program_that_waits(provider: Provider) -> None:
     provider.say(HANGS)
-    program = "import evergrant\nprint('begun', flush=True)\nevergrant.TokenSource.from_env().token()"
+    # Whoever runs the tests in the background ignores the signal, and children inherit that.
+    program = (
+        "import evergrant, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "print('begun', flush=True)\nevergrant.TokenSource.from_env().token()"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         env=provider.environment(),
