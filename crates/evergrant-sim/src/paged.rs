@@ -9,6 +9,7 @@
 //! | GET `/api/v2/paged/scim` | `startIndex` and `count`, `Resources` and `totalResults` (RFC 7644 section 3.4.2.4) |
 //! | GET `/api/v2/paged/none` | no paging at all |
 //! | POST `/api/v2/analytics/paged/details/query` | `paging` in the body, `conversations` and `totalHits` |
+//! | POST `/api/v2/analytics/paged/details/lookup` | the same, at an address that does not tell that it only reads |
 //! | POST `/api/v2/analytics/paged/details/jobs` | a job: `jobId`, then its state, then results with a cursor |
 //!
 //! `total=N` in the query is how many things there are; what they are follows from their numbers, so nothing is kept. A
@@ -42,7 +43,7 @@ pub(crate) fn answer(request: &Request, now: Server) -> Option<Response<Payload>
     } else {
         let rest = request.path.strip_prefix("/api/v2/analytics/paged/details/")?;
         match (rest.split('/').collect::<Vec<_>>().as_slice(), request.method == Method::POST) {
-            (["query"], true) => asked.queried(),
+            (["query" | "lookup"], true) => asked.queried(),
             (["jobs"], true) => json!({"jobId": asked.job(now)}),
             (["jobs", job], false) => state_of(job, now),
             (["jobs", job, "results"], false) => asked.results(job),

@@ -25,8 +25,8 @@
 //! Items can be had as they were written ([`Json`]), digit for digit. One page is in memory at a time.
 //!
 //! What must not happen twice does not: a POST that may have been executed is not sent again unless it is known to only
-//! read, or the caller says so ([`PagesBuilder::repeats_post`]). The id of a job is in the position as soon as it is
-//! known.
+//! read, or the caller says so ([`PagesBuilder::repeats_post`]), whether a call failed, was dropped, or another process
+//! goes on ([`Position::in_doubt`]). The id of a job is in the position as soon as it is known.
 //!
 //! The walk from page to page is pure ([`Walk`]); [`Pages`] sends and waits.
 

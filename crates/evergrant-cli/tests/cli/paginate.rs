@@ -6,6 +6,7 @@ mod damage;
 mod export;
 mod memory;
 
+use evergrant_core::time::Span;
 use evergrant_sim::faults::{ApiFault, ApiRule, Chance, Event};
 use evergrant_sim::http::SimServer;
 use serde_json::Value;
@@ -96,6 +97,66 @@ fn a_job_is_never_made_twice() {
         post(&provider, path, "{}", &[]).end().failed(if made() == 2 { 9 } else { 5 });
     }
     assert_eq!(made(), 3);
+}
+
+#[test]
+fn a_job_that_was_made_with_an_unusable_answer_is_not_made_again_by_the_same_command() {
+    let (provider, folder) = (provider(), Folder::new());
+    let path = "/api/v2/analytics/paged/details/jobs?total=35&pageSize=10";
+    let made = || provider.handle().ledger().effects.len();
+    let run = |name: &str, flags: &[&str]| {
+        let files = ["--resume", &format!("{name}.state"), "--output", name].map(str::to_owned);
+        let flags: Vec<&str> = files.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        post(&provider, path, "{}", &flags).folder(&folder).end()
+    };
+    strike(&provider, ApiFault::FailedAfterExecuting, 1);
+    assert!(run("failed", &[]).failed(9).contains("may have been executed"));
+    assert!(run("failed", &[]).failed(1).contains("an earlier run sent this POST"));
+    let said = run("unread", &["--style", "query"]).failed(15);
+    assert!(said.contains("no list of items") && said.contains("may have been executed"), "{said}");
+    assert!(run("unread", &["--style", "query"]).failed(1).contains("an earlier run sent this POST"));
+    assert_eq!(made(), 2);
+    strike(&provider, ApiFault::MissingPermission, 1);
+    assert!(!run("refused", &[]).failed(9).contains("may have been executed"));
+    run("refused", &[]).good();
+    assert_eq!(made(), 3);
+}
+
+#[test]
+fn a_query_that_may_have_effects_goes_on_after_a_clean_stop_and_not_after_a_lost_answer() {
+    let (provider, folder) = (provider(), Folder::new());
+    let path = "/api/v2/analytics/paged/details/lookup?total=35";
+    let run = |flags: &[&str]| {
+        let flags = [&["--resume", "state", "--output", "items"], flags].concat();
+        post(&provider, path, r#"{"paging":{"pageSize":10}}"#, &flags).folder(&folder).end()
+    };
+    let made = || provider.handle().ledger().effects.len();
+    run(&["--max-pages", "1"]).good();
+    run(&["--max-pages", "2"]).good();
+    strike(&provider, ApiFault::TooManyRequests(3600), 1);
+    run(&[]).failed(9);
+    assert_eq!(made(), 2);
+    strike(&provider, ApiFault::Lost, 1);
+    let said = run(&[]).failed(5);
+    assert!(said.contains("may have been executed") && !said.contains("goes on from there"), "{said}");
+    assert!(run(&[]).failed(1).contains("an earlier run sent this POST"));
+    assert_eq!(made(), 3);
+    run(&["--retry-post"]).good();
+    assert_eq!(numbers(&std::fs::read_to_string(folder.path().join("items")).unwrap()), all(35));
+}
+
+#[test]
+fn a_run_that_is_killed_while_its_post_is_under_way_has_noted_that_before() {
+    let (provider, folder) = (provider(), Folder::new());
+    let path = "/api/v2/analytics/paged/details/jobs?total=35&pageSize=10";
+    let run = || post(&provider, path, "{}", &["--resume", "state", "--output", "items"]).folder(&folder);
+    strike(&provider, ApiFault::Slow(Span::from_secs(60)), 1);
+    let (mut running, _home) = run().start();
+    running.when(|| provider.handle().ledger().effects.len() == 1);
+    running.signal(rustix::process::Signal::KILL);
+    assert!(!running.wait().success());
+    assert!(run().end().failed(1).contains("an earlier run sent this POST"));
+    assert_eq!(provider.handle().ledger().effects.len(), 1);
 }
 
 #[test]

@@ -100,11 +100,16 @@ pub enum PagesError {
         /// May the request have been executed, so that it was not sent again?
         in_doubt: bool,
     },
+    /// The next request was sent before, its answer is not known, and it must not be sent twice. Nothing was sent now.
+    #[error("this request was sent before and may have been executed; it is not sent again")]
+    InDoubt,
     /// A page is longer than what is held in memory.
     #[error("a page has more than {limit} bytes")]
     TooLarge {
         /// The bound.
         limit: usize,
+        /// Was it the answer to a request that must not be sent twice?
+        in_doubt: bool,
     },
     /// An answer is no page, or leads nowhere.
     #[error("{error}")]
@@ -113,6 +118,8 @@ pub enum PagesError {
         error: PageError,
         /// The media type that the answer claims.
         media_type: Option<String>,
+        /// Was it the answer to a request that must not be sent twice?
+        in_doubt: bool,
     },
     /// A job was not done in time. It goes on without us.
     #[error("the job {id} was not done within {waited}")]
@@ -135,16 +142,19 @@ pub enum PagesError {
 }
 
 impl PagesError {
-    /// May the last request have been executed although its answer is not known?
+    /// May the last request have been executed although it brought no page, so that it must not be sent again? Until the
+    /// caller says that it only reads, [`Pages`](super::Pages) does not send it again either.
     #[must_use]
     pub const fn is_in_doubt(&self) -> bool {
         match self {
-            Self::Unanswered { in_doubt, .. } | Self::Status { in_doubt, .. } => *in_doubt,
+            Self::InDoubt => true,
+            Self::Unanswered { in_doubt, .. }
+            | Self::Status { in_doubt, .. }
+            | Self::TooLarge { in_doubt, .. }
+            | Self::Page { in_doubt, .. } => *in_doubt,
             Self::Method(_)
             | Self::Body
             | Self::StyleOfMethod { .. }
-            | Self::TooLarge { .. }
-            | Self::Page { .. }
             | Self::JobUnfinished { .. }
             | Self::Item { .. } => false,
         }

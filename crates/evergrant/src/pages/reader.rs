@@ -222,25 +222,33 @@ impl Pages {
     }
 
     /// One step: the next page, a wait, the state of a job, or the end. After it [`position`](Self::position) may be
-    /// written down. A call after an error asks for the same page again.
+    /// written down. A call after an error, or after this future was dropped, asks for the same page again.
+    ///
+    /// A POST that may do more than read is the exception: once it may have been executed, as
+    /// [`Position::in_doubt`] says from before it is sent, further calls fail without sending anything. A program that
+    /// must not send it twice even if it is killed meanwhile calls [`wait`](Self::wait), and writes the position down
+    /// with `in_doubt` set, before each step for which [`next_has_effect`](Self::next_has_effect).
     ///
     /// # Errors
-    /// When a page cannot be had, is no page, or leads nowhere.
+    /// When a page cannot be had, is no page, leads nowhere, or must not be asked for again.
     pub async fn advance(&mut self) -> Result<Progress, PagesError> {
-        tokio::time::sleep(self.pause.to_duration()).await;
-        self.pause = Span::ZERO;
-        let wrong = |error, media_type| PagesError::Page { error, media_type };
+        self.wait().await;
+        let wrong = |error, media_type, in_doubt| PagesError::Page { error, media_type, in_doubt };
         loop {
-            let request = self.walk.next_request().map_err(|error| wrong(error, None))?;
+            let request = self.walk.next_request().map_err(|error| wrong(error, None, false))?;
             let Some(request) = request else {
                 return Ok(Progress::Ended(self.position().ended.unwrap_or(Ended::Complete)));
             };
+            let has_effect = !self.may_repeat(&request);
+            if has_effect && self.position().in_doubt {
+                return Err(PagesError::InDoubt);
+            }
             let Asked::Answered { body, media_type } = self.ask(&request).await? else {
                 return Ok(Progress::Retry { why: self.setbacks.why.clone(), wait: self.pause });
             };
             self.setbacks = Setbacks::default();
             let number = self.position().pages + 1;
-            let step = self.walk.handle_answer(&body).map_err(|error| wrong(error, media_type))?;
+            let step = self.walk.handle_answer(&body).map_err(|error| wrong(error, media_type, has_effect))?;
             match step {
                 Step::Page { items, lost } => return Ok(Progress::Page(Page { body, items, number, lost })),
                 Step::Job(state) => {
@@ -250,6 +258,12 @@ impl Pages {
                 Step::Nothing => {}
             }
         }
+    }
+
+    /// Waits until the next request may be sent, as [`advance`](Self::advance) does by itself.
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.pause.to_duration()).await;
+        self.pause = Span::ZERO;
     }
 
     /// Its items one by one, each as a `T`.
@@ -294,13 +308,20 @@ impl Pages {
 
     /// Sends the request once. If it is worth another try, the pause before it is set.
     async fn ask(&mut self, request: &PageRequest) -> Result<Asked, PagesError> {
+        let has_effect = !self.may_repeat(request);
+        if has_effect {
+            // Before anything is sent: this future may be dropped at any time.
+            self.walk.set_in_doubt(true);
+        }
         let (setback, failure) = match self.send(request).await {
             Ok(answer) if answer.status().is_success() => {
                 let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
                 let media_type = media_type.map(str::to_owned);
                 match collect(answer, self.max_page_bytes).await {
-                    Ok(body) => return into_text(body).map(|body| Asked::Answered { body, media_type }),
-                    Err(Uncollected::TooLarge) => return Err(PagesError::TooLarge { limit: self.max_page_bytes }),
+                    Ok(body) => return into_text(body, has_effect).map(|body| Asked::Answered { body, media_type }),
+                    Err(Uncollected::TooLarge) => {
+                        return Err(PagesError::TooLarge { limit: self.max_page_bytes, in_doubt: has_effect });
+                    }
                     Err(Uncollected::Broken(error)) => (Setback::Ambiguous, Err(error)),
                 }
             }
@@ -310,10 +331,14 @@ impl Pages {
             }
             Err(error) => (Setback::of_error(&error), Err(error)),
         };
-        let (may_repeat, luck) = (self.may_repeat(request), getrandom::u32().unwrap_or_default().to_le_bytes()[0]);
-        let Some(wait) = self.setbacks.wait(setback, may_repeat, &self.retries, luck) else {
+        let in_doubt = has_effect && setback.is_in_doubt();
+        if has_effect {
+            self.walk.set_in_doubt(in_doubt);
+        }
+        let luck = getrandom::u32().unwrap_or_default().to_le_bytes()[0];
+        let Some(wait) = self.setbacks.wait(setback, !has_effect, &self.retries, luck) else {
             let tries = std::mem::take(&mut self.setbacks).tries;
-            return Err(given_up(failure, tries, setback.is_in_doubt() && !may_repeat).await);
+            return Err(given_up(failure, tries, in_doubt).await);
         };
         self.setbacks.why = failure.map_or_else(|error| error.to_string(), |answer| answer.status().to_string());
         tracing::info!(%wait, why = self.setbacks.why, "a page did not come, asking again");
@@ -428,12 +453,12 @@ async fn collect(mut answer: Response, limit: usize) -> Result<Vec<u8>, Uncollec
     Ok(body)
 }
 
-fn into_text(body: Vec<u8>) -> Result<String, PagesError> {
+fn into_text(body: Vec<u8>, in_doubt: bool) -> Result<String, PagesError> {
     String::from_utf8(body).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.split(|byte| *byte == b'\n').count();
         let column = good.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) + 1;
-        PagesError::Page { error: PageError::NotJson { line, column }, media_type: None }
+        PagesError::Page { error: PageError::NotJson { line, column }, media_type: None, in_doubt }
     })
 }
 

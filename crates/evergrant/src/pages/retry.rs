@@ -2,7 +2,8 @@
 //!
 //! A page that was not delivered is asked for again, if that can do no harm: a GET always, a query that is known to read
 //! only, and whatever was certainly not executed, because no connection came about, there was no token, or a 429 said so.
-//! A POST that may have been executed is never sent again. A 401 that the client passes on is final, unless pages came
+//! A POST that may have been executed is never sent again: of its answers only a 4xx other than 408 says that it was not.
+//! A 401 that the client passes on is final, unless pages came
 //! before: then a token died, and whatever kept the client from a replay may pass.
 //!
 //! Waits double up to a bound and vary, so that many exports which one outage stopped do not come back together. A
@@ -55,7 +56,9 @@ pub(super) enum Setback {
     Ambiguous,
     /// A 401 to a request that was good before: the token died, and its replay was not to be had.
     Refused,
-    /// Asking again changes nothing.
+    /// The server failed, and asking again changes nothing; the request may have been executed.
+    Failed,
+    /// Asking again changes nothing, and the request was certainly not executed.
     Final,
 }
 
@@ -66,7 +69,8 @@ impl Setback {
             401 if was_good => Self::Refused,
             429 => Self::RateLimited(retry_after),
             502..=504 => Self::Trouble(retry_after),
-            _ => Self::Final,
+            400..=407 | 409..=499 => Self::Final,
+            _ => Self::Failed,
         }
     }
 
@@ -90,7 +94,7 @@ impl Setback {
 
     /// May the request have been executed, so that one which does more than read must not be repeated?
     pub(super) const fn is_in_doubt(self) -> bool {
-        matches!(self, Self::Trouble(_) | Self::Ambiguous)
+        matches!(self, Self::Trouble(_) | Self::Ambiguous | Self::Failed)
     }
 }
 
@@ -109,7 +113,7 @@ impl Setbacks {
     /// How long to wait before the page is asked for again; `None`: not at all. `luck` is random.
     pub(super) fn wait(&mut self, setback: Setback, may_repeat: bool, retries: &Retries, luck: u8) -> Option<Span> {
         let needs_repeating = setback.is_in_doubt() || setback == Setback::Refused;
-        if setback == Setback::Final || (needs_repeating && !may_repeat) {
+        if matches!(setback, Setback::Failed | Setback::Final) || (needs_repeating && !may_repeat) {
             self.tries += 1;
             return None;
         }
@@ -122,7 +126,7 @@ impl Setbacks {
                 self.tries += 1;
                 (self.tries, asked)
             }
-            Setback::Unsent | Setback::Ambiguous | Setback::Refused | Setback::Final => {
+            Setback::Unsent | Setback::Ambiguous | Setback::Refused | Setback::Failed | Setback::Final => {
                 self.tries += 1;
                 (self.tries, None)
             }
@@ -181,6 +185,19 @@ mod tests {
         assert_eq!(waits(Setback::Final, true).len(), 0);
         let refused = |was_good| Setback::of_status(StatusCode::UNAUTHORIZED, None, was_good);
         assert_eq!((refused(true), refused(false)), (Setback::Refused, Setback::Final));
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_nothing_was_executed() {
+        let is_in_doubt =
+            |status: u16| Setback::of_status(StatusCode::from_u16(status).unwrap(), None, false).is_in_doubt();
+        for status in [400, 401, 403, 404, 409, 422, 429] {
+            assert!(!is_in_doubt(status), "{status}");
+        }
+        for status in [303, 408, 500, 501, 502, 503, 504, 505, 599] {
+            assert!(is_in_doubt(status), "{status}");
+        }
+        assert_eq!(waits(Setback::Failed, true).len(), 0);
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub struct Position {
     pub items_at: Option<String>,
     /// What comes next.
     pub next: Next,
+    /// The next request has been sent, may have been executed, and must not be sent twice. It is set before such a request
+    /// is sent; only its page, or the certainty that it was not executed, unsets it.
+    #[serde(default)]
+    pub in_doubt: bool,
     /// How it ended, if it did.
     pub ended: Option<Ended>,
     /// Pages read.
@@ -190,7 +194,12 @@ impl Walk {
         &self.position
     }
 
-    /// The next request; `None` at the end.
+    /// Says whether the next request, which must not be sent twice, may have been executed.
+    pub(super) fn set_in_doubt(&mut self, in_doubt: bool) {
+        self.position.in_doubt = in_doubt;
+    }
+
+    /// The next request; `None` at the end. Whether it may be sent is another question: [`Position::in_doubt`].
     ///
     /// # Errors
     /// When the position holds a link that is none, or one of another origin.
@@ -219,6 +228,12 @@ impl Walk {
     /// # Errors
     /// When it is no page, or its successor may not be asked for. The position is unchanged then.
     pub fn handle_answer(&mut self, body: &str) -> Result<Step, PageError> {
+        let step = self.take(body)?;
+        self.position.in_doubt = false;
+        Ok(step)
+    }
+
+    fn take(&mut self, body: &str) -> Result<Step, PageError> {
         let answer = Answer::parse(body)?;
         if let Next::Job(job) = &self.position.next {
             let job = job.clone();

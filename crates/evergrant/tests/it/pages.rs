@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evergrant::pages::{Ended, PagesError, Position, Progress, Retries};
+use evergrant::pages::{Ended, PagesError, Position, Progress, Retries, Style};
 use evergrant::reqwest::Method;
 use evergrant_core::time::Span;
 use evergrant_sim::Event;
@@ -97,6 +97,48 @@ async fn a_post_that_may_do_more_than_read_is_sent_once() {
     assert!(!harmless.next_has_effect());
     sim.handle().apply(next(ApiFault::Lost, 1));
     assert_eq!(harmless.next().await.unwrap().unwrap().items().count(), 5);
+}
+
+#[tokio::test]
+async fn a_post_that_may_have_been_executed_is_not_sent_by_a_further_call() {
+    let (sim, _source, client) = start(living(3600));
+    let jobs = "/api/v2/analytics/paged/details/jobs?total=5";
+    let made = || sim.handle().ledger().effects.len();
+    let describe = || client.pages(Method::POST, jobs).json(serde_json::json!({}));
+    for (number, fault) in [ApiFault::Lost, ApiFault::FailedAfterExecuting, ApiFault::Torn].into_iter().enumerate() {
+        sim.handle().apply(next(fault.clone(), 1));
+        let mut pages = describe().read().unwrap();
+        assert!(pages.next().await.unwrap_err().is_in_doubt(), "{fault:?}");
+        assert!(matches!(pages.next().await.unwrap_err(), PagesError::InDoubt), "{fault:?}");
+        let mut other = describe().from_position(pages.position().clone()).read().unwrap();
+        assert!(matches!(other.next().await.unwrap_err(), PagesError::InDoubt), "{fault:?}");
+        assert_eq!(made(), number + 1, "{fault:?}");
+    }
+    sim.handle().apply(next(ApiFault::Slow(Span::from_secs(60)), 1));
+    let mut dropped = describe().read().unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(300), dropped.next()).await.is_err());
+    assert!(matches!(dropped.next().await.unwrap_err(), PagesError::InDoubt));
+    for unread in [describe().max_page_bytes(5), describe().style(Style::Query)] {
+        let mut unread = unread.read().unwrap();
+        assert!(unread.next().await.unwrap_err().is_in_doubt());
+        assert!(matches!(unread.next().await.unwrap_err(), PagesError::InDoubt));
+    }
+    assert_eq!(made(), 6);
+    let mut allowed = describe().repeats_post(true).from_position(dropped.position().clone()).read().unwrap();
+    assert_eq!(allowed.next().await.unwrap().unwrap().items().count(), 5);
+    assert!(!allowed.position().in_doubt);
+}
+
+#[tokio::test]
+async fn a_post_that_was_refused_is_sent_by_a_further_call() {
+    let (sim, _source, client) = start(living(3600));
+    let jobs = "/api/v2/analytics/paged/details/jobs?total=5";
+    sim.handle().apply(next(ApiFault::MissingPermission, 1));
+    let mut pages = client.pages(Method::POST, jobs).json(serde_json::json!({})).read().unwrap();
+    assert!(!pages.next().await.unwrap_err().is_in_doubt());
+    sim.handle().apply(next(ApiFault::TooManyRequests(0), 1));
+    assert_eq!(pages.next().await.unwrap().unwrap().items().count(), 5);
+    assert_eq!(sim.handle().ledger().effects.len(), 1);
 }
 
 #[tokio::test]

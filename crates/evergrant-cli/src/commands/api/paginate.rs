@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use evergrant::core::time::Span;
-use evergrant::pages::{Next, Pages, PagesBuilder, Position, Progress};
+use evergrant::pages::{Next, Pages, PagesBuilder, PagesError, Position, Progress};
 use serde_json::Value;
 
 use super::{Outgoing, client};
@@ -97,7 +97,7 @@ impl Run<'_> {
         let builder = client.pages(self.outgoing.method.clone(), url).headers(self.outgoing.headers.clone());
         let pages = self.described(builder).from_position(position.clone()).read();
         let mut pages = pages.map_err(|error| stopped.cause(error))?;
-        if let Some(file) = resume.as_ref().filter(|_| begun.is_some() && pages.next_has_effect()) {
+        if let Some(file) = resume.as_ref().filter(|_| position.in_doubt && pages.next_has_effect()) {
             return Err(report::in_doubt(&place, file.path()).into());
         }
         // A token that cannot be had is told before anything is written.
@@ -209,13 +209,13 @@ impl Writer {
         let mut interrupted = std::pin::pin!(launch::interrupted()?);
         loop {
             let progress = tokio::select! {
-                progress = pages.advance() => progress,
+                progress = self.advance(pages) => progress,
                 signal = &mut interrupted => {
                     self.note(pages.position())?;
-                    return Err(stopped.by_signal(signal, pages, self.output.target()));
+                    return Err(stopped.by_signal(signal, pages.position(), self.output.target()));
                 }
             };
-            match progress {
+            match progress? {
                 Ok(Progress::Page(page)) => {
                     let written = self.format.write(page.items(), &mut self.output).and_then(|()| self.output.flush());
                     if !self.goes_on(written)? {
@@ -229,14 +229,19 @@ impl Writer {
                     self.note(pages.position())?;
                     self.screen.job(state.as_deref());
                 }
-                Ok(Progress::Retry { why, wait }) => self.screen.wait(&why, wait),
+                Ok(Progress::Retry { why, wait }) => {
+                    if pages.next_has_effect() {
+                        self.note(pages.position())?;
+                    }
+                    self.screen.wait(&why, wait);
+                }
                 Ok(Progress::Ended(_)) => {
                     let written = self.format.end(&mut self.output).and_then(|()| self.output.flush());
                     self.goes_on(written)?;
                     return self.note(pages.position());
                 }
                 Err(error) => {
-                    if pages.position().next == Next::First && !error.is_in_doubt() {
+                    if pages.position().next == Next::First && !pages.position().in_doubt {
                         // Nothing has happened: there is nothing to go on from.
                         self.resume.iter().for_each(ResumeFile::remove);
                     } else {
@@ -246,6 +251,17 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// One step. A request that must not be sent twice is noted before it is sent: this process may end at any time.
+    async fn advance(&mut self, pages: &mut Pages) -> Result<Result<Progress, PagesError>, Failure> {
+        pages.wait().await;
+        if pages.next_has_effect() {
+            let mut sending = pages.position().clone();
+            sending.in_doubt = true;
+            self.note(&sending)?;
+        }
+        Ok(pages.advance().await)
     }
 
     /// Is somebody still there to read what is written?

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use evergrant::core::time::Span;
-use evergrant::pages::{Ended, Next, PageError, Pages, PagesError, Position};
+use evergrant::pages::{Ended, Next, PageError, PagesError, Position};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use url::Url;
@@ -118,18 +118,17 @@ pub(super) struct Stopped<'a> {
 impl Stopped<'_> {
     /// A failure that ended it.
     pub(super) fn by_failure(&self, error: PagesError, position: &Position, target: &Target) -> Failure {
-        let is_in_doubt = error.is_in_doubt();
-        self.how_to_go_on(self.cause(error), is_in_doubt, position, target)
+        self.how_to_go_on(self.cause(error), position, target)
     }
 
     /// A signal that ended it. The exit code is the one that a shell reports for a program without a handler.
-    pub(super) fn by_signal(&self, signal: Signal, pages: &Pages, target: &Target) -> Failure {
+    pub(super) fn by_signal(&self, signal: Signal, position: &Position, target: &Target) -> Failure {
         let (code, name) = if signal == Signal::TERM { (143, "SIGTERM") } else { (130, "SIGINT") };
         let failure = Failure::new(code, format!("{name} stopped the export")).at(self.place);
-        self.how_to_go_on(failure, pages.next_has_effect(), pages.position(), target)
+        self.how_to_go_on(failure, position, target)
     }
 
-    fn how_to_go_on(&self, failure: Failure, is_in_doubt: bool, position: &Position, target: &Target) -> Failure {
+    fn how_to_go_on(&self, failure: Failure, position: &Position, target: &Target) -> Failure {
         let far = format!(
             "so far {} of {} are in {}",
             counted(position.items, "item"),
@@ -138,7 +137,7 @@ impl Stopped<'_> {
         );
         let failure = if position.pages > 0 { failure.because(far) } else { failure };
         match &position.next {
-            Next::First if is_in_doubt => {
+            _ if position.in_doubt => {
                 let failure = failure.because("the POST may have been executed, so it was not sent again");
                 failure.hint(
                     "look whether it was; --retry-post sends it again after any failure, where it does nothing but read",
@@ -171,7 +170,7 @@ impl Stopped<'_> {
                 let failure = refused_with(*status, verdict.as_deref(), body, self.place);
                 if *tries > 1 { failure.because(format!("it was tried {tries} times")) } else { failure }
             }
-            PagesError::Page { error: wrong, media_type } => {
+            PagesError::Page { error: wrong, media_type, .. } => {
                 let failure = failure(exit::NO_PAGE, "the answer is no page").because(&error);
                 match (wrong, media_type) {
                     (PageError::NotJson { .. }, Some(media_type)) => failure
@@ -193,6 +192,7 @@ impl Stopped<'_> {
                     (PageError::JobFailed { .. }, _) => failure.hint("change the request and begin a new export"),
                 }
             }
+            PagesError::InDoubt => failure(exit::FAILED, "the POST is not sent again").because(&error),
             PagesError::TooLarge { .. } => {
                 failure(exit::NO_PAGE, "a page is too large").because(&error).hint("ask for smaller pages")
             }
