@@ -25,6 +25,7 @@ mod pace;
 mod page;
 mod peers;
 mod process;
+mod scale;
 mod table;
 mod token;
 mod train;
@@ -52,7 +53,7 @@ impl Effort {
 }
 
 /// The parts, in the order in which they are measured: from the quietest to the loudest.
-const PARTS: [&str; 5] = ["token", "verdict", "latency", "fleet", "gateway"];
+const PARTS: [&str; 6] = ["token", "verdict", "latency", "fleet", "scale", "gateway"];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -94,9 +95,9 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// The tables of these parts: the fleet's, and that of all others.
+/// The tables of these parts: the fleet's, that of ten thousand replicas, and that of all others.
 fn measure(program: &Path, parts: &[&str], effort: Effort) -> Result<Vec<(page::Table, Vec<table::Row>)>, Failure> {
-    let (mut rows, mut of_fleet) = (Vec::new(), Vec::new());
+    let (mut rows, mut of_fleet, mut of_scale) = (Vec::new(), Vec::new(), Vec::new());
     for part in parts {
         eprintln!("measuring {part} ...");
         match *part {
@@ -104,9 +105,10 @@ fn measure(program: &Path, parts: &[&str], effort: Effort) -> Result<Vec<(page::
             "verdict" => rows.extend(verdict::rows()?),
             "latency" => rows.extend(latency::rows(program)?),
             "fleet" => of_fleet.extend(fleet::rows(effort)?),
+            "scale" => of_scale.extend(scale::rows(effort)?),
             _ => rows.extend(gateway::rows(program, effort)?),
         }
     }
-    let tables = [(page::Table::Speed, rows), (page::Table::Fleet, of_fleet)];
+    let tables = [(page::Table::Speed, rows), (page::Table::Fleet, of_fleet), (page::Table::Scale, of_scale)];
     Ok(tables.into_iter().filter(|(_, rows)| !rows.is_empty()).collect())
 }

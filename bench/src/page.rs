@@ -16,6 +16,8 @@ pub(crate) enum Table {
     Speed,
     /// Of a fleet.
     Fleet,
+    /// Of ten thousand replicas.
+    Scale,
 }
 
 impl Table {
@@ -23,6 +25,7 @@ impl Table {
         match self {
             Self::Speed => ["<!-- measured: begin -->\n", "<!-- measured: end -->"],
             Self::Fleet => ["<!-- measured fleet: begin -->\n", "<!-- measured fleet: end -->"],
+            Self::Scale => ["<!-- measured scale: begin -->\n", "<!-- measured scale: end -->"],
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct Fleet {
     pub to_store: Delay,
     /// One way to the provider.
     pub to_provider: Delay,
+    /// The time between two questions of a caller for a token.
+    pub call_every: Delay,
     /// How many of a thousand messages of the store are lost.
     pub messages_lost_permille: u16,
     /// What happens to members and store, and when after the start.
@@ -87,6 +89,12 @@ pub struct Outcome {
     pub adoptions: Vec<Span>,
     /// Tokens issued.
     pub issued: u64,
+    /// Commands that reached the store in each second after the start.
+    pub commands_at: Vec<u32>,
+    /// When tokens were issued, after the start.
+    pub issues: Vec<Span>,
+    /// When each generation was stored, and when the last member that took it over did so, after the start.
+    pub generations: Vec<(Span, Span)>,
     /// Was the grant lost, as a fault allows?
     pub is_grant_lost: bool,
     /// A line for everything that happened, if asked for.

@@ -13,29 +13,30 @@ use crate::time::{Boot, Span};
 /// Mints within the last [`Policy::BUDGET_WINDOW`].
 #[derive(Debug, Default)]
 pub(super) struct Budget {
-    mints: VecDeque<Boot>,
+    /// Our own, by when they were asked for.
+    own: VecDeque<Boot>,
+    /// Those that the store told of last, ours among them. Mints of another machine are mapped through a clock, each time
+    /// a little otherwise, so a newer list takes the place of the older one.
+    stored: Vec<Boot>,
 }
 
 impl Budget {
     /// A mint counts from when it was asked for. The store knows it by that moment too, so it is not counted twice.
     pub(super) fn handle_mint(&mut self, sent: Boot, now: Boot) {
-        self.handle_known([sent]);
+        self.own.push_back(sent);
         self.forget_before(now);
     }
 
     /// Mints of other processes with the same credential count as well.
     pub(super) fn handle_known(&mut self, mints: impl IntoIterator<Item = Boot>) {
-        let mut all: Vec<_> = self.mints.drain(..).chain(mints).collect();
-        all.sort_unstable();
-        all.dedup();
-        self.mints = all.into();
+        self.stored = mints.into_iter().collect();
     }
 
     /// Mints in the window that are not older than a token lives: so many of ours can be alive at once.
     pub(super) fn alive(&mut self, lifetime: Option<Span>, now: Boot) -> usize {
         self.forget_before(now);
         let is_alive = |mint: &&Boot| lifetime.is_none_or(|life| now - **mint < life);
-        self.mints.iter().filter(is_alive).count()
+        self.within_window(now).iter().filter(is_alive).count()
     }
 
     /// When the next mint is allowed; now, if it is allowed now.
@@ -43,20 +44,30 @@ impl Budget {
         self.forget_before(now);
         let reserve = if is_scheduled { 0 } else { Policy::BUDGET_RESERVE };
         let limit = limit.saturating_sub(reserve).max(1);
-        match self.mints.len().checked_sub(limit) {
+        let mints = self.within_window(now);
+        match mints.len().checked_sub(limit) {
             None => now,
-            Some(over) => self.mints.get(over).map_or(now, |mint| *mint + Policy::BUDGET_WINDOW),
+            Some(over) => mints.get(over).map_or(now, |mint| *mint + Policy::BUDGET_WINDOW),
         }
     }
 
     /// How many mints the window holds.
     pub(super) fn used(&self, now: Boot) -> usize {
-        self.mints.iter().filter(|mint| now - **mint < Policy::BUDGET_WINDOW).count()
+        self.within_window(now).len()
+    }
+
+    /// Each mint once, the oldest first.
+    fn within_window(&self, now: Boot) -> Vec<Boot> {
+        let all = self.own.iter().chain(&self.stored).copied();
+        let mut mints: Vec<_> = all.filter(|mint| now - *mint < Policy::BUDGET_WINDOW).collect();
+        mints.sort_unstable();
+        mints.dedup();
+        mints
     }
 
     fn forget_before(&mut self, now: Boot) {
-        while self.mints.front().is_some_and(|mint| now - *mint >= Policy::BUDGET_WINDOW) {
-            self.mints.pop_front();
+        while self.own.front().is_some_and(|mint| now - *mint >= Policy::BUDGET_WINDOW) {
+            self.own.pop_front();
         }
     }
 }
@@ -149,6 +160,16 @@ mod tests {
         budget.handle_mint(sent, answered);
         budget.handle_known([sent, Boot::from_secs(2)]);
         assert_eq!(budget.used(answered), 2);
+    }
+
+    #[test]
+    fn a_mint_of_another_machine_counts_once_although_its_time_is_told_a_little_otherwise_each_time() {
+        let mut budget = Budget::default();
+        let now = Boot::from_secs(100);
+        for told in 0..50 {
+            budget.handle_known([Boot::from_secs(90) + Span::from_micros(told)]);
+        }
+        assert_eq!(budget.used(now), 1);
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub fn drawn(seed: u64) -> Fleet {
         events: Vec::new(),
         to_store,
         to_provider,
+        call_every: Delay::uniform(Span::from_secs(1), Span::from_secs(5)),
         messages_lost_permille: if draw.happens(300) { 200 } else { 0 },
         troubles: Vec::new(),
         quiet_from: troubled + LONGEST,

@@ -27,11 +27,14 @@ pub enum Slip {
     StoresNothing,
     /// It hears of nothing that others store.
     IsDeaf,
+    /// It leaves the store as it is when that has lost something.
+    RepairsNothing,
 }
 
 impl Slip {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::IgnoresTheLease, Self::NeverBeats, Self::StoresNothing, Self::IsDeaf];
+    pub const ALL: [Self; 5] =
+        [Self::IgnoresTheLease, Self::NeverBeats, Self::StoresNothing, Self::IsDeaf, Self::RepairsNothing];
 }
 
 /// A record as the store has it: equal if it is the same writing of the same record.

@@ -55,6 +55,7 @@ pub(super) struct World<'a> {
     spent_and_stored: BTreeSet<String>,
     committed: BTreeMap<u64, Boot>,
     adopted: BTreeSet<(usize, u64, u64)>,
+    last_adoption: BTreeMap<u64, Boot>,
     outcome: Outcome,
     slip: Option<Slip>,
     keeps_log: bool,
@@ -69,6 +70,9 @@ impl<'a> World<'a> {
             commands: 0,
             adoptions: Vec::new(),
             issued: 0,
+            commands_at: Vec::new(),
+            issues: Vec::new(),
+            generations: Vec::new(),
             is_grant_lost: false,
             log: String::new(),
         };
@@ -89,6 +93,7 @@ impl<'a> World<'a> {
             spent_and_stored: BTreeSet::new(),
             committed: BTreeMap::new(),
             adopted: BTreeSet::new(),
+            last_adoption: BTreeMap::new(),
             outcome,
             slip,
             keeps_log,
@@ -120,6 +125,11 @@ impl<'a> World<'a> {
         self.now = end;
         self.check_end();
         self.outcome.issued = self.provider.ledger().token_requests_ended(TokenOutcome::Issued);
+        let taken = |(generation, at): (&u64, &Boot)| {
+            let last = self.last_adoption.get(generation).copied().unwrap_or(*at);
+            (*at - START, last - START)
+        };
+        self.outcome.generations = self.committed.iter().map(taken).collect();
         self.outcome.ledger = self.provider.ledger().clone();
         self.outcome
     }
@@ -198,6 +208,7 @@ impl<'a> World<'a> {
         let held = member.held_generation();
         if let Some(at) = self.committed.get(&held).copied().filter(|_| self.adopted.insert((place, life, held))) {
             self.outcome.adoptions.push(self.now - at);
+            self.last_adoption.insert(held, self.now);
         }
         for ask in asks {
             match ask {
@@ -227,6 +238,10 @@ impl<'a> World<'a> {
             return self.at(back, Event::Told(place, life, number, None));
         }
         self.outcome.commands += 1;
+        let second = usize::try_from((self.now - START).as_secs()).unwrap_or(0);
+        let seconds = &mut self.outcome.commands_at;
+        seconds.resize(seconds.len().max(second + 1), 0);
+        seconds[second] += 1;
         let (told, is_published) = self.obey(place, command);
         if is_published {
             self.publish();
@@ -320,6 +335,7 @@ impl<'a> World<'a> {
             Answer::Torn { .. } | Answer::Reset { .. } => Err(TokenFailure::of(TokenFailureKind::Lost)),
         };
         let outcome = self.provider.ledger().token.events.last().map(|event| event.outcome);
+        self.outcome.issues.extend((outcome == Some(TokenOutcome::Issued)).then(|| self.now - START));
         self.note(|| format!("m{place} is answered {outcome:?}"));
         if outcome == Some(TokenOutcome::ReuseDetected) {
             self.complain("P5: the grant is lost".to_owned());
@@ -331,9 +347,11 @@ impl<'a> World<'a> {
 
     fn call(&mut self, place: usize, life: u64) {
         let now = self.now;
-        let pause = self.seed.delay(Delay::uniform(Span::from_secs(1), Span::from_secs(5)));
+        let pause = self.seed.delay(self.fleet.call_every);
         self.at(now + pause, Event::Woken(place, life, Alarm::Caller));
-        let is_calm = now > START + self.fleet.quiet_from + RECOVERY && !self.outcome.is_grant_lost;
+        let is_spared = self.fleet.troubles.is_empty() && self.fleet.events.is_empty();
+        let calm_from = if is_spared { FIRST_TOKEN } else { self.fleet.quiet_from + RECOVERY };
+        let is_calm = now > START + calm_from && !self.outcome.is_grant_lost;
         let Some(member) = &mut self.places[place].member else { return };
         let since = member.waits_since.unwrap_or(now);
         let acquired = member.keeper.handle_acquire(Need::Usable, since, since + PATIENCE, moment(now));
@@ -449,6 +467,13 @@ impl<'a> World<'a> {
         if !behind.is_empty() && since > Span::from_secs(40) {
             self.complain(format!("P2: g{stored} is stored, and {}", behind.join(", ")));
         }
+        let alive = self.places.iter().filter_map(|place| place.member.as_ref());
+        let ahead: Vec<_> =
+            alive.filter(|member| member.held_generation() > stored).map(|member| &member.name).collect();
+        if !ahead.is_empty() {
+            let words = format!("P5: g{stored} is stored, and {ahead:?} hold more");
+            self.complain(words);
+        }
         if self.places.iter().any(|place| place.member.is_none()) {
             self.complain("a member never came back".to_owned());
         }
@@ -476,6 +501,8 @@ impl Event {
 const START: Boot = Boot::from_secs(1_000);
 /// How long after the last fault everything must work again: the longest wait after failures, and a lease.
 const RECOVERY: Span = Span::from_secs(20 * 60);
+/// By then everybody has started and has a token.
+const FIRST_TOKEN: Span = Span::from_secs(60);
 const PATIENCE: Span = Span::from_secs(30);
 const RECONNECT: Delay = Delay::uniform(Span::from_millis(50), Span::from_secs(1));
 const MOST_COMPLAINTS: usize = 20;

@@ -210,8 +210,12 @@ impl Shared {
         Ok(generation.unwrap_or(0))
     }
 
+    /// An older copy than the newest known would bring back a refresh token that is spent, so that is left out.
     async fn write_back(&self, key: &CredentialKey, record: &Record) -> Result<(), StoreError> {
-        let fence = self.known(key).fence;
+        let Known { fence, generation } = self.known(key);
+        if record.generation < generation {
+            return Ok(());
+        }
         let script = Script::new(scripts::WRITE_BACK);
         let mut call = script.key(lease_key(key));
         call.key(record_key(key)).arg(self.ttl.as_millis()).arg(fence).arg(record.generation);

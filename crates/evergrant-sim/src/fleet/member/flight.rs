@@ -16,6 +16,7 @@ pub(super) struct Lease {
     fence: u64,
     base: u64,
     heart: Heart,
+    beat_sent: Boot,
 }
 
 /// One refresh under way.
@@ -86,7 +87,8 @@ impl Member {
                 flight.record = held.unwrap_or(stored);
                 let heart = Heart::new(self.ttl, now);
                 self.asks.push(Ask::At(heart.next_beat(), Alarm::Beat(flight.number)));
-                flight.lease = Some(Lease { owner: flight.owner.clone(), fence, base: generation, heart });
+                flight.lease =
+                    Some(Lease { owner: flight.owner.clone(), fence, base: generation, heart, beat_sent: now });
                 return self.lease_begins(now);
             }
             Acquired::No { fence, left, waiting, .. } => {
@@ -112,6 +114,9 @@ impl Member {
     /// An older copy than the newest known would bring back a refresh token that is spent.
     pub(super) fn write_back(&mut self) {
         let Some(held) = self.held.clone().filter(|held| held.generation.0 >= self.known.1) else { return };
+        if self.slip == Some(Slip::RepairsNothing) {
+            return;
+        }
         self.numbers += 1;
         let (generation, entry) = (held.generation.0, Entry { id: self.numbers, record: held });
         self.send(Purpose::Nothing, Command::WriteBack { fence: self.known.0, generation, entry });
@@ -311,7 +316,7 @@ impl Member {
         let Some(flight) = &mut self.flight else { return };
         let Some(lease) = &mut flight.lease else { return };
         match told {
-            Some(Told::Beat(true)) => lease.heart.handle_confirmed(now - Span::from_millis(1)),
+            Some(Told::Beat(true)) => lease.heart.handle_confirmed(lease.beat_sent),
             Some(_) => return self.lose_lease(now),
             None => lease.heart.handle_missed(now),
         }
@@ -347,8 +352,8 @@ impl Member {
     }
 
     pub(super) fn beat(&mut self, number: u64, now: Boot) {
-        let Some(flight) = self.flight.as_ref().filter(|flight| flight.number == number) else { return };
-        let Some(lease) = &flight.lease else { return };
+        let Some(flight) = self.flight.as_mut().filter(|flight| flight.number == number) else { return };
+        let Some(lease) = &mut flight.lease else { return };
         if self.slip == Some(Slip::NeverBeats) {
             return;
         }
@@ -357,6 +362,7 @@ impl Member {
         }
         if now >= lease.heart.next_beat() {
             let (owner, fence) = (lease.owner.clone(), lease.fence);
+            lease.beat_sent = now;
             self.send(Purpose::Beat, Command::Heartbeat { owner, fence });
         }
     }

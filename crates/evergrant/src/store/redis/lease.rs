@@ -175,8 +175,6 @@ impl Claim {
     async fn try_once(&self, held: Option<&Record>) -> Result<Tried, StoreError> {
         let known = self.shared.known(&self.key).generation;
         let tried = self.try_acquire(known.max(held.map_or(0, |held| held.generation))).await?;
-        // An older copy than the newest known would bring back a refresh token that is spent.
-        let held = held.filter(|held| held.generation >= known);
         if let (Tried::StoreIsBehind, Some(held)) = (&tried, held) {
             self.shared.write_back(&self.key, held).await?;
         }

@@ -1,0 +1,175 @@
+//! Ten thousand replicas for a simulated day: two hundred fleets of fifty, each with one grant, all on one Redis.
+//!
+//! Every fleet is simulated by itself (`evergrant_sim::fleet`), and what it does to provider and store is added up second
+//! by second. All start within the same two seconds, which is the worst that can happen to them. In the day the token
+//! endpoint is out of order for ten minutes, then the store for ten minutes, and later the store starts again without its
+//! data.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use evergrant_core::time::Span;
+use evergrant_sim::ProviderConfig;
+use evergrant_sim::config::Delay;
+use evergrant_sim::faults::{At, Chance, Event, TokenFault, TokenRule};
+use evergrant_sim::fleet::{self, Fleet, Outcome, Trouble};
+use evergrant_sim::scenario::Grant;
+
+use crate::table::{Goal, Row};
+use crate::{Effort, Failure};
+
+const FLEETS: u64 = 200;
+const MEMBERS: usize = 50;
+const DAY: i64 = 86_400;
+const LIFETIME: i64 = 3_600;
+const ENDPOINT_DOWN: (i64, i64) = (6 * 3_600, 6 * 3_600 + 600);
+const STORE_DOWN: (i64, i64) = (12 * 3_600, 12 * 3_600 + 600);
+const STORE_EMPTIED: i64 = 18 * 3_600;
+/// How long after the start of all, or after an outage, is looked at by itself.
+const MOMENT: i64 = 120;
+
+pub(crate) fn rows(effort: Effort) -> Result<Vec<Row>, Failure> {
+    let fleets = if effort == Effort::Quick { FLEETS / 10 } else { FLEETS };
+    let sum = Mutex::new(Sum::default());
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= fleets {
+                        return;
+                    }
+                    let outcome = fleet::run(&a_day(), seed, false);
+                    sum.lock().unwrap_or_else(PoisonError::into_inner).add(&outcome);
+                }
+            });
+        }
+    });
+    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match sum.broken.first() {
+        Some(broken) => Err(format!("a promise was broken: {broken}").into()),
+        None => Ok(sum.rows(fleets)),
+    }
+}
+
+fn a_day() -> Fleet {
+    let secs = Span::from_secs;
+    let way = Delay::uniform(Span::from_micros(200), Span::from_millis(2));
+    let mut config = ProviderConfig::genesys().with_lifetime(secs(LIFETIME));
+    (config.rotation.rotate, config.rotation.reuse_detection) = (true, true);
+    config.rotation.grace = secs(30);
+    let broken = TokenRule { fault: TokenFault::Status(503, None), chance: Chance::ALWAYS };
+    let events = vec![
+        At { after: secs(ENDPOINT_DOWN.0), event: Event::TokenFault(broken) },
+        At { after: secs(ENDPOINT_DOWN.1), event: Event::ClearTokenFaults },
+    ];
+    let troubles = vec![
+        (secs(STORE_DOWN.0), Trouble::StoreDown(secs(STORE_DOWN.1 - STORE_DOWN.0))),
+        (secs(STORE_EMPTIED), Trouble::StoreEmptied),
+    ];
+    Fleet {
+        members: MEMBERS,
+        grant: Grant::RefreshToken,
+        ttl: secs(6),
+        config,
+        events,
+        to_store: way,
+        to_provider: Delay::uniform(Span::from_millis(5), Span::from_millis(40)),
+        call_every: Delay::uniform(secs(60), secs(120)),
+        messages_lost_permille: 0,
+        troubles,
+        quiet_from: secs(STORE_EMPTIED),
+        duration: secs(DAY),
+    }
+}
+
+/// What all fleets did together.
+#[derive(Default)]
+struct Sum {
+    broken: Vec<String>,
+    requests: u64,
+    issues: Vec<Span>,
+    commands_at: Vec<u64>,
+    adoptions: Vec<Span>,
+    after_endpoint: Span,
+    after_store: Span,
+}
+
+impl Sum {
+    fn add(&mut self, outcome: &Outcome) {
+        self.broken.extend(outcome.broken.iter().cloned());
+        self.requests += outcome.ledger.token.requests;
+        self.issues.extend(&outcome.issues);
+        self.commands_at.resize(self.commands_at.len().max(outcome.commands_at.len()), 0);
+        for (sum, commands) in self.commands_at.iter_mut().zip(&outcome.commands_at) {
+            *sum += u64::from(*commands);
+        }
+        // Without the store nothing can be taken over.
+        let is_calm = |at: Span| !(STORE_DOWN.0..STORE_DOWN.1).contains(&at.as_secs());
+        let calm = outcome.generations.iter().filter(|(stored, taken)| is_calm(*stored) && is_calm(*taken));
+        self.adoptions.extend(calm.map(|(stored, taken)| *taken - *stored));
+        for (longest, end) in [(&mut self.after_endpoint, ENDPOINT_DOWN.1), (&mut self.after_store, STORE_DOWN.1)] {
+            let end = Span::from_secs(end);
+            let soon = |at: Span| at >= end && at < end + Span::from_secs(MOMENT);
+            let caught_up = outcome.generations.iter().filter(|(stored, _)| soon(*stored));
+            *longest = caught_up.map(|(_, taken)| *taken - end).fold(*longest, Span::max);
+        }
+    }
+
+    /// The most tokens issued in one second of this time.
+    fn peak(&self, from: i64, to: i64) -> f64 {
+        let mut seconds = BTreeMap::<i64, u64>::new();
+        for second in self.issues.iter().map(|at| at.as_secs()).filter(|at| (from..to).contains(at)) {
+            *seconds.entry(second).or_default() += 1;
+        }
+        seconds.into_values().max().unwrap_or(0) as f64
+    }
+
+    fn rows(mut self, fleets: u64) -> Vec<Row> {
+        self.adoptions.sort_unstable();
+        let p99 = self.adoptions.get(self.adoptions.len() * 99 / 100).copied().unwrap_or_default();
+        let row = |what, unit, measured, goal| Row { what, unit, measured, beside: None, goal };
+        let replicas = fleets as f64 * MEMBERS as f64;
+        let commands = self.commands_at.iter().sum::<u64>() as f64;
+        let most = |seconds: &[u64]| seconds.iter().copied().max().unwrap_or(0) as f64;
+        let moment = usize::try_from(MOMENT).unwrap_or(0).min(self.commands_at.len());
+        let (first, later) = self.commands_at.split_at(moment);
+        let back = ENDPOINT_DOWN.1;
+        let lifetimes = DAY as f64 / LIFETIME as f64 * fleets as f64;
+        let a_lifetime = self.requests as f64 / lifetimes;
+        let a_minute = commands / replicas / (DAY as f64 / 60.0);
+        vec![
+            row("replicas", "", replicas, Goal::None),
+            row(
+                "token requests for each lifetime of a grant, with those that failed",
+                "",
+                a_lifetime,
+                Goal::AtMost(2.0),
+            ),
+            row("most tokens issued in one second: the start of all", "", self.peak(0, MOMENT), Goal::None),
+            row("the same in the hours after it", "", self.peak(MOMENT, ENDPOINT_DOWN.0), Goal::None),
+            row("the same when the token endpoint is back", "", self.peak(back, back + MOMENT), Goal::None),
+            row(
+                "from a commit to the last of fifty that has it, p99",
+                "ms",
+                p99.as_secs_f64() * 1e3,
+                Goal::AtMost(200.0),
+            ),
+            row(
+                "the last refresh that had waited for the token endpoint",
+                "s",
+                self.after_endpoint.as_secs_f64(),
+                Goal::None,
+            ),
+            row("the last refresh that had waited for the store", "s", self.after_store.as_secs_f64(), Goal::None),
+            row("commands for a replica and minute", "", a_minute, Goal::AtMost(5.0)),
+            row("commands a second for all", "", commands / DAY as f64, Goal::None),
+            row("most commands in one second: the start of all", "", most(first), Goal::None),
+            row("the same later", "", most(later), Goal::None),
+        ]
+    }
+}
