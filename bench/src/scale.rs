@@ -2,7 +2,7 @@
 //!
 //! Every fleet is simulated by itself (`evergrant_sim::fleet`), and what it does to provider and store is added up second
 //! by second. All start within the same two seconds, which is the worst that can happen to them. In the day the token
-//! endpoint is out of order for ten minutes, then the store for ten minutes, and later the store starts again without its
+//! endpoint is out of order for a quarter of an hour, then the store for as long, and later the store starts again without its
 //! data.
 
 use std::collections::BTreeMap;
@@ -24,8 +24,8 @@ const FLEETS: u64 = 200;
 const MEMBERS: usize = 50;
 const DAY: i64 = 86_400;
 const LIFETIME: i64 = 3_600;
-const ENDPOINT_DOWN: (i64, i64) = (6 * 3_600, 6 * 3_600 + 600);
-const STORE_DOWN: (i64, i64) = (12 * 3_600, 12 * 3_600 + 600);
+const ENDPOINT_DOWN: (i64, i64) = (370 * 60, 385 * 60);
+const STORE_DOWN: (i64, i64) = (750 * 60, 765 * 60);
 const STORE_EMPTIED: i64 = 18 * 3_600;
 /// How long after the start of all, or after an outage, is looked at by itself.
 const MOMENT: i64 = 120;
@@ -108,8 +108,8 @@ impl Sum {
         for (sum, commands) in self.commands_at.iter_mut().zip(&outcome.commands_at) {
             *sum += u64::from(*commands);
         }
-        // Without the store nothing can be taken over.
-        let is_calm = |at: Span| !(STORE_DOWN.0..STORE_DOWN.1).contains(&at.as_secs());
+        // Without the store nothing can be taken over, nor by members that have not started.
+        let is_calm = |at: Span| at.as_secs() > MOMENT && !(STORE_DOWN.0..STORE_DOWN.1).contains(&at.as_secs());
         let calm = outcome.generations.iter().filter(|(stored, taken)| is_calm(*stored) && is_calm(*taken));
         self.adoptions.extend(calm.map(|(stored, taken)| *taken - *stored));
         for (longest, end) in [(&mut self.after_endpoint, ENDPOINT_DOWN.1), (&mut self.after_store, STORE_DOWN.1)] {

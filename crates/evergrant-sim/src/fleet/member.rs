@@ -131,8 +131,15 @@ pub(super) struct Member {
 
 impl Member {
     /// A process that starts now and reads the store first.
-    pub(super) fn new(name: String, seed: u64, ttl: Span, rotates: bool, slip: Option<Slip>, now: Boot) -> Self {
-        let keeper = Keeper::new(Profile::oauth2(), Policy::default(), seed);
+    pub(super) fn new(
+        name: String,
+        (number, luck): (u64, u64),
+        ttl: Span,
+        rotates: bool,
+        slip: Option<Slip>,
+        now: Boot,
+    ) -> Self {
+        let keeper = Keeper::new(Profile::oauth2(), Policy::default(), luck.wrapping_mul(1_000_003) ^ number);
         let mut member = Self {
             name,
             keeper,
@@ -143,7 +150,7 @@ impl Member {
             known: (0, 0),
             flight: None,
             asked: BTreeMap::new(),
-            numbers: seed << 20,
+            numbers: number << 20,
             timer_at: None,
             is_store_down: false,
             asks: Vec::new(),

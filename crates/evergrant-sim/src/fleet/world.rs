@@ -58,6 +58,8 @@ pub(super) struct World<'a> {
     last_adoption: BTreeMap<u64, Boot>,
     outcome: Outcome,
     slip: Option<Slip>,
+    /// What tells the luck of this fleet's members from that of another's.
+    luck: u64,
     keeps_log: bool,
 }
 
@@ -96,6 +98,7 @@ impl<'a> World<'a> {
             last_adoption: BTreeMap::new(),
             outcome,
             slip,
+            luck: seed,
             keeps_log,
         };
         world.provider.schedule(fleet.events.iter().cloned(), START);
@@ -382,9 +385,10 @@ impl<'a> World<'a> {
     fn start(&mut self, place: usize) {
         self.places[place].life += 1;
         let life = self.places[place].life;
-        let seed = u64::try_from(place).unwrap_or(0) * 1_000 + life;
+        let number = u64::try_from(place).unwrap_or(0) * 1_000 + life;
         let rotates = self.fleet.grant == Grant::RefreshToken;
-        let member = Member::new(format!("m{place}"), seed, self.fleet.ttl, rotates, self.slip, self.now);
+        let member =
+            Member::new(format!("m{place}"), (number, self.luck), self.fleet.ttl, rotates, self.slip, self.now);
         self.places[place].member = Some(member);
         self.note(|| format!("m{place} starts"));
         self.collect(place);
