@@ -24,4 +24,4 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
 }
 
 /// The parts that measure the library alone.
-const WITHOUT_PROGRAM: [&str; 3] = ["token", "verdict", "fleet"];
+const WITHOUT_PROGRAM: [&str; 4] = ["token", "verdict", "fleet", "scale"];
