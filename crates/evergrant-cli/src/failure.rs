@@ -1,7 +1,8 @@
 //! What a person reads when something went wrong.
 //!
 //! Every failure answers four questions, one a line: what failed, where, why, and what to do next. It carries the exit
-//! code and never a secret. A settings file adds an excerpt that points at the place.
+//! code and never a secret. A settings file adds an excerpt that points at the place. Control characters are left out: what
+//! a file or a server says must not be able to write elsewhere on the terminal.
 //!
 //! ```text
 //! error: the region is not known
@@ -10,6 +11,7 @@
 //! hint: did you mean `eu-central-1`?
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 
 use anstyle::{AnsiColor, Style};
@@ -87,20 +89,28 @@ impl Failure {
     }
 
     fn render(&self, label: &str, style: Style) -> String {
-        let mut text = format!("{style}{label}:{style:#} {}\n", self.what);
+        let mut text = format!("{style}{label}:{style:#} {}\n", shown(&self.what));
         if let Some(place) = &self.place {
-            text.push_str(&format!("  in: {place}\n"));
+            text.push_str(&format!("  in: {}\n", shown(place)));
         }
         for cause in &self.causes {
-            text.push_str(&format!("  cause: {cause}\n"));
+            text.push_str(&format!("  cause: {}\n", shown(cause)));
         }
         if let Some(excerpt) = &self.excerpt {
             text.push_str(excerpt);
         }
         for hint in &self.hints {
-            text.push_str(&format!("{HINT}hint:{HINT:#} {hint}\n"));
+            text.push_str(&format!("{HINT}hint:{HINT:#} {}\n", shown(hint)));
         }
         text
+    }
+}
+
+fn shown(text: &str) -> Cow<'_, str> {
+    let moves_the_cursor = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    match text.contains(moves_the_cursor) {
+        true => Cow::Owned(text.replace(moves_the_cursor, "")),
+        false => Cow::Borrowed(text),
     }
 }
 

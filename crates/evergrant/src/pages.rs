@@ -33,6 +33,7 @@
 mod answer;
 mod error;
 mod items;
+mod page;
 mod reader;
 mod request;
 mod retry;
@@ -40,8 +41,9 @@ mod style;
 mod text;
 mod walk;
 
-pub use error::{PageError, PagesError};
-pub use reader::{Items, Page, Pages, PagesBuilder, Progress};
+pub use error::{ErrorBody, PageError, PagesError};
+pub use page::{Items, Page};
+pub use reader::{Pages, PagesBuilder, Progress};
 pub use request::PageRequest;
 pub use retry::Retries;
 pub use style::{Style, UnknownStyle};

@@ -165,6 +165,7 @@ fn a_job_that_fails_or_takes_too_long_is_named() {
     let path = "/api/v2/analytics/paged/details/jobs?total=5";
     let said = post(&provider, &format!("{path}&odd=fails"), "{}", &[]).end().failed(15);
     assert!(said.contains("ended as FAILED: the interval is too long"), "{said}");
+    assert!(said.contains("begin a new export") && !said.contains("goes on"), "{said}");
     let said = post(&provider, path, "{}", &["--job-wait", "500ms"]).end().failed(5);
     assert!(said.contains("/results with GET and --paginate"), "{said}");
 }

@@ -1,5 +1,7 @@
 //! Why an export cannot go on.
 
+use std::fmt;
+
 use evergrant_core::time::Span;
 use evergrant_core::verdict::Verdict;
 use http::{Method, StatusCode};
@@ -46,7 +48,7 @@ pub enum PageError {
     #[error("the answer names no job")]
     NoJob,
     /// A job ended without results.
-    #[error("the job {id} ended as {state}{}", reason.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+    #[error("the job {} ended as {state}{}", one_line(id), reason.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
     JobFailed {
         /// The job.
         id: String,
@@ -94,7 +96,7 @@ pub enum PagesError {
         /// What a refusal means.
         verdict: Option<Box<Verdict>>,
         /// The beginning of the answer's body.
-        body: Vec<u8>,
+        body: ErrorBody,
         /// How often it was tried.
         tries: u32,
         /// May the request have been executed, so that it was not sent again?
@@ -122,7 +124,7 @@ pub enum PagesError {
         in_doubt: bool,
     },
     /// A job was not done in time. It goes on without us.
-    #[error("the job {id} was not done within {waited}")]
+    #[error("the job {} was not done within {waited}", one_line(id))]
     JobUnfinished {
         /// The job.
         id: String,
@@ -139,6 +141,25 @@ pub enum PagesError {
         /// Where in the line.
         column: usize,
     },
+}
+
+/// The beginning of the body of an answer with an error status.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct ErrorBody(pub(super) Vec<u8>);
+
+impl ErrorBody {
+    /// The bytes as they came.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ErrorBody {
+    /// Without its content, which may be anybody's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ErrorBody({} bytes)", self.0.len())
+    }
 }
 
 impl PagesError {
@@ -163,8 +184,7 @@ impl PagesError {
 
 /// Names for a message: not more than a person reads, and cut where a name is long.
 fn shown(fields: &[String]) -> String {
-    let name = |name: &String| name.chars().filter(|c| !c.is_control()).take(40).collect::<String>();
-    let mut names: Vec<String> = fields.iter().take(SHOWN_FIELDS).map(name).collect();
+    let mut names: Vec<String> = fields.iter().take(SHOWN_FIELDS).map(|name| one_line(name)).collect();
     if names.is_empty() {
         return "none".to_owned();
     }
@@ -174,4 +194,24 @@ fn shown(fields: &[String]) -> String {
     names.join(", ")
 }
 
+/// A name that an API made up, for a message.
+fn one_line(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(SHOWN_NAME).collect()
+}
+
 const SHOWN_FIELDS: usize = 12;
+const SHOWN_NAME: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_api_named_writes_nowhere_else_on_a_terminal() {
+        let id = || "a\u{1b}[2J\n\u{9b}b".to_owned();
+        let failed = PageError::JobFailed { id: id(), state: "FAILED".to_owned(), reason: None };
+        assert_eq!(failed.to_string(), "the job a[2Jb ended as FAILED");
+        let unfinished = PagesError::JobUnfinished { id: id(), waited: Span::from_secs(1) };
+        assert_eq!(unfinished.to_string(), "the job a[2Jb was not done within 1.0 s");
+    }
+}

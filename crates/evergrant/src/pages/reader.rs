@@ -1,6 +1,6 @@
 //! Reads the pages: sends what the walk asks for, asks again where that helps, and waits for jobs.
 
-use std::ops::Range;
+use std::fmt;
 use std::time::Duration;
 
 use evergrant_core::time::Span;
@@ -9,17 +9,17 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::error::{PageError, PagesError};
+use super::error::{ErrorBody, PageError, PagesError};
+use super::page::{Items, Page};
 use super::request::PageRequest;
 use super::retry::{Retries, Setback, Setbacks, only_reads};
 use super::style::Style;
-use super::text::{Json, JsonPath};
+use super::text::JsonPath;
 use super::walk::{Ended, Next, Position, Rules, Step, Walk};
 use crate::client::{Client, ClientError, Response};
 use crate::retry_after::retry_after;
 
 /// Describes an export before it starts.
-#[derive(Debug)]
 #[must_use = "it does nothing until it is read"]
 pub struct PagesBuilder {
     client: Client,
@@ -33,6 +33,15 @@ pub struct PagesBuilder {
     longest_job: Span,
     max_page_bytes: usize,
     position: Position,
+}
+
+impl fmt::Debug for PagesBuilder {
+    /// Without URL, header fields and body, which may hold anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut builder = f.debug_struct("PagesBuilder");
+        builder.field("method", &self.method).field("rules", &self.rules).field("retries", &self.retries);
+        builder.finish_non_exhaustive()
+    }
 }
 
 impl PagesBuilder {
@@ -129,7 +138,7 @@ impl PagesBuilder {
     /// # Errors
     /// When the request is none that is paged.
     pub fn read(self) -> Result<Pages, PagesError> {
-        let Self { client, method, body, mut headers, rules, .. } = self;
+        let Self { client, method, body, mut headers, mut rules, .. } = self;
         if method != Method::GET && method != Method::POST {
             return Err(PagesError::Method(method));
         }
@@ -149,6 +158,7 @@ impl PagesBuilder {
         if method == Method::POST {
             headers.entry(CONTENT_TYPE).or_insert(json);
         }
+        rules.only_reads = self.repeats_post || only_reads(&method, &url);
         let first = PageRequest { method, url, body };
         Ok(Pages {
             client,
@@ -168,7 +178,6 @@ impl PagesBuilder {
 }
 
 /// The pages of a collection, one after the other. See the [module](super).
-#[derive(Debug)]
 pub struct Pages {
     client: Client,
     headers: HeaderMap,
@@ -186,6 +195,16 @@ pub struct Pages {
     poll: Span,
     /// How long the job has been waited for.
     waited: Span,
+}
+
+impl fmt::Debug for Pages {
+    /// Without header fields and links, which may hold anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Position { pages, items, ended, in_doubt, .. } = self.position();
+        let mut reader = f.debug_struct("Pages");
+        reader.field("pages", pages).field("items", items).field("ended", ended).field("in_doubt", in_doubt);
+        reader.finish_non_exhaustive()
+    }
 }
 
 /// What came next.
@@ -357,81 +376,6 @@ impl Pages {
     }
 }
 
-/// One page, as it arrived.
-#[derive(Debug)]
-pub struct Page {
-    body: String,
-    items: Vec<Range<usize>>,
-    number: u64,
-    lost: u64,
-}
-
-impl Page {
-    /// Its items, as they were written.
-    pub fn items(&self) -> impl ExactSizeIterator<Item = Json<'_>> {
-        self.items.iter().map(|range| Json::within(&self.body, range.clone()))
-    }
-
-    /// Its items, each as a `T`.
-    ///
-    /// # Errors
-    /// When one is of another form; the error says which and holds nothing of it.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<Vec<T>, PagesError> {
-        let read = |(index, item): (usize, Json<'_>)| {
-            let (number, of) = (index + 1, item.read());
-            of.map_err(|error| PagesError::Item { number, line: error.line(), column: error.column() })
-        };
-        self.items().enumerate().map(read).collect()
-    }
-
-    /// Which page it is, from 1.
-    #[must_use]
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// By how much the total fell since the page before: so many items were deleted, and as many may have been missed.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost
-    }
-
-    /// The whole answer.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.body
-    }
-}
-
-/// The items of a collection, one after the other.
-#[derive(Debug)]
-pub struct Items<T> {
-    pages: Pages,
-    items: std::vec::IntoIter<T>,
-}
-
-impl<T: DeserializeOwned> Items<T> {
-    /// The next item; `None` at the end.
-    ///
-    /// # Errors
-    /// As [`Pages::next`], and when an item is of another form than `T`.
-    pub async fn next(&mut self) -> Result<Option<T>, PagesError> {
-        loop {
-            if let Some(item) = self.items.next() {
-                return Ok(Some(item));
-            }
-            let Some(page) = self.pages.next().await? else { return Ok(None) };
-            self.items = page.read()?.into_iter();
-        }
-    }
-
-    /// The pages that they come from.
-    #[must_use]
-    pub fn pages(&self) -> &Pages {
-        &self.pages
-    }
-}
-
 enum Asked {
     Answered { body: String, media_type: Option<String> },
     Again,
@@ -475,7 +419,7 @@ async fn given_up(failure: Result<Response, ClientError>, tries: u32, in_doubt: 
         body.extend_from_slice(&chunk);
     }
     body.truncate(MAX_ERROR_BYTES);
-    PagesError::Status { status, verdict, body, tries, in_doubt }
+    PagesError::Status { status, verdict, body: ErrorBody(body), tries, in_doubt }
 }
 
 const MAX_PAGE_BYTES: usize = 64 << 20;

@@ -3,6 +3,8 @@
 //! Every later request is the first one with one thing changed: a number or a cursor of the query, a number in the
 //! body, or the whole address. So a place in an export needs no body and no field of the header to be written down.
 
+use std::fmt;
+
 use http::Method;
 use serde_json::Value;
 use url::Url;
@@ -10,7 +12,7 @@ use url::Url;
 use super::error::PageError;
 
 /// A request for a page.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PageRequest {
     /// GET, or POST for queries and jobs.
     pub method: Method,
@@ -18,6 +20,14 @@ pub struct PageRequest {
     pub url: Url,
     /// The body of a POST.
     pub body: Option<Value>,
+}
+
+impl fmt::Debug for PageRequest {
+    /// Without query and body, which may hold anything.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut request = f.debug_struct("PageRequest");
+        request.field("method", &self.method).field("path", &self.url.path()).finish_non_exhaustive()
+    }
 }
 
 impl PageRequest {
@@ -58,6 +68,12 @@ impl PageRequest {
             }
         }
         request
+    }
+
+    /// Does the body say which page is wanted, or how long it is?
+    pub(super) fn asks_for_a_page(&self) -> bool {
+        let has = |name: &str| self.body.as_ref().is_some_and(|body| !body[name].is_null());
+        ["paging", "pageNumber", "pageSize"].into_iter().any(has)
     }
 
     /// Does the body have, or leave room for, a `paging` object?

@@ -37,11 +37,13 @@ pub struct Rules {
     pub max_items: Option<u64>,
     /// So many empty pages in a row are the end.
     pub max_empty_pages: u32,
+    /// A POST does nothing but read: pages may be asked for of which nobody has spoken.
+    pub only_reads: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { style: None, items: None, max_pages: None, max_items: None, max_empty_pages: 3 }
+        Self { style: None, items: None, max_pages: None, max_items: None, max_empty_pages: 3, only_reads: false }
     }
 }
 
@@ -327,7 +329,7 @@ impl Walk {
                 let size = number("pageSize").or_else(|| self.page_size());
                 let counted = || Some(total?.div_ceil(size.filter(|size| *size > 0)?));
                 let last = number("pageCount").filter(|count| *count > 0).or_else(counted);
-                let is_last = last.map_or(count == 0, |last| asked >= last);
+                let is_last = last.map_or(count == 0, |last| asked >= last) || self.is_all_there_is(answer, total);
                 // An answer with the number at its top has it there in the body too, as Genesys Cloud's searches.
                 let nested = self.first.nests_paging() && number("pageNumber").is_none();
                 let next = asked.saturating_add(1);
@@ -365,6 +367,14 @@ impl Walk {
                 | Next::Job(_) => None,
             },
         })
+    }
+
+    /// Is this the answer to a POST of which nobody said that it has pages? A second POST might make a second something.
+    fn is_all_there_is(&self, answer: &Answer<'_>, total: Option<u64>) -> bool {
+        let is_told = total.is_some() || ["pageCount", "pageNumber"].into_iter().any(|name| answer.get(name).is_some());
+        let is_asked_for = self.rules.style.is_some() || self.first.asks_for_a_page();
+        let may_have_effect = self.first.method == Method::POST && !self.rules.only_reads;
+        may_have_effect && self.position.next == Next::First && !is_told && !is_asked_for
     }
 
     fn handle_state(&mut self, job: String, answer: &Answer<'_>) -> Result<Step, PageError> {

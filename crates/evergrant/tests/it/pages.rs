@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use evergrant::pages::{Ended, PagesError, Position, Progress, Retries, Style};
 use evergrant::reqwest::Method;
+use evergrant::reqwest::header::{HeaderName, HeaderValue};
 use evergrant_core::time::Span;
 use evergrant_sim::Event;
 use evergrant_sim::faults::{ApiFault, ApiRule, Chance};
@@ -139,6 +140,28 @@ async fn a_post_that_was_refused_is_sent_by_a_further_call() {
     sim.handle().apply(next(ApiFault::TooManyRequests(0), 1));
     assert_eq!(pages.next().await.unwrap().unwrap().items().count(), 5);
     assert_eq!(sim.handle().ledger().effects.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_printed_for_a_developer_holds_nothing_of_what_was_sent_or_came() {
+    let (sim, _source, client) = start(living(3600));
+    let url = "/api/v2/analytics/paged/details/lookup?total=3&key=hunter2";
+    let headers = [(HeaderName::from_static("x-key"), HeaderValue::from_static("hunter3"))].into_iter().collect();
+    let body = serde_json::json!({"paging": {"pageSize": 10}, "password": "hunter4"});
+    let builder = client.pages(Method::POST, url).headers(headers).json(body);
+    let mut shown = format!("{builder:?}");
+    let mut pages = builder.read().unwrap();
+    sim.handle().apply(next(ApiFault::MissingPermission, 1));
+    let error = pages.next().await.unwrap_err();
+    let PagesError::Status { body, .. } = &error else { panic!("{error}") };
+    assert!(body.as_bytes().starts_with(b"{"));
+    shown += &format!("{pages:?} {body:?}");
+    let page = pages.next().await.unwrap().unwrap();
+    assert!(page.text().contains("Thing"));
+    shown += &format!("{page:?} {:?}", pages.items::<Thing>());
+    for secret in ["hunter", "Thing", "thing-", "message", "total=3"] {
+        assert!(!shown.contains(secret), "{secret}: {shown}");
+    }
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub(super) fn run(args: &ApiArgs, settings: &Settings, outgoing: Outgoing) -> Re
     let format = Format::of(&args.pages)?;
     let target = Target::of(args.pages.output.as_deref())?;
     if let Some(resume) = &args.pages.resume
-        && args.pages.output.as_ref() == Some(resume)
+        && resume::writes_into(resume, &target)
     {
         return Err(Failure::new(exit::USAGE, "the items and their resume file cannot be one file")
             .at("--resume")

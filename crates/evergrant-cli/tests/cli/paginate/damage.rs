@@ -73,6 +73,32 @@ fn a_damaged_resume_file_is_kept_aside_and_a_foreign_one_left_alone() {
 }
 
 #[test]
+fn the_name_of_an_output_that_can_be_resumed_is_made_durable() {
+    use rustix::fs::inotify;
+    let (provider, folder) = (provider(), Folder::new());
+    let items = folder.path().join("items");
+    std::fs::create_dir(&items).unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, &items, inotify::WatchFlags::OPEN).unwrap();
+    let opens_of_the_folder = || {
+        let (mut buffer, mut count) = ([std::mem::MaybeUninit::uninit(); 4096], 0);
+        let mut events = inotify::Reader::new(&watch, &mut buffer);
+        while let Ok(event) = events.next() {
+            count += usize::from(event.events().contains(inotify::ReadFlags::ISDIR));
+        }
+        count
+    };
+    let run = |output: &str, flags: &[&str]| {
+        let args = ["api", "GET", NUMBER, "--paginate", "--output", output];
+        evergrant(args.iter().chain(flags)).client_of(&provider).folder(&folder).end().good()
+    };
+    run("items/a", &["--resume", "r"]);
+    assert_eq!(opens_of_the_folder(), 1, "a folder is opened to be synced, once");
+    run("items/b", &[]);
+    assert_eq!(opens_of_the_folder(), 0);
+}
+
+#[test]
 fn an_output_that_was_cut_is_not_added_to() {
     let (provider, folder) = (provider(), Folder::new());
     run(&provider, &folder, &["GET", NUMBER, "--max-pages", "2"]).good();
@@ -126,6 +152,23 @@ fn two_exports_never_write_into_one_file() {
     assert!(said.contains("another process writes into the output"), "{said}");
     let said = evergrant([&args[..], &["--resume", "o"]].concat()).client_of(&provider).folder(&folder).end().failed(2);
     assert!(said.contains("cannot be one file"), "{said}");
+}
+
+#[test]
+fn one_file_is_known_under_all_its_names() {
+    let (provider, folder) = (provider(), Folder::new());
+    std::fs::create_dir(folder.path().join("d")).unwrap();
+    std::os::unix::fs::symlink("d", folder.path().join("l")).unwrap();
+    folder.file("h", "kept");
+    std::fs::hard_link(folder.path().join("h"), folder.path().join("i")).unwrap();
+    for (output, resume) in
+        [("./a", "a"), ("a", "d/../a"), ("a.new", "./a"), ("d/a", "l/a"), ("d/a.new", "l/a"), ("h", "i")]
+    {
+        let args = ["api", "GET", NUMBER, "--paginate", "--output", output, "--resume", resume];
+        let said = evergrant(args).client_of(&provider).folder(&folder).end().failed(2);
+        assert!(said.contains("cannot be one file"), "{output} {resume}: {said}");
+    }
+    assert_eq!(read(&folder, "h"), "kept");
 }
 
 #[test]

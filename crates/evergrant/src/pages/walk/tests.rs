@@ -161,6 +161,24 @@ fn a_query_pages_in_its_body() {
 }
 
 #[test]
+fn a_post_of_whose_pages_nobody_speaks_is_sent_once_unless_it_only_reads() {
+    let asked = |body: Value, rules: Rules, told: Value| {
+        let server = |request: &PageRequest| {
+            let mut answer = told.clone();
+            answer["results"] = if request.body_number("pageNumber") == Some(2) { json!([]) } else { json!([1]) };
+            answer
+        };
+        walk(post("https://x/things", body), rules, server).asked.len()
+    };
+    let (unsaid, paged) = (json!({"name": "n"}), json!({"paging": {"pageSize": 1}}));
+    assert_eq!(asked(unsaid.clone(), Rules::default(), json!({})), 1);
+    assert_eq!(asked(unsaid.clone(), Rules { only_reads: true, ..Rules::default() }, json!({})), 2);
+    assert_eq!(asked(unsaid.clone(), Rules { style: Some(Style::Query), ..Rules::default() }, json!({})), 2);
+    assert_eq!(asked(unsaid, Rules::default(), json!({"total": 2})), 2);
+    assert_eq!(asked(paged, Rules::default(), json!({})), 2);
+}
+
+#[test]
 fn a_search_pages_at_the_top_of_its_body() {
     let walked = walk(post("https://x/search", json!({"query": []})), Rules::default(), |request| {
         let number = request.body_number("pageNumber").unwrap_or(1);

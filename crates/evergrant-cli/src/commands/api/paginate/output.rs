@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{OFlags, fcntl_getfl};
 use serde::{Deserialize, Serialize};
 
+use super::resume::sync_name;
 use crate::exit;
 use crate::failure::Failure;
 
@@ -38,6 +39,8 @@ pub(super) struct Output {
     target: Target,
     bytes: u64,
     kind: Kind,
+    /// A terminal's.
+    filter: Filter,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -101,6 +104,9 @@ impl Output {
             let emptied = output.sink.get_ref().set_len(0);
             emptied.map_err(|error| unwritable(output.target.shown(), &error))?;
         }
+        if must_be_new {
+            output.sync_name()?;
+        }
         Ok(output)
     }
 
@@ -120,6 +126,9 @@ impl Output {
                 return Err(shorter(&target, length, bytes));
             }
             file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).map_err(failed)?;
+        }
+        if bytes == 0 {
+            output.sync_name()?;
         }
         Ok(output)
     }
@@ -149,6 +158,16 @@ impl Output {
         if self.is_file() { self.sink.get_ref().sync_data() } else { Ok(()) }
     }
 
+    /// Makes the name of a new file durable: after a power cut its resume file must not be there without it.
+    fn sync_name(&self) -> Result<(), Failure> {
+        let Target::File(path) = &self.target else { return Ok(()) };
+        if !self.is_file() {
+            return Ok(());
+        }
+        let synced = path.canonicalize().and_then(|path| sync_name(&path));
+        synced.map_err(|error| unwritable(self.target.shown(), &error))
+    }
+
     /// Takes the file for this process alone: two exports into one file would be none.
     fn locked(file: File, target: Target, bytes: u64) -> Result<Self, Failure> {
         let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
@@ -162,15 +181,14 @@ impl Output {
             (false, true) => Kind::Terminal,
             (false, false) => Kind::Other,
         };
-        Ok(Self { sink: BufWriter::with_capacity(BUFFER, file), target, bytes, kind })
+        Ok(Self { sink: BufWriter::with_capacity(BUFFER, file), target, bytes, kind, filter: Filter::default() })
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_terminal() && bytes.iter().any(moves_the_cursor) {
-            let shown: Vec<u8> = bytes.iter().copied().filter(|byte| !moves_the_cursor(byte)).collect();
-            self.sink.write_all(&shown)?;
+        if self.is_terminal() {
+            self.sink.write_all(&self.filter.shown(bytes))?;
             return Ok(bytes.len());
         }
         let written = self.sink.write(bytes)?;
@@ -188,9 +206,32 @@ fn standard_output() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// A terminal gets no control characters: what an API says must not be able to write elsewhere on it.
-fn moves_the_cursor(byte: &u8) -> bool {
-    byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t')
+/// A terminal gets no control characters, neither ASCII's nor those from U+0080 to U+009F: what an API says must not be
+/// able to write elsewhere on it. Text may come in any pieces.
+#[derive(Default)]
+struct Filter {
+    /// The byte that such a character begins with has come, and was kept back.
+    has_lead: bool,
+}
+
+impl Filter {
+    fn shown(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut shown = Vec::with_capacity(bytes.len());
+        for &byte in bytes {
+            let had_lead = std::mem::replace(&mut self.has_lead, byte == LEAD);
+            let moves_the_cursor = match had_lead {
+                true => (0x80..=0x9f).contains(&byte),
+                false => byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t'),
+            };
+            if had_lead && !moves_the_cursor {
+                shown.push(LEAD);
+            }
+            if !moves_the_cursor && !self.has_lead {
+                shown.push(byte);
+            }
+        }
+        shown
+    }
 }
 
 fn appends(file: &File) -> bool {
@@ -218,3 +259,21 @@ pub(super) fn unwritable(place: impl std::fmt::Display, error: &io::Error) -> Fa
 }
 
 const BUFFER: usize = 64 << 10;
+/// The first byte of U+0080 to U+00BF in UTF-8.
+const LEAD: u8 = 0xc2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_no_control_characters_however_the_text_is_cut() {
+        let text = "a\u{1b}[2J\tb\r\u{9b}2J\u{80}\u{9f}\u{a0}\u{bf}ü\u{7f}é\u{20ac}\u{1f41b}\n";
+        let expected = "a[2J\tb2J\u{a0}\u{bf}üé\u{20ac}\u{1f41b}\n";
+        for size in 1..=text.len() {
+            let mut filter = Filter::default();
+            let shown: Vec<u8> = text.as_bytes().chunks(size).flat_map(|piece| filter.shown(piece)).collect();
+            assert_eq!(String::from_utf8(shown).unwrap(), expected, "{size}");
+        }
+    }
+}

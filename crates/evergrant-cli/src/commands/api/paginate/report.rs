@@ -102,7 +102,7 @@ pub(super) fn shrunk(lost: u64, position: &Position) -> Failure {
 pub(super) fn unshown(fields: &[&str]) -> Option<Failure> {
     (!fields.is_empty()).then(|| {
         Failure::new(exit::OK, "some items have fields that the first one had not")
-            .because(format!("no column shows {}", fields.join(", ")))
+            .because(format!("no column shows {}", one_line(&fields.join(", "))))
             .hint("name the columns, as --csv id,name")
     })
 }
@@ -118,7 +118,10 @@ pub(super) struct Stopped<'a> {
 impl Stopped<'_> {
     /// A failure that ended it.
     pub(super) fn by_failure(&self, error: PagesError, position: &Position, target: &Target) -> Failure {
-        self.how_to_go_on(self.cause(error), position, target)
+        // A job that failed has no results, however often it is asked for them.
+        let is_over = matches!(&error, PagesError::Page { error: PageError::JobFailed { .. }, .. });
+        let failure = self.cause(error);
+        if is_over { failure } else { self.how_to_go_on(failure, position, target) }
     }
 
     /// A signal that ended it. The exit code is the one that a shell reports for a program without a handler.
@@ -149,8 +152,9 @@ impl Stopped<'_> {
                 "go on with pageNumber={number} in the query; with --resume FILE the same command would go on by itself"
             )),
             Next::Job(job) | Next::Results { job, .. } => failure.hint(format!(
-                "the job goes on: read {}/{job}/results with GET and --paginate; --resume FILE remembers it",
-                self.url.path()
+                "the job goes on: read {}/{}/results with GET and --paginate; --resume FILE remembers it",
+                self.url.path(),
+                one_line(job)
             )),
             Next::BodyNumber { .. } | Next::Cursor { .. } | Next::Link(_) | Next::Index(_) => {
                 failure.hint("start again with --resume FILE: then the same command goes on from where it stopped")
@@ -167,7 +171,7 @@ impl Stopped<'_> {
                 if *tries > 1 { failure.because(format!("it was tried {tries} times")) } else { failure }
             }
             PagesError::Status { status, verdict, body, tries, .. } => {
-                let failure = refused_with(*status, verdict.as_deref(), body, self.place);
+                let failure = refused_with(*status, verdict.as_deref(), body.as_bytes(), self.place);
                 if *tries > 1 { failure.because(format!("it was tried {tries} times")) } else { failure }
             }
             PagesError::Page { error: wrong, media_type, .. } => {
@@ -222,6 +226,11 @@ pub(super) fn place(method: &http::Method, url: &Url) -> String {
     format!("{method} {}", values::shown(url))
 }
 
+/// What an API named, for a person: it must not look like a line of ours.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 fn counted(count: u64, noun: &str) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -241,6 +250,12 @@ fn counted_were(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_is_named_without_its_control_characters() {
+        let said = unshown(&["a\u{1b}[2J", "b\nhint: c", "d\u{9b}"]).unwrap().plain();
+        assert!(said.contains("no column shows a [2J, b hint: c, d \n"), "{said}");
+    }
 
     #[test]
     fn counts_are_read_at_a_glance() {

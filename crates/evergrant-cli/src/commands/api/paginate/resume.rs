@@ -9,7 +9,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use evergrant::pages::Position;
@@ -167,6 +167,37 @@ impl ResumeFile {
     }
 }
 
+/// Would the resume file at `path`, or what is written beside it, be the output?
+pub(super) fn writes_into(path: &Path, output: &Target) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    [path.to_owned(), with_suffix(path, NEW)].iter().any(|own| match output {
+        Target::File(output) => {
+            place(own) == place(output) || identity(own).is_some_and(|own| identity(output) == Some(own))
+        }
+        Target::StandardOutput { device, inode } => identity(own) == Some((*device, *inode)),
+        Target::Pipe => false,
+    })
+}
+
+/// Where a file is, or will be.
+fn place(path: &Path) -> PathBuf {
+    let below_its_folder = |_missing| {
+        let name = path.file_name().unwrap_or_default();
+        fs::canonicalize(folder(path)).map(|folder| folder.join(name))
+    };
+    fs::canonicalize(path).or_else(below_its_folder).unwrap_or_else(|_missing| path.to_owned())
+}
+
+/// The folder that holds a file.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Makes the name of a new file durable.
+pub(super) fn sync_name(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
 /// The hash of a query or body.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -179,18 +210,15 @@ struct Version {
 
 /// Writes beside the file, and renames: it has its old content or its new one whenever this process ends.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let beside = with_suffix(path, ".new");
+    let beside = with_suffix(path, NEW);
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(text)?;
     file.sync_data()?;
     let is_new = !path.exists();
     fs::rename(&beside, path)?;
-    match path.parent().filter(|_| is_new) {
-        // An older state after a power cut is as good as this one; none at all is not.
-        Some(folder) => File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all(),
-        None => Ok(()),
-    }
+    // An older state after a power cut is as good as this one; none at all is not.
+    if is_new { sync_name(path) } else { Ok(()) }
 }
 
 /// A name beside the file that nothing has.
@@ -219,6 +247,8 @@ fn unusable(path: &Path, error: &io::Error) -> Failure {
         .hint("check the path and its permissions")
 }
 
+/// What is appended to its name while it is written.
+const NEW: &str = ".new";
 const VERSION: u32 = 1;
 const MAGIC: &[u8] = br#"{"evergrant_resume":"#;
 /// A next link is a few kilobytes at most.
