@@ -83,9 +83,12 @@ impl Keeper {
         let Some(newest) = self.newest_usable(now.boot).cloned() else {
             return self.wait_for_flight(attempt, &refusal, now);
         };
+        let refused = attempt.refused_with(newest.generation());
+        if refused.is_none() && !attempt.may_try_another() {
+            return self.pass(attempt, &refusal, now);
+        }
         // What counts is also when the refused request was sent: a token that came of age since is tried once more before
         // its successes elsewhere say anything about the route.
-        let refused = attempt.refused_with(newest.generation());
         let sent = if attempt.generation == newest.generation() { Some(attempt.sent) } else { refused };
         let asked = sent.map_or(now.boot, |sent| sent.min(now.boot));
         let settle = self.settle.longest();

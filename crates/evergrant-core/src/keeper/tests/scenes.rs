@@ -157,3 +157,25 @@ fn a_request_that_cannot_be_repeated_asks_for_a_proof_that_is_younger_than_ten_s
     stage.succeed(generation, stage.at);
     assert!(matches!(stage.acquire(Need::ProvenRecently, stage.at, deadline), Acquire::Ready(_)));
 }
+
+#[test]
+fn a_request_that_four_tokens_refused_is_not_sent_with_a_fifth_however_young_that_is() {
+    let mut stage = Stage::with_token(Span::from_secs(3_600));
+    let mut attempt = stage.send(Replay::Free).unwrap();
+    for generation in 2..=5 {
+        let minted = Minted {
+            generation: Generation(generation),
+            access_token: Secret::new(format!("published-{generation}")),
+            issued: Issued { sent: stage.at, received: stage.at },
+            lifetime: Some(Span::from_secs(3_600)),
+            is_renewable: true,
+        };
+        let now = stage.now();
+        stage.keeper.handle_published(minted, now);
+        let step = stage.refuse(&mut attempt, true, true);
+        match generation {
+            ..=4 => assert!(matches!(step, Step::Send(_)), "{generation}: {step:?}"),
+            _ => assert!(matches!(step, Step::Pass(_)), "{step:?}"),
+        }
+    }
+}
