@@ -49,7 +49,10 @@ fn captured(log_variable: &str) {
     let (home, sim) = (Folder::new(), SimServer::start_scenario(&scenario).unwrap());
     let setup = Setup::of(&scenario, &sim, home.path()).env("EVERGRANT_LOG", "").env(log_variable, "trace");
     let mut shown = String::new();
-    let said = run::runtime().block_on(run::play(scenario, &sim, &setup, async |gateway, _| {
+    let load = scenario.duration.to_duration();
+    let said = run::runtime().block_on(run::play(scenario, &sim, &setup, async |gateway, start| {
+        // Not beside the load: a 429 is shared, and every caller would wait for it.
+        tokio::time::sleep_until((start + load).into()).await;
         shown = everything_shown(&gateway).await;
         (gateway, Vec::new())
     }));
