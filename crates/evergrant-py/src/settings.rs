@@ -303,8 +303,7 @@ impl<'py> Values<'_, 'py> {
             (None, Some(path)) => {
                 let text = std::fs::read_to_string(&path);
                 let text = text.map_err(|error| config(self.py(), &file, format!("{}: {error}", path.display())))?;
-                let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.trim_end_matches('\r'));
-                self.sound(&file, Secret::from(line)).map(Some)
+                self.sound(&file, Secret::from(settings::without_line_break(&text))).map(Some)
             }
             (None, None) => Ok(None),
         }
@@ -316,8 +315,12 @@ impl<'py> Values<'_, 'py> {
         if text.is_empty() {
             return Err(config(self.py(), name, "it is empty"));
         }
-        if text.trim() != text || text.contains(['\n', '\r']) {
-            return Err(config(self.py(), name, "it begins or ends with white space, or has several lines"));
+        if let Some(settings::WhiteSpace { place, may_be_meant: false }) = settings::WhiteSpace::of(text) {
+            return Err(config(
+                self.py(),
+                name,
+                format!("it {place} white space, which probably came along with a copy"),
+            ));
         }
         Ok(secret)
     }

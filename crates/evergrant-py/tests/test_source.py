@@ -170,7 +170,7 @@ def test_a_wrong_type_is_named(provider: Provider, settings: dict[str, Any], nam
     [
         ({"client_id": None}, "client_id"),
         ({"client_secret": None}, "secret"),
-        ({"client_secret": "copied \n"}, "client_secret: it begins or ends with white space"),
+        ({"client_secret": "copied \n"}, "client_secret: it ends with white space"),
         ({"token_url": "http://provider.example/token"}, "token_url"),
         ({"token_url": "nonsense"}, "token_url"),
         ({"provider": "keycloak"}, "provider"),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use evergrant_core::Secret;
 
+use crate::settings;
 use crate::store::KeyringSecret;
 
 /// Where the secrets of a client are kept.
@@ -62,8 +63,7 @@ fn read(path: &Path) -> Option<Secret> {
 /// The secret that a place holds, without one line break at its end.
 pub(crate) fn secret_of(bytes: Vec<u8>) -> Option<Secret> {
     let text = Secret::new(String::from_utf8(bytes).ok()?);
-    let text = text.expose();
-    let secret = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    let secret = settings::without_line_break(text.expose());
     (!secret.is_empty()).then(|| Secret::from(secret))
 }
 

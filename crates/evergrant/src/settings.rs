@@ -51,6 +51,38 @@ impl Given {
     }
 }
 
+/// A secret as a file or a person gives it, without the one line break at its end that does not belong to it.
+#[must_use]
+pub fn without_line_break(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
+}
+
+/// White space in a secret, which probably came along when it was copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WhiteSpace {
+    /// Where it is: `begins with`, `ends with` or `contains`.
+    pub place: &'static str,
+    /// A space inside is unusual but allowed (RFC 6749 appendix A.2); at an end it is a slip, and a line break always.
+    pub may_be_meant: bool,
+}
+
+impl WhiteSpace {
+    /// That of this secret, if it has any. A secret is sent as it is or not at all: never trimmed.
+    #[must_use]
+    pub fn of(secret: &str) -> Option<Self> {
+        let place = if secret.starts_with(char::is_whitespace) {
+            "begins with"
+        } else if secret.ends_with(char::is_whitespace) {
+            "ends with"
+        } else if secret.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            "contains"
+        } else {
+            return None;
+        };
+        Some(Self { place, may_be_meant: place == "contains" && !secret.chars().any(char::is_control) })
+    }
+}
+
 /// What is known about a provider of this kind, before URLs that are given take the place of known ones.
 #[must_use]
 pub fn known(kind: ProfileKind, region: Option<Region>, issuer: Option<&str>) -> Profile {
@@ -104,6 +136,20 @@ pub fn mint_budget(text: &str) -> Result<u32, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_line_break_at_the_end_of_a_secret_is_not_its_own_and_other_white_space_is_told() {
+        for (given, secret) in [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\r", "s\r"), ("s\n\n", "s\n"), ("\n", "")]
+        {
+            assert_eq!(without_line_break(given), secret, "{given:?}");
+        }
+        let told = |secret| WhiteSpace::of(secret).map(|WhiteSpace { place, may_be_meant }| (place, may_be_meant));
+        assert_eq!(told("s3cr3t"), None);
+        assert_eq!(told("pass phrase"), Some(("contains", true)));
+        assert_eq!(told("two\nlines"), Some(("contains", false)));
+        assert_eq!(told(" s"), Some(("begins with", false)));
+        assert_eq!(told("s\t"), Some(("ends with", false)));
+    }
 
     #[test]
     fn a_provider_follows_from_what_is_given() {

@@ -4,7 +4,7 @@
 //! `client_secret_in` or `client_secret_next_in`. Without these it is `keyring`, and `keyring:next` for the next one.
 //! The secret is asked for without being shown, or read from standard input; a command line would tell it to every user.
 
-use std::io::{IsTerminal as _, Read as _, stdin};
+use std::io::{IsTerminal as _, stdin};
 
 use evergrant::store::{KeyringName, KeyringSecret};
 use evergrant_core::Secret;
@@ -16,7 +16,8 @@ use crate::failure::{Failure, Failures};
 use crate::launch;
 use crate::render;
 use crate::settings::catalog::Setting;
-use crate::settings::layers::Layers;
+use crate::settings::layers::{Layers, read_secret};
+use crate::settings::origin::{Found, Origin};
 use crate::settings::resolve::Findings;
 use crate::settings::resolve::client_secret::{self, CURRENT, NEXT, Pair};
 
@@ -65,28 +66,21 @@ fn default_name(pair: Pair) -> KeyringName {
 
 /// The secret, from a person or from standard input.
 fn asked(pair: Pair) -> Result<Secret, Failure> {
-    let words = pair.0.spec().words();
-    let fail = |cause: &dyn std::fmt::Display| {
-        Failure::new(exit::USAGE, format!("there is no {words} to keep"))
-            .because(cause)
-            .hint("type it when asked, or give it on standard input: `evergrant secret set < FILE`")
-    };
-    let text = if stdin().is_terminal() {
-        let typed = rpassword::prompt_password(format!("{words} (not shown): "));
-        typed.map_err(|error| fail(&error))?
-    } else {
-        let mut text = String::new();
-        stdin().take(LONGEST + 1).read_to_string(&mut text).map_err(|error| fail(&error))?;
-        text
-    };
-    let text = Secret::new(text);
-    let secret = text.expose();
-    let secret = secret.strip_suffix('\n').map_or(secret, |text| text.strip_suffix('\r').unwrap_or(text));
-    match secret.len() as u64 {
-        0 => Err(fail(&"nothing was given")),
-        length if length > LONGEST => Err(fail(&"it is larger than 64 KiB")),
-        _ => Ok(Secret::from(secret)),
+    if !stdin().is_terminal() {
+        return Ok(read_secret(&Found { value: "-".to_owned(), origin: Origin::Default })?.value);
     }
+    let words = pair.0.spec().words();
+    match rpassword::prompt_password(format!("{words} (not shown): ")) {
+        Ok(typed) if !typed.is_empty() => Ok(Secret::new(typed)),
+        Ok(_) => Err(not_given(&words, &"nothing was typed")),
+        Err(error) => Err(not_given(&words, &error)),
+    }
+}
+
+fn not_given(words: &str, cause: &dyn std::fmt::Display) -> Failure {
+    Failure::new(exit::USAGE, format!("there is no {words} to keep"))
+        .because(cause)
+        .hint("type it when asked, or give it on standard input: `evergrant secret set < FILE`")
 }
 
 /// The slips of copying that a secret in a file is checked for.
@@ -118,5 +112,3 @@ fn nothing(item: &KeyringSecret) -> Failure {
         .because(format!("there is none of client {}", item.client_id()))
         .hint("check the client id, and the name in `keyring:NAME`")
 }
-
-const LONGEST: u64 = 64 << 10;

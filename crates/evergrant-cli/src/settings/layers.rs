@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use evergrant::settings::without_line_break;
 use evergrant_core::Secret;
 use evergrant_gateway::Address;
 
@@ -306,7 +307,7 @@ pub(crate) fn read_secret(file: &Found<String>) -> Result<Found<Secret>, Failure
         return Err(fail(&"it is larger than 64 KiB").hint("name a file that holds the secret and nothing else"));
     }
     let text = String::from_utf8(bytes).map_err(|_not_utf8| fail(&"it is not UTF-8 text"))?;
-    let secret = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    let secret = without_line_break(&text);
     if secret.is_empty() {
         return Err(fail(&"it is empty").hint("write the secret into it, and nothing else"));
     }

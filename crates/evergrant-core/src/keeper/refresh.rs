@@ -167,6 +167,12 @@ impl Refresh {
         self.doubt.as_ref()
     }
 
+    /// The token that is to be committed, once there is one.
+    #[must_use]
+    pub const fn minted(&self) -> Option<&Minted> {
+        self.minted.as_ref()
+    }
+
     /// Has a newer token come since it began?
     #[must_use]
     pub fn is_overtaken(&self, keeper: &Keeper) -> bool {

@@ -79,7 +79,7 @@ fn read_token(path: &Path) -> Result<TokenFacts, Failure> {
     };
     from.take(LONGEST_TOKEN).read_to_string(&mut text).map_err(|error| failure(&error))?;
     // The line break that every editor puts at the end of a file is not the token's.
-    let token = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    let token = evergrant::settings::without_line_break(&text);
     let token = token.strip_prefix("Authorization:").map_or(token, str::trim_start);
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
     TokenFacts::of_token(token).ok_or_else(|| {

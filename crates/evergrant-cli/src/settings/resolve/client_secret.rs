@@ -6,6 +6,7 @@
 use std::fmt;
 
 use evergrant::SecretPlace;
+use evergrant::settings::WhiteSpace;
 use evergrant::store::{KeyringName, KeyringSecret};
 use evergrant_core::Secret;
 
@@ -59,22 +60,11 @@ pub(crate) fn keyring_name(layers: &Layers, (_, elsewhere): Pair) -> Result<Opti
 
 /// White space that came along when a secret was copied. The secret is sent as it is or not at all: never trimmed.
 pub(crate) fn check_white_space(key: Setting, secret: &Secret, origin: &dyn fmt::Display, findings: &mut Findings) {
-    let text = secret.expose();
-    let place = if text.starts_with(char::is_whitespace) {
-        "begins with"
-    } else if text.ends_with(char::is_whitespace) {
-        "ends with"
-    } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        "contains"
-    } else {
-        return;
-    };
+    let Some(WhiteSpace { place, may_be_meant }) = WhiteSpace::of(secret.expose()) else { return };
     let failure = Failure::new(exit::CONFIG, format!("the {} {place} white space", key.spec().words()))
         .at(origin)
         .because("it probably came along when the secret was copied")
         .hint("store it again without spaces and line breaks, as with `printf %s SECRET > FILE`");
-    // A space inside is unusual but allowed (RFC 6749 appendix A.2); at an end it is a slip, and a line break always.
-    let may_be_meant = place == "contains" && !text.chars().any(char::is_control);
     if may_be_meant { findings.warn(failure) } else { findings.errors.push(failure) }
 }
 

@@ -1,8 +1,7 @@
 //! A member's refresh: from the wait for the lease to its end, as the core says, with commands that take their time.
 
-use evergrant_core::keeper::{
-    Claim, Committed, Ending, FlightId, Heart, Keeper, Minted, Next, Pause, Refresh, takeover,
-};
+use evergrant_core::Secret;
+use evergrant_core::keeper::{Claim, Committed, Ending, FlightId, Heart, Keeper, Next, Pause, Refresh, takeover};
 use evergrant_core::time::{Boot, Now, Span};
 use evergrant_core::token::Issued;
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind};
@@ -29,7 +28,8 @@ pub(super) struct Flight {
     pub(super) owner: String,
     pub(super) lease: Option<Lease>,
     record: Record,
-    answer: Option<(TokenAnswer, Issued)>,
+    /// What came in place of the refresh token.
+    next_refresh_token: Option<Secret>,
     /// The token request that is waited for.
     pub(super) attempt: Option<u64>,
     entry: u64,
@@ -52,7 +52,7 @@ impl Member {
             owner: format!("{number} {}", self.name),
             lease: None,
             record,
-            answer: None,
+            next_refresh_token: None,
             attempt: None,
             entry: 0,
             commits: 0,
@@ -166,11 +166,9 @@ impl Member {
                     }
                     flight.refresh.handle_withdrawn(&mut self.keeper, moment(now))
                 }
-                Next::Commit(generation) => {
-                    if let Some((answer, issued)) = flight.answer.take() {
-                        let (access_token, lifetime) = (answer.access_token, answer.expires_in);
-                        let minted = Minted { generation, access_token, issued, lifetime, is_renewable: true };
-                        flight.record.commit(minted, answer.refresh_token.as_ref());
+                Next::Commit(_) => {
+                    if let Some(minted) = flight.refresh.minted().cloned() {
+                        flight.record.commit(minted, flight.next_refresh_token.as_ref());
                         flight.commit_since = now;
                     }
                     if flight.lease.is_some() && self.slip != Some(Slip::StoresNothing) {
@@ -235,7 +233,7 @@ impl Member {
         match result {
             Ok((mut answer, issued)) => {
                 let next = flight.refresh.handle_answer(&mut answer, issued, &self.keeper);
-                flight.answer = Some((answer, issued));
+                flight.next_refresh_token = answer.refresh_token;
                 self.step(now, |_, _, _| next);
             }
             Err(failure) => self.step(now, |refresh, keeper, now| refresh.handle_failure(failure, keeper, now)),

@@ -2,6 +2,7 @@
 //!
 //! What is done next is decided by the core's `Refresh`, as in the library. Here it is done at once, but for the request.
 
+use evergrant_core::Secret;
 use evergrant_core::keeper::{Committed, Ending, FlightId, Next, Reason, Refresh};
 use evergrant_core::offset::Source;
 use evergrant_core::policy::Policy;
@@ -25,7 +26,8 @@ pub(super) struct Flying {
     /// Has the process that sent it died?
     pub(super) is_orphan: bool,
     is_twin: bool,
-    answer: Option<(TokenAnswer, Issued)>,
+    /// What came in its place.
+    next_refresh_token: Option<Secret>,
 }
 
 impl Keeping {
@@ -41,7 +43,7 @@ impl Keeping {
             has_arrived: false,
             is_orphan: false,
             is_twin: false,
-            answer: None,
+            next_refresh_token: None,
         };
         self.flown += 1;
         scene.write(|| format!("flight {} {}", self.flown, reason.name()));
@@ -73,13 +75,8 @@ impl Keeping {
                     self.record.intent = None;
                     flying.refresh.handle_withdrawn(&mut self.keeper, now)
                 }
-                Next::Commit(generation) => {
-                    if let Some((answer, issued)) = flying.answer.take() {
-                        let access_token = answer.access_token;
-                        let (lifetime, is_renewable) = (answer.expires_in, true);
-                        let minted = Minted { generation, access_token, issued, lifetime, is_renewable };
-                        self.store(minted, answer.refresh_token.as_ref(), now.boot);
-                    }
+                Next::Commit(_) => {
+                    self.store(&flying, now.boot);
                     flying.refresh.handle_commit(Committed::Ours, &mut self.keeper, now)
                 }
                 Next::End(ending) => return self.end(request, &flying, &ending, scene),
@@ -108,9 +105,18 @@ impl Keeping {
     fn send_twin(&mut self, request: u64, scene: &mut Scene) {
         let Some(flying) = self.flying.get(&request) else { return };
         let refresh_token = flying.refresh_token.clone();
-        let (refresh, reason, answer) = (flying.refresh.clone(), flying.reason, None);
+        let (refresh, reason, next_refresh_token) = (flying.refresh.clone(), flying.reason, None);
         let (has_been_sent, has_arrived, is_orphan, is_twin) = (false, false, false, true);
-        let twin = Flying { refresh, reason, refresh_token, has_been_sent, has_arrived, is_orphan, is_twin, answer };
+        let twin = Flying {
+            refresh,
+            reason,
+            refresh_token,
+            has_been_sent,
+            has_arrived,
+            is_orphan,
+            is_twin,
+            next_refresh_token,
+        };
         self.flown += 1;
         self.send_request(self.flown, twin, scene);
     }
@@ -170,9 +176,11 @@ impl Keeping {
                 scene.write(|| format!("flight {request} brings {next:?} for {:?}", answer.expires_in));
                 self.watch_answer(&flying, &answer, issued, scene);
                 self.has_failed = false;
-                flying.answer = Some((answer, issued));
+                flying.next_refresh_token = answer.refresh_token;
                 if flying.is_twin {
-                    return self.land_twin(request, flying, next, scene);
+                    // What a mutant's second request brings is stored, and nobody is told.
+                    self.store(&flying, scene.clock().boot);
+                    return self.end(request, &flying, &Ending::Unknown, scene);
                 }
                 self.go_on(request, flying, next, scene);
             }
@@ -192,16 +200,6 @@ impl Keeping {
         }
     }
 
-    /// What a mutant's second request brings is stored.
-    fn land_twin(&mut self, request: u64, mut flying: Flying, next: Next, scene: &mut Scene) {
-        if let (Next::Commit(generation), Some((answer, issued))) = (next, flying.answer.take()) {
-            let (access_token, lifetime, is_renewable) = (answer.access_token, answer.expires_in, true);
-            let minted = Minted { generation, access_token, issued, lifetime, is_renewable };
-            self.store(minted, answer.refresh_token.as_ref(), scene.clock().boot);
-        }
-        self.end(request, &flying, &Ending::Unknown, scene);
-    }
-
     fn land_without_token(&mut self, request: u64, mut flying: Flying, failure: TokenFailure, scene: &mut Scene) {
         scene.write(|| format!("flight {request} fails: {failure}"));
         if let Some(watch) = self.watch.as_mut().filter(|_| failure.kind == TokenFailureKind::InvalidGrant) {
@@ -217,9 +215,10 @@ impl Keeping {
     }
 
     /// Both tokens are stored before either is served.
-    fn store(&mut self, minted: Minted, refresh_token: Option<&evergrant_core::Secret>, now: Boot) {
+    fn store(&mut self, flying: &Flying, now: Boot) {
+        let Some(minted) = flying.refresh.minted().cloned() else { return };
         let mut record = self.record.clone();
-        record.commit(minted, refresh_token);
+        record.commit(minted, flying.next_refresh_token.as_ref());
         if self.is(Mutant::StoresLate) {
             self.late_record = Some((now + LATE, record));
         } else {
