@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test`, `tidy`, `bench`, `soak`, `dist` and `wheel`.
+//! The project's own tasks: `cargo xtask test`, `tidy`, `book`, `bench`, `soak`, `dist` and `wheel`.
 //!
 //! Everything that a change must pass is one command, the same on a laptop and in CI: `cargo xtask test`. Each task is
 //! a module; each prints what it does in one line and, when it fails, what to do next. Nothing is skipped silently.
@@ -10,6 +10,7 @@
 use std::process::ExitCode;
 
 mod bench;
+mod book;
 mod dist;
 mod pages;
 mod profile;
@@ -25,6 +26,7 @@ Usage: cargo xtask TASK
 
   test [--only STEP] [--list]   everything a change must pass; --only may be repeated
   tidy                          the rules of the tree: imports, purity, sizes, licences
+  book [--check]                the guide as a site, all links checked; --check also runs what its pages show
   bench [PART] [--quick] [--write FILE]
                                 speed and memory, as a table: token, verdict, latency, fleet, gateway
   soak [--kills N] [--gateways N] [--rounds N]
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test", options @ ..] => steps::test(options),
         ["tidy"] => tidy::print(),
+        ["book", options @ ..] => book::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["soak", options @ ..] => soak::run(options),
         ["dist"] => dist::run(),

@@ -6,10 +6,10 @@
 //! its fast form, and must end without a visible 401 in Evergrant's lane.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::book::listed;
 use crate::shell::{self, Failure, capture, command};
 use crate::steps::Report;
 
@@ -33,7 +33,7 @@ pub(crate) fn step() -> Result<Report, Failure> {
             let key = subcommand(&call.words);
             let help = helps.entry(key.clone()).or_insert_with(|| help(&program, &key));
             if let Some(what) = objection(&call, help.as_deref()) {
-                wrong.push(format!("{}:{}: {what}", page.display(), call.line));
+                wrong.push(format!("{}:{}: {what}", page, call.line));
             }
         }
     }
@@ -41,24 +41,18 @@ pub(crate) fn step() -> Result<Report, Failure> {
         return Err(Failure::new("pages show commands that do not exist", wrong.join("\n")));
     }
     for example in listed("examples/*.toml")? {
-        capture(&mut command(&program, ["config", "check", "--config", &example.display().to_string()]))?;
+        capture(&mut command(&program, ["config", "check", "--config", &example]))?;
     }
     demo(&program)?;
     Ok(Report::note(format!("{count} commands, and the demo")))
 }
 
-fn pages() -> Result<Vec<PathBuf>, Failure> {
+fn pages() -> Result<Vec<String>, Failure> {
     let mut pages = listed("*.md")?;
     pages.extend(listed("docs/**/*.md")?);
     pages.extend(listed("examples/**/*.md")?);
     pages.extend(listed("examples/**/*.sh")?);
     Ok(pages)
-}
-
-fn listed(pattern: &str) -> Result<Vec<PathBuf>, Failure> {
-    let pattern = format!(":(glob){pattern}");
-    let args = ["ls-files", "--cached", "--others", "--exclude-standard", &pattern];
-    Ok(shell::stdout(&mut command("git", args))?.lines().map(PathBuf::from).collect())
 }
 
 /// The help of a subcommand, if the program has it.
@@ -74,7 +68,8 @@ fn calls(text: &str) -> Vec<Call> {
     let (mut is_code, mut joined, mut start) = (is_script, String::new(), 0);
     for (number, line) in (1..).zip(text.lines()) {
         if let Some(language) = line.trim_start().strip_prefix("```") {
-            is_code = !is_code && matches!(language, "console" | "sh" | "bash");
+            let language = language.split(' ').next();
+            is_code = !is_code && matches!(language, Some("console" | "sh" | "bash"));
             continue;
         }
         if !is_code {

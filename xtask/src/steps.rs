@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::shell::{self, Failure, capture, command};
-use crate::{pages, python, setup, tidy};
+use crate::{book, pages, python, setup, tidy};
 
 /// What a step has to say when it passed.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Step {
     run: fn() -> Result<Report, Failure>,
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step { name: "setup", about: "installs what the tests need and is not there yet", run: setup::run },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "tidy", about: "rules of the tree: imports, purity, sizes, licences", run: tidy::step },
@@ -49,6 +49,7 @@ const STEPS: [Step; 14] = [
     Step { name: "python", about: "the Python package, as a wheel in a new environment", run: python::step },
     Step { name: "fuzz", about: "the fuzz targets compile", run: fuzz },
     Step { name: "pages", about: "commands and examples shown to users work", run: pages::step },
+    Step { name: "book", about: "the book builds, and its links lead somewhere", run: book::step },
     Step { name: "deny", about: "duplicate and banned crates, where cargo-deny is installed", run: deny },
 ];
 

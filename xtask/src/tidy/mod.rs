@@ -4,8 +4,8 @@
 //! names file and line, the rule, and what to do about it. The rules: which crate may import which ([`imports`]),
 //! what the core must not touch and in which order its files may know each other ([`purity`], [`order`]), how long a
 //! file may grow and what it begins with ([`shape`]), files that no module names ([`reach`]), words that do not
-//! belong into the repository ([`words`]), paths that our pages name ([`places`]), tests that they name ([`proofs`]), and
-//! the licences of everything we ship ([`licences`]).
+//! belong into the repository ([`words`]), paths that our pages name ([`places`]), tests that they name ([`proofs`]), pages
+//! that are in no chapter of the book ([`chapters`]), and the licences of everything we ship ([`licences`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +13,7 @@ use std::fmt;
 use crate::shell::{self, Failure, command};
 use crate::steps::Report;
 
+mod chapters;
 mod code;
 mod imports;
 mod licences;
@@ -97,6 +98,7 @@ fn rules(tree: &Tree) -> Vec<Finding> {
         words::check,
         places::check,
         proofs::check,
+        chapters::check,
     ]
     .iter()
     .flat_map(|rule| rule(tree))
