@@ -45,7 +45,7 @@ Try `evergrant demo`: it needs no account and no network.";
 
 /// Keeps OAuth 2.0 access tokens working, and explains every 401.
 #[derive(Parser, Debug)]
-#[command(name = "evergrant", version, styles = STYLES, after_help = AFTER_HELP)]
+#[command(name = "evergrant", version = env!("EVERGRANT_VERSION"), styles = STYLES, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// Settings before the command.
     #[command(flatten)]

@@ -52,6 +52,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// How long everything.
     pub timeouts: Timeouts,
+    /// The commit that the program was built from, where it is known; the status shows it.
+    pub commit: Option<&'static str>,
 }
 
 impl GatewayConfig {
@@ -73,6 +75,7 @@ impl GatewayConfig {
             pace: PaceRules::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            commit: None,
         }
     }
 

@@ -193,11 +193,6 @@ fn without_a_command_the_help_is_an_error() {
 }
 
 #[test]
-fn the_version_is_one_line() {
-    assert_eq!(evergrant(["--version"]).end().good(), format!("evergrant {}\n", env!("CARGO_PKG_VERSION")));
-}
-
-#[test]
 fn completions_exist_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = evergrant(["completions", shell]).end().good();

@@ -26,3 +26,4 @@ mod simulate;
 mod store;
 mod support;
 mod token;
+mod version;

@@ -168,6 +168,7 @@ const fn gauge(name: &'static str, help: &'static str, from: &'static [Place]) -
 /// What all listeners have in common.
 const GATEWAY: &[Metric] = &[
     Metric { name: "build_version", help: "The version that runs", kind: Kind::Text, from: &[("version", &[])] },
+    Metric { name: "build_commit", help: "The commit it is built from", kind: Kind::Text, from: &[("commit", &[])] },
     gauge("all_ready", "1 while every listener holds a usable token", &[("ready", &[])]),
     gauge("draining", "1 while no new requests are taken", &[("draining", &[])]),
     gauge("uptime_seconds", "Time since the start", &[("uptime_s", &[])]),

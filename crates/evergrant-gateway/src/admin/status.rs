@@ -19,6 +19,9 @@ use crate::site::{Reloaded, Site};
 #[derive(Serialize)]
 pub(crate) struct Status<'a> {
     version: &'static str,
+    /// The commit that the program was built from; absent where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'static str>,
     ready: bool,
     draining: bool,
     /// Seconds since the start.
@@ -40,6 +43,7 @@ impl<'a> Status<'a> {
     pub(crate) fn of(admin: &Admin, listeners: &'a [Listener], events: Option<Vec<EventLine>>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
+            commit: admin.roster.sites().first().and_then(|site| site.config.commit),
             ready: listeners.iter().all(|listener| listener.ready),
             draining: !admin.hub.control.is_serving(),
             uptime_s: (boot() - admin.started).as_secs_f64(),

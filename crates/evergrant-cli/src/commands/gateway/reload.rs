@@ -187,6 +187,7 @@ fn config(plan: &Plan) -> GatewayConfig {
     config.broker = launch::broker(settings);
     config.pace = settings.pace.clone();
     config.timeouts.token_wait = settings.timing.timeout.to_duration();
+    config.commit = option_env!("EVERGRANT_BUILT_FROM");
     config.timeouts.upstream = settings.timing.upstream_timeout.to_duration();
     config
 }
