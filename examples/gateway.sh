@@ -10,6 +10,5 @@ evergrant gateway &
 gateway=$!
 trap 'kill "$gateway"; wait "$gateway"' EXIT
 
-curl --silent --show-error --fail --output /dev/null \
-    --retry 50 --retry-delay 1 --retry-max-time 30 --retry-all-errors "http://$EVERGRANT_ADMIN_LISTEN/readyz"
+evergrant ready --wait 30s
 curl --silent --show-error --fail "http://$EVERGRANT_LISTEN${1:-/api/v2/users/me}"

@@ -24,7 +24,7 @@ trap 'kill "$gateway"; wait "$gateway"; rm "$settings"' EXIT
 get() {
     curl --silent --show-error --fail "$@"
 }
-get --output /dev/null --retry 50 --retry-delay 1 --retry-max-time 30 --retry-all-errors "http://$admin/readyz"
+evergrant ready --wait 30s --admin-listen "$admin"
 get "http://$reports/api/v2/users/me"
 get "http://$screens/api/v2/users/me"
 

@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Login(LoginArgs),
     /// Run a local gateway that gives every request a token that works
     Gateway(GatewayArgs),
+    /// Ask the running gateway whether it can serve
+    Ready(ReadyArgs),
     /// Look at everything between here and the API, and say what is wrong and what to do
     Doctor(DoctorArgs),
     /// Measure how far this machine's clock is from the provider's
@@ -181,6 +183,17 @@ pub(crate) struct GatewayArgs {
     /// Print a JSON object with the addresses once both listeners are up
     #[arg(long)]
     pub(crate) json: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+/// `evergrant ready`.
+#[derive(Args, Debug)]
+pub(crate) struct ReadyArgs {
+    /// How long to wait until it can, as 30s
+    #[arg(long, value_name = "DURATION", value_parser = span, default_value = "0s")]
+    pub(crate) wait: Span,
     /// Settings.
     #[command(flatten)]
     pub(crate) flags: Flags,
@@ -323,6 +336,7 @@ impl Command {
             | Self::Api(ApiArgs { flags, .. })
             | Self::Login(LoginArgs { flags, .. })
             | Self::Gateway(GatewayArgs { flags, .. })
+            | Self::Ready(ReadyArgs { flags, .. })
             | Self::Doctor(DoctorArgs { flags, .. })
             | Self::Clock(ClockArgs { flags, .. })
             | Self::Explain(ExplainArgs { flags, .. })
@@ -380,6 +394,7 @@ pub(crate) fn command() -> clap::Command {
         .mut_subcommand("api", only_tokens)
         .mut_subcommand("login", only_login)
         .mut_subcommand("gateway", only_gateway)
+        .mut_subcommand("ready", only_asking)
         .mut_subcommand("doctor", of_doctor)
         .mut_subcommand("clock", only_tokens)
         .mut_subcommand("explain", only_asking)

@@ -11,6 +11,8 @@ pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod login;
 pub(crate) mod man;
+pub(crate) mod ready;
+pub(crate) mod running;
 pub(crate) mod secret;
 pub(crate) mod simulate;
 pub(crate) mod store;

@@ -56,6 +56,7 @@ fn run(command: Command, before: &harden::Before) -> Result<u8, Failures> {
         Command::Api(args) => commands::api::run(&args, &prepare(&args.flags, "error")?),
         Command::Login(args) => commands::login::run(&args, &prepare(&args.flags, "warn")?),
         Command::Gateway(args) => commands::gateway::run(&args),
+        Command::Ready(args) => commands::ready::run(&args, &prepare(&args.flags, "error")?),
         Command::Doctor(args) => commands::doctor::run(&args, &prepare(&args.flags, "error")?),
         Command::Clock(args) => commands::clock::run(&args, &prepare(&args.flags, "error")?),
         Command::Explain(args) => match args.last {

@@ -16,6 +16,7 @@ fn the_short_help_fits_on_a_screen() {
       api          Send one API request with a token that works, or read all pages of a collection
       login        Log in as a person, in a browser or on another device
       gateway      Run a local gateway that gives every request a token that works
+      ready        Ask the running gateway whether it can serve
       doctor       Look at everything between here and the API, and say what is wrong and what to do
       clock        Measure how far this machine's clock is from the provider's
       explain      Explain a refused request: from a capture, or from a running gateway

@@ -16,6 +16,7 @@ mod help;
 mod lossless;
 mod paginate;
 mod profiles;
+mod ready;
 mod refused;
 mod reload;
 mod secrets;

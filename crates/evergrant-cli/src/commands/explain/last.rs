@@ -1,36 +1,25 @@
 //! `evergrant explain --last [N]`: the last verdicts of a running gateway.
 //!
 //! The gateway keeps its last verdicts with their evidence; this asks its admin listener for them and puts them into
-//! words, oldest first, so that the newest stands where the reader looks. Nothing is needed but the address, which has a
-//! default, and the caller secret where the gateway asks for one.
+//! words, oldest first, so that the newest stands where the reader looks.
 
-use std::time::Duration;
-
-use evergrant::tls::Tls;
 use evergrant_core::time::Span;
-use evergrant_gateway::Address;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::shape;
 use crate::args::ExplainArgs;
+use crate::commands::running::Running;
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch;
 use crate::render;
-use crate::settings::catalog::Setting;
 use crate::settings::layers::Layers;
-use crate::settings::origin::{Found, Origin};
-use crate::settings::values;
 
 /// Prints the last verdicts.
 pub(crate) fn run(args: &ExplainArgs, last: usize, layers: &Layers) -> Result<u8, Failures> {
-    let address = address(layers)?;
-    let secret = layers.secret(Setting::CallerSecret)?;
-    let status = launch::small_runtime()?.block_on(async {
-        let secret = secret.as_ref().map(|found| found.value.expose());
-        ask(&address, secret).await
-    })?;
+    let running = Running::of(layers)?;
+    let (status, address) = (launch::small_runtime()?.block_on(ask(&running))?, running.address());
     let filter = Filter { last, causes: &args.cause, route: args.route.as_deref(), since: args.since };
     let verdicts = last_verdicts(&status, &filter);
     if args.json {
@@ -51,93 +40,21 @@ pub(crate) fn run(args: &ExplainArgs, last: usize, layers: &Layers) -> Result<u8
     Ok(exit::OK)
 }
 
-/// Where the gateway's admin listener is.
-fn address(layers: &Layers) -> Result<Address, Failure> {
-    let key = Setting::AdminListen;
-    let default = || Found { value: key.spec().default.unwrap_or_default().to_owned(), origin: Origin::Default };
-    let found = layers.plain(key).unwrap_or_else(default);
-    let address = values::listen_addresses(key, &found)?.into_iter().next();
-    match address {
-        Some(address) if address.tcp().is_none_or(|addr| addr.port() != 0) => Ok(address),
-        Some(_) | None => Err(Failure::new(exit::CONFIG, "the gateway's admin listener is not known")
-            .at(&found.origin)
-            .because("port 0 is another port at each start")
-            .hint("the gateway's log names it: give it with --admin-listen")),
-    }
-}
-
-/// The status of the gateway there.
-async fn ask(address: &Address, secret: Option<&str>) -> Result<Value, Failure> {
-    let no_answer = |cause: String| {
-        Failure::new(exit::UNREACHABLE, "no gateway answers").at(address).because(cause).hint(
-            "start one with `evergrant gateway`; if it listens elsewhere, give its admin listener with --admin-listen",
-        )
-    };
-    let config = Tls::untrusting_config()
-        .map_err(|error| Failure::new(exit::CONFIG, "cannot set TLS up").because(&error).hint(error.hint()))?;
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .tls_backend_preconfigured(config)
-        .timeout(PATIENCE);
-    let (builder, url) = match address {
-        Address::Tcp(addr) => (builder, format!("http://{}/status", reachable(*addr))),
-        Address::Unix(path) => (builder.unix_socket(path.as_path()), "http://localhost/status".to_owned()),
-    };
-    let client = builder.build().map_err(|error| no_answer(error.to_string()))?;
-    let mut request = client.get(url);
-    if let Some(secret) = secret {
-        request = request.header("evergrant-caller-secret", secret);
-    }
-    let mut answer = request.send().await.map_err(|error| no_answer(root_of(&error)))?;
-    let status = answer.status();
-    let mut body = Vec::new();
-    while let Some(part) = answer.chunk().await.map_err(|error| no_answer(root_of(&error)))? {
-        body.extend_from_slice(&part);
-        if body.len() > LONGEST_STATUS {
-            return Err(no_gateway(address, "its answer has no end"));
-        }
-    }
+/// The status of the gateway.
+async fn ask(running: &Running) -> Result<Value, Failure> {
+    let (status, body) = running.get("/status").await?;
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     if status != StatusCode::OK {
         let said = body["detail"].as_str().unwrap_or("it gives no reason");
         return Err(Failure::new(exit::FAILED, format!("the gateway refuses to answer: {status}"))
-            .at(address)
+            .at(running.address())
             .because(said)
             .hint("run this as the user of the gateway, or give the caller secret: EVERGRANT_CALLER_SECRET"));
     }
     if !body["recent_verdicts"].is_array() {
-        return Err(no_gateway(address, "its answer is no status of a gateway"));
+        return Err(running.is_none("its answer is no status of a gateway"));
     }
     Ok(body)
-}
-
-fn no_gateway(address: &Address, cause: &str) -> Failure {
-    Failure::new(exit::UNREACHABLE, "what answers there is no gateway of Evergrant")
-        .at(address)
-        .because(cause)
-        .hint("give the address of the admin listener, not that of the proxy, with --admin-listen")
-}
-
-/// The innermost reason: the outer ones repeat the URL.
-fn root_of(error: &dyn std::error::Error) -> String {
-    let mut root = error;
-    while let Some(source) = root.source() {
-        root = source;
-    }
-    let text = root.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
-}
-
-/// An address that can be connected to: a listener on all addresses is also on loopback.
-fn reachable(addr: std::net::SocketAddr) -> std::net::SocketAddr {
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    std::net::SocketAddr::new(ip, addr.port())
 }
 
 /// Which verdicts are asked for.
@@ -203,9 +120,6 @@ fn in_time_words(seconds: f64) -> String {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
-const LONGEST_STATUS: usize = 8 << 20;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,12 +154,5 @@ mod tests {
         assert_eq!(ids(&Filter { since: Some(Span::from_secs(9)), ..all() }), "32");
         assert_eq!(ids(&Filter { since: Some(Span::from_secs(9)), causes: &causes, ..all() }), "3");
         assert_eq!(ids(&Filter { last: 1, causes: &causes, ..all() }), "3", "the newest of those that fit");
-    }
-
-    #[test]
-    fn an_address_that_means_all_is_asked_on_loopback() {
-        for (bound, asked) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.1.2.3:1", "10.1.2.3:1")] {
-            assert_eq!(reachable(bound.parse().unwrap()).to_string(), asked);
-        }
     }
 }
