@@ -26,7 +26,8 @@ Usage: cargo xtask TASK
 
   test [--only STEP] [--list]   everything a change must pass; --only may be repeated
   tidy                          the rules of the tree: imports, purity, sizes, licences
-  book [--check]                the guide as a site, all links checked; --check also runs what its pages show
+  book [--check | --page PATH]  the guide as a site, all links checked; --check also runs what its pages show,
+                                --page what one page shows
   bench [PART] [--quick] [--write FILE]
                                 speed and memory, as a table: token, verdict, latency, fleet, gateway
   soak [--kills N] [--gateways N] [--rounds N]
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test", options @ ..] => steps::test(options),
         ["tidy"] => tidy::print(),
-        ["book", options @ ..] => book::run(options),
+        ["book", options @ ..] => book::task(options),
         ["bench", options @ ..] => bench::run(options),
         ["soak", options @ ..] => soak::run(options),
         ["dist"] => dist::run(),

@@ -49,7 +49,11 @@ const STEPS: [Step; 15] = [
     Step { name: "python", about: "the Python package, as a wheel in a new environment", run: python::step },
     Step { name: "fuzz", about: "the fuzz targets compile", run: fuzz },
     Step { name: "pages", about: "commands and examples shown to users work", run: pages::step },
-    Step { name: "book", about: "the book builds, and its links lead somewhere", run: book::step },
+    Step {
+        name: "book",
+        about: "the book builds, its links lead somewhere, its code runs or compiles",
+        run: book::step,
+    },
     Step { name: "deny", about: "duplicate and banned crates, where cargo-deny is installed", run: deny },
 ];
 

@@ -1,32 +1,48 @@
-//! `cargo xtask book`: the guide as a site, with every link checked.
+//! `cargo xtask book`: the guide as a site, with every link followed and every block of code run or compiled.
 //!
 //! The guide is the Markdown of the repository: the pages at the root, under `docs/` and of the examples. There is no
-//! second copy of anything. [`page`] reads a page and its code blocks, [`links`] checks its links as a code host follows
-//! them, [`site`] has MkDocs build the book.
+//! second copy of anything. [`page`] reads a page and [`block`] its code blocks, [`links`] checks its links as a code host
+//! follows them, [`site`] has MkDocs build the book, and [`run`](self::run) runs or compiles what the pages show, each page
+//! in a [`sandbox`] of its own.
 #![expect(clippy::print_stdout, reason = "a task's report is its output")]
 
+mod block;
 mod links;
+mod output;
 mod page;
+mod run;
+mod sandbox;
 mod site;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
-use crate::shell::{self, Failure, command};
+use crate::shell::{self, Failure, capture, command};
 use crate::steps::Report;
 pub(crate) use page::Page;
 
-/// `cargo xtask book`: builds the site and says where it is.
-pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
+/// `cargo xtask book`: builds the site and says where it is; `--check` also does what its pages show, `--page` of one alone.
+pub(crate) fn task(options: &[&str]) -> Result<(), Failure> {
     match options {
-        [] => {}
-        ["--check"] => return step().map(|report| println!("book: ok ({})", report.note)),
-        [other, ..] => return Err(Failure::new(format!("`{other}` is no option of `book`"), "--check")),
+        [] => {
+            let pages = pages()?;
+            linked(&pages)?;
+            println!("{}", site::build(&pages)?.display());
+            Ok(())
+        }
+        ["--check"] => step().map(|report| println!("book: ok ({})\n{}", report.note, report.closing.join("\n"))),
+        ["--page", path] => {
+            let only: Vec<Page> = pages()?.into_iter().filter(|page| page.path == *path).collect();
+            if only.is_empty() {
+                return Err(Failure::new(format!("`{path}` is no page"), ""));
+            }
+            shown(&only).map(|report| println!("{path}: ok ({})\n{}", report.note, report.closing.join("\n")))
+        }
+        [other, ..] => Err(Failure::new(format!("`{other}` is no option of `book`"), "--check, --page PATH")),
     }
-    let pages = pages()?;
-    linked(&pages)?;
-    println!("{}", site::build(&pages)?.display());
-    Ok(())
 }
 
 /// The step of `cargo xtask test`.
@@ -34,8 +50,47 @@ pub(crate) fn step() -> Result<Report, Failure> {
     let pages = pages()?;
     linked(&pages)?;
     site::build(&pages)?;
-    Ok(Report::note(format!("{} pages", pages.len())))
+    shown(&pages)
 }
+
+/// Runs, compiles or parses every block of code in the pages, some pages at a time.
+fn shown(pages: &[Page]) -> Result<Report, Failure> {
+    capture(&mut command("cargo", ["build", "--locked", "-p", "evergrant-cli"]))?;
+    capture(&mut command("cargo", ["build", "--locked", "-p", "evergrant-sim", "--example", "serve"]))?;
+    let (next, tally) = (AtomicUsize::new(0), Mutex::new(run::Tally::default()));
+    let work = || {
+        while let Some(page) = pages.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let done = run::page(page).unwrap_or_else(|failure| run::Tally {
+                wrong: vec![format!("{}: {failure}", page.path)],
+                ..run::Tally::default()
+            });
+            tally.lock().unwrap_or_else(PoisonError::into_inner).add(done);
+        }
+    };
+    thread::scope(|scope| (0..WORKERS).for_each(|_| drop(scope.spawn(work))));
+    let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Err(failure) = run::foreign(&tally.foreign) {
+        tally.wrong.push(failure.to_string());
+    }
+    if !tally.wrong.is_empty() {
+        tally.wrong.sort_unstable();
+        return Err(Failure::new("pages show what is not so", tally.wrong.join("\n\n")));
+    }
+    tally.not_run.sort_unstable();
+    let parsed = tally.parsed + tally.foreign.len();
+    let note = format!(
+        "{} pages: {} commands ran, {} outputs agree, {parsed} blocks compile or parse, {} are not run",
+        pages.len(),
+        tally.ran,
+        tally.compared,
+        tally.not_run.len()
+    );
+    let closing = tally.not_run.iter().map(|place| format!("book: not run: {place}")).collect();
+    Ok(Report { note, closing })
+}
+
+/// Pages that are worked on at once: most of their time is waiting.
+const WORKERS: usize = 4;
 
 fn linked(pages: &[Page]) -> Result<(), Failure> {
     let files: BTreeSet<String> = listed("**")?.into_iter().collect();
