@@ -10,10 +10,18 @@
 #[path = "../real/parts.rs"]
 mod parts;
 
+#[expect(dead_code, reason = "the tests against real components read more of what a process says")]
+#[path = "../real/process.rs"]
+mod process;
+
 mod checks;
+mod container;
+mod docker;
 mod github;
 mod gitlab;
+mod helm;
 mod job;
+mod kubernetes;
 
 use std::path::{Path, PathBuf};
 
@@ -22,9 +30,19 @@ fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
+/// The address in a gateway's line about one of its listeners.
+fn listening(line: &str, listener: &str) -> Option<String> {
+    let is_it = line.contains("listening") && line.contains(&format!("listener=\"{listener}\""));
+    let (_, address) = line.split_once("addr=").filter(|_| is_it)?;
+    Some(address.split_whitespace().next()?.to_owned())
+}
+
 /// Each folder of examples, and of what is deployed, with the file that tries it.
-const TRIED: [(&str, &str); 6] = [
+const TRIED: [(&str, &str); 9] = [
+    ("deploy/docker", "crates/evergrant-cli/tests/integrations/docker.rs"),
     ("deploy/grafana", "tests/parts/metrics.py"),
+    ("deploy/helm", "crates/evergrant-cli/tests/integrations/helm.rs"),
+    ("deploy/kubernetes", "crates/evergrant-cli/tests/integrations/kubernetes.rs"),
     ("deploy/prometheus", "tests/parts/metrics.py"),
     ("deploy/systemd", "crates/evergrant-cli/tests/cli/service.rs"),
     ("examples/github-actions", "crates/evergrant-cli/tests/integrations/github.rs"),
