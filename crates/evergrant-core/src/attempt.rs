@@ -316,8 +316,10 @@ pub struct Attempt {
     pub sent: Boot,
     /// The last answer that refused it.
     pub refusal: Option<Refusal>,
-    /// How often the same new token was tried again.
-    pub same_token_retries: u32,
+    /// How often this generation was tried again when it was planned.
+    pub planned_retries: u32,
+    /// How often this generation was tried again sooner, because others succeeded with it.
+    pub early_retries: u32,
     /// When the same new token is tried next.
     pub retry_at: Option<Boot>,
     tried: Vec<Tried>,
@@ -334,7 +336,8 @@ impl Attempt {
             generation: Generation::default(),
             sent: started,
             refusal: None,
-            same_token_retries: 0,
+            planned_retries: 0,
+            early_retries: 0,
             retry_at: None,
             tried: Vec::new(),
         }
@@ -342,6 +345,9 @@ impl Attempt {
 
     /// Notes a send.
     pub fn mark_sent(&mut self, generation: Generation, now: Boot) {
+        if generation != self.generation {
+            (self.planned_retries, self.early_retries) = (0, 0);
+        }
         self.generation = generation;
         self.sent = now;
         self.retry_at = None;

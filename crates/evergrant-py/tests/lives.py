@@ -49,7 +49,8 @@ def run(provider: Provider, is_rotating: bool, use: Callable[[evergrant.TokenSou
     more = {"grant": "refresh_token", "refresh_token": REFRESH_TOKEN, "allow_volatile": True} if is_rotating else {}
     with evergrant.TokenSource(**provider.settings(**more)) as source:
         failures = endure(provider, use(source))
-    assert failures == []
+        why = source.status()["recent_verdicts"]
+    assert failures == [], why
     assert provider.mints > LIVES, "there was nothing to endure"
     assert provider.refused > 0, "there was nothing to endure"
     assert all(effect["executions"] == 1 for effect in provider.ledger["effects"].values())

@@ -184,16 +184,18 @@ impl Keeper {
     /// each success of a busy client would send all that wait to nodes that still do not know the token.
     fn try_same_again(&mut self, attempt: &mut Attempt, newest: &Held, now: Now) -> Step {
         let refused = attempt.refused_with(newest.generation()).unwrap_or(now.boot);
-        let at =
-            *attempt.retry_at.get_or_insert_with(|| refused + Policy::propagation_retry(attempt.same_token_retries));
+        let planned = attempt.planned_retries;
+        let at = *attempt.retry_at.get_or_insert_with(|| refused + Policy::propagation_retry(planned));
         let first_at = refused + Policy::propagation_retry(0);
-        let is_early_allowed = attempt.same_token_retries < Policy::EARLY_RETRIES;
+        let is_early_allowed = attempt.early_retries < Policy::EARLY_RETRIES;
         let is_known_somewhere = !newest.is_suspect() && now.boot >= first_at && is_early_allowed;
         if now.boot < at && !is_known_somewhere {
             let look_at = if newest.is_suspect() { at } else { first_at };
             return Step::Wait(look_at.min(attempt.deadline));
         }
-        attempt.same_token_retries += 1;
+        let is_early = now.boot < at;
+        attempt.early_retries += u32::from(is_early);
+        attempt.planned_retries += u32::from(!is_early);
         self.counters.same_token_retries += 1;
         self.send(attempt, Arc::clone(&newest.token), now)
     }

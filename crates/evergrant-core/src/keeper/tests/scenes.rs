@@ -179,3 +179,31 @@ fn a_request_that_four_tokens_refused_is_not_sent_with_a_fifth_however_young_tha
         }
     }
 }
+
+#[test]
+fn each_new_token_is_tried_again_as_soon_as_the_first_one_was_whatever_its_predecessors_took() {
+    let mut stage = Stage::with_token(Span::from_secs(3));
+    // The first token was ended while it was young, and looks like one that is not known everywhere yet.
+    let mut attempt = stage.send(Replay::Free).unwrap();
+    let mut step = stage.refuse(&mut attempt, true, true);
+    let knows_after = Span::from_millis(400);
+    let mut minted_at = stage.at;
+    for _ in 0..600 {
+        match step {
+            Step::Send(token) if token.generation > Generation(1) && stage.at - minted_at >= knows_after => {
+                assert_eq!(token.generation, Generation(2), "the first token that worked was given away");
+                return;
+            }
+            Step::Send(_) => step = stage.refuse(&mut attempt, true, true),
+            Step::Wait(_) => {
+                stage.pass(Span::from_millis(10));
+                if stage.mint() {
+                    minted_at = stage.at;
+                }
+                step = stage.ask_again(&mut attempt);
+            }
+            Step::Pass(_) | Step::NoToken(..) => break,
+        }
+    }
+    panic!("{step:?} after {}", stage.at - attempt.started);
+}
