@@ -30,6 +30,7 @@ Usage: cargo xtask TASK
                                 --page what one page shows
   bench [PART] [--quick] [--write FILE]
                                 speed and memory, as a table: token, verdict, latency, fleet, gateway
+  reference                     the generated parts of docs/reference, written anew
   soak [--kills N] [--gateways N] [--rounds N]
                                 the tests of crashes and fleets with larger numbers
   soak --worlds N [--first SEED]
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::print(),
         ["book", options @ ..] => book::task(options),
         ["bench", options @ ..] => bench::run(options),
+        ["reference"] => book::reference(),
         ["soak", options @ ..] => soak::run(options),
         ["dist"] => dist::run(),
         ["wheel", options @ ..] => python::run(options),

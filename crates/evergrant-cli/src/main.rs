@@ -9,6 +9,8 @@ mod failure;
 mod harden;
 mod launch;
 mod logging;
+#[cfg(test)]
+mod reference;
 mod render;
 mod settings;
 mod sockets;

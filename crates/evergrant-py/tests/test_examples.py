@@ -14,11 +14,16 @@ from conftest import Provider, python
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "examples/python").glob("*.py"))
-PAGES = [ROOT / "docs/python.md", ROOT / "crates/evergrant-py/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+    ROOT / "crates/evergrant-py/README.md",
+]
 BLOCKS = [
     pytest.param(block, id=f"{page.name} {number}")
     for page in PAGES
-    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1)
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE), 1)
 ]
 
 

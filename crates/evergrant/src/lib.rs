@@ -8,6 +8,8 @@
 //! The rules live in [`core`], which is pure; this crate adds the clock, the network, the stores and the waiting.
 
 pub mod assertion;
+#[cfg(doctest)]
+pub mod book;
 pub mod client;
 mod client_secrets;
 pub mod clock;

@@ -45,6 +45,12 @@ pub(crate) fn task(options: &[&str]) -> Result<(), Failure> {
     }
 }
 
+/// `cargo xtask reference`: writes what the reference has of the program's own tables; a test of it compares them.
+pub(crate) fn reference() -> Result<(), Failure> {
+    let args = ["test", "--quiet", "--locked", "-p", "evergrant-cli", "--bin", "evergrant", "reference::"];
+    capture(command("cargo", args).env("EVERGRANT_BLESS", "1")).map(|_| println!("docs/reference: written"))
+}
+
 /// The step of `cargo xtask test`.
 pub(crate) fn step() -> Result<Report, Failure> {
     let pages = pages()?;
