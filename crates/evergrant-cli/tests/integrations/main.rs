@@ -17,17 +17,27 @@ mod process;
 mod checks;
 mod container;
 mod docker;
+mod gc;
 mod github;
 mod gitlab;
 mod helm;
 mod job;
 mod kubernetes;
+mod n8n;
+mod served;
+mod terraform;
 
 use std::path::{Path, PathBuf};
 
 /// A file or folder of the source tree.
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// Where programs are found, ours first.
+fn path() -> String {
+    let own = Path::new(env!("CARGO_BIN_EXE_evergrant")).parent().unwrap();
+    format!("{}:{}", own.display(), std::env::var("PATH").unwrap())
 }
 
 /// The address in a gateway's line about one of its listeners.
@@ -38,16 +48,19 @@ fn listening(line: &str, listener: &str) -> Option<String> {
 }
 
 /// Each folder of examples, and of what is deployed, with the file that tries it.
-const TRIED: [(&str, &str); 9] = [
+const TRIED: [(&str, &str); 12] = [
     ("deploy/docker", "crates/evergrant-cli/tests/integrations/docker.rs"),
     ("deploy/grafana", "tests/parts/metrics.py"),
     ("deploy/helm", "crates/evergrant-cli/tests/integrations/helm.rs"),
     ("deploy/kubernetes", "crates/evergrant-cli/tests/integrations/kubernetes.rs"),
     ("deploy/prometheus", "tests/parts/metrics.py"),
     ("deploy/systemd", "crates/evergrant-cli/tests/cli/service.rs"),
+    ("examples/gc-cli", "crates/evergrant-cli/tests/integrations/gc.rs"),
     ("examples/github-actions", "crates/evergrant-cli/tests/integrations/github.rs"),
     ("examples/gitlab-ci", "crates/evergrant-cli/tests/integrations/gitlab.rs"),
+    ("examples/n8n", "crates/evergrant-cli/tests/integrations/n8n.rs"),
     ("examples/python", "crates/evergrant-py/tests/test_examples.py"),
+    ("examples/terraform", "crates/evergrant-cli/tests/integrations/terraform.rs"),
 ];
 
 #[test]

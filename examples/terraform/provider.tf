@@ -1,0 +1,16 @@
+# Genesys Cloud's provider for Terraform and OpenTofu behind a gateway. An apply may take hours; no token ends in the middle.
+#
+# Region, client and gateway are in the environment: gateway.env beside this file for a gateway that runs.
+terraform {
+  required_providers {
+    genesyscloud = {
+      source = "mypurecloud/genesyscloud"
+    }
+  }
+}
+
+provider "genesyscloud" {
+  # Host, port and protocol come from GENESYSCLOUD_GATEWAY_HOST, _PORT and _PROTOCOL. The provider looks for them only if
+  # this block is there; where they are not set, the block does nothing.
+  gateway {}
+}
