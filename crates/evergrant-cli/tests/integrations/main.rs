@@ -48,13 +48,15 @@ fn listening(line: &str, listener: &str) -> Option<String> {
 }
 
 /// Each folder of examples, and of what is deployed, with the file that tries it.
-const TRIED: [(&str, &str); 12] = [
+const TRIED: [(&str, &str); 14] = [
     ("deploy/docker", "crates/evergrant-cli/tests/integrations/docker.rs"),
     ("deploy/grafana", "tests/parts/metrics.py"),
     ("deploy/helm", "crates/evergrant-cli/tests/integrations/helm.rs"),
     ("deploy/kubernetes", "crates/evergrant-cli/tests/integrations/kubernetes.rs"),
     ("deploy/prometheus", "tests/parts/metrics.py"),
     ("deploy/systemd", "crates/evergrant-cli/tests/cli/service.rs"),
+    ("examples/aws-lambda", "crates/evergrant-py/tests/test_functions.py"),
+    ("examples/azure-functions", "crates/evergrant-py/tests/test_functions.py"),
     ("examples/gc-cli", "crates/evergrant-cli/tests/integrations/gc.rs"),
     ("examples/github-actions", "crates/evergrant-cli/tests/integrations/github.rs"),
     ("examples/gitlab-ci", "crates/evergrant-cli/tests/integrations/gitlab.rs"),
