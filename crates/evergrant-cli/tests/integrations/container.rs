@@ -19,6 +19,9 @@ pub(crate) const CALLER_SECRET: &str = "a-secret-of-the-callers";
 /// Where the manifests mount their secret.
 const MOUNTED: &str = "/run/evergrant";
 
+/// The pod's address, which is none of this machine's.
+const POD: &str = "10.1.2.3";
+
 /// A mounted secret, as Kubernetes lays it out: the files are links through a folder that is swapped as a whole.
 pub(crate) struct Secrets {
     folder: tempfile::TempDir,
@@ -61,11 +64,16 @@ impl Container {
         std::fs::copy(env!("CARGO_BIN_EXE_evergrant"), &program).unwrap();
         // An image's own command; the manifests give no other.
         assert!(container["command"].is_null() && container["args"].is_null());
+        let variables = variables(container, folder);
+        let mut check = as_user(uid, &program);
+        let checked = check.args(["config", "check"]).env_clear().envs(variables.clone()).output().unwrap();
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert!(checked.status.success(), "{said}");
+        // The pages are for probes and for Prometheus, which show no secret. Nothing else is worth a warning.
+        let about_pages = "warning: everybody who can connect may call\n  in: EVERGRANT_ADMIN_LISTEN\n";
+        assert!(said.starts_with(about_pages) && said.matches("warning:").count() == 1, "{said}");
         let mut command = as_user(uid, &program);
-        command.arg("gateway").env_clear().current_dir("/");
-        for (name, value) in variables(container, folder) {
-            command.env(name, value);
-        }
+        command.arg("gateway").env_clear().envs(variables).current_dir("/");
         // In place of the region's own hosts, and of ports that somebody else may have.
         command.env("EVERGRANT_TOKEN_URL", provider.token_url()).env("EVERGRANT_UPSTREAM", provider.url());
         command.env("EVERGRANT_CLIENT_ID", evergrant_sim::config::CLIENT_ID);
@@ -114,7 +122,7 @@ impl Container {
     fn probe(&self, path: &str) -> u16 {
         let mut stream = TcpStream::connect(&self.status).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: 10.1.2.3:7071\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {POD}:7071\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer.split(' ').nth(1).unwrap().parse().unwrap()
@@ -125,18 +133,20 @@ impl Container {
 fn variables(container: &Value, folder: &Path) -> Vec<(String, String)> {
     let mounts = container["volumeMounts"].as_array().unwrap();
     assert!(mounts.iter().all(|mount| mount["mountPath"] == MOUNTED && mount["readOnly"] == true));
-    let listed = container["env"].as_array().unwrap().iter();
-    listed
-        .map(|variable| {
-            let name = variable["name"].as_str().unwrap().to_owned();
-            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-                Some("status.podIP") => "127.0.0.1",
-                Some(other) => panic!("{other}"),
-                None => variable["value"].as_str().unwrap(),
-            };
-            (name, value.replace(MOUNTED, folder.to_str().unwrap()))
-        })
-        .collect()
+    let mut variables: Vec<(String, String)> = Vec::new();
+    for variable in container["env"].as_array().unwrap() {
+        let mut value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+            Some("status.podIP") => POD.to_owned(),
+            Some(other) => panic!("{other}"),
+            None => variable["value"].as_str().unwrap().replace(MOUNTED, folder.to_str().unwrap()),
+        };
+        // A value may name variables that stand before it.
+        for (name, known) in &variables {
+            value = value.replace(&format!("$({name})"), known);
+        }
+        variables.push((variable["name"].as_str().unwrap().to_owned(), value));
+    }
+    variables
 }
 
 /// A program as this user, with no group and no way to get more rights.
