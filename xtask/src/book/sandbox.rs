@@ -24,6 +24,7 @@ use crate::shell::{self, Failure};
 const PATIENCE: &str = "60";
 const CLIENT_ID: &str = "sim-client";
 const CLIENT_SECRET: &str = "sim-secret-6b1d0c57e2";
+const REFRESH_TOKEN: &str = "sim-refresh-0-93fa41c8de";
 /// 32 bytes in base64.
 const STORE_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 /// Hosts of the API, as pages name them.
@@ -148,6 +149,7 @@ impl Sandbox {
         }
         names.push(("CLIENT_ID=...".into(), format!("CLIENT_ID={CLIENT_ID}")));
         names.push(("CLIENT_SECRET=...".into(), format!("CLIENT_SECRET={CLIENT_SECRET}")));
+        names.push(("REFRESH_TOKEN=...".into(), format!("REFRESH_TOKEN={REFRESH_TOKEN}")));
         names.push(("client_id = \"...\"".into(), format!("client_id = \"{CLIENT_ID}\"")));
         names.push(("cargo run --release --".into(), "evergrant".into()));
         names.extend(ROUTES.map(|(shown, real)| (shown.to_owned(), real.to_owned())));
@@ -231,7 +233,7 @@ impl Sandbox {
         let text = text.replace(&format!("{home}/"), "");
         self.names.iter().fold(text, |text, (shown, real)| {
             let is_name =
-                !real.is_empty() && real != "evergrant" && !real.contains("CLIENT") && !real.contains("client");
+                !real.is_empty() && real != "evergrant" && !shown.ends_with("=...") && !shown.starts_with("client_id");
             if is_name { text.replace(real, shown) } else { text }
         })
     }

@@ -1,13 +1,14 @@
-//! The page of all causes says what the code says: held against every verdict that the table of cases brings.
+//! The pages of the causes say what the code says: held against every verdict that the table of cases brings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use evergrant_core::verdict::{Cause, Confidence, diagnose};
 use serde::Serialize;
 
 use crate::verdicts::cases;
 
-const PAGE: &str = include_str!("../../../../docs/verdicts.md");
+const TABLE: &str = include_str!("../../../../docs/verdicts.md");
 
 /// What the cases bring for one cause.
 #[derive(Default)]
@@ -33,28 +34,52 @@ fn reached() -> BTreeMap<Cause, Reached> {
     causes
 }
 
-/// The sections by their headings, in their order.
-fn sections() -> Vec<(&'static str, &'static str)> {
-    PAGE.split("\n## ").skip(1).map(|section| section.split_once('\n').expect("a heading and a text")).collect()
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/verdicts")
+}
+
+fn page(cause: Cause) -> String {
+    std::fs::read_to_string(folder().join(format!("{cause}.md"))).unwrap_or_else(|error| panic!("{cause}: {error}"))
 }
 
 #[test]
-fn the_page_has_one_section_for_each_cause_in_order() {
-    let headings: Vec<&str> = sections().into_iter().map(|(heading, _)| heading).collect();
-    assert_eq!(headings, Cause::ALL.map(Cause::name));
+fn each_cause_has_a_row_of_the_table_in_order_and_a_page_and_no_page_has_no_cause() {
+    let rows = TABLE.lines().filter_map(|line| line.strip_prefix("| [`")?.split('`').next());
+    assert_eq!(rows.collect::<Vec<_>>(), Cause::ALL.map(Cause::name));
+    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let wanted: BTreeSet<String> = Cause::ALL.iter().map(|cause| format!("{cause}.md")).collect();
+    assert_eq!(files.collect::<BTreeSet<_>>(), wanted);
 }
 
 #[test]
-fn each_section_has_the_confidences_faults_and_remedies_that_the_code_gives_and_no_other() {
+fn each_page_has_the_confidences_faults_and_remedies_that_the_code_gives_and_no_other() {
     let reached = reached();
-    for (cause, (_, text)) in Cause::ALL.into_iter().zip(sections()) {
+    for cause in Cause::ALL {
         let Reached { confidences, faults, remedies } = &reached[&cause];
         let confidences: Vec<&str> = confidences.iter().rev().map(|confidence| confidence.name()).collect();
         let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
-        let line = format!("Confidence: {}. Fault: {}.", confidences.join(", "), faults.join(", "));
-        assert!(text.contains(&line), "{cause}: {line}");
+        let (confidences, faults) = (confidences.join(", "), faults.join(", "));
+        let text = page(cause);
+        let head = format!("# {cause}\n\nConfidence: {confidences}. Fault: {faults}.\n");
+        assert!(text.starts_with(&head), "{cause}: {head}");
+        let cells = format!("| {confidences} | {faults} |");
+        assert!(
+            TABLE.lines().any(|line| line.contains(&format!("[`{cause}`]")) && line.ends_with(&cells)),
+            "{cause}: {cells}"
+        );
         let listed: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("- ")).collect();
         assert_eq!(&listed, remedies, "{cause}");
         assert!(text.contains("**Told apart.** ") && text.contains("**What to do.**"), "{cause}");
+    }
+}
+
+/// The step `book` runs the examples; here they are seen to be about the page's cause.
+#[test]
+fn each_page_shows_a_refusal_with_its_cause() {
+    for cause in Cause::ALL {
+        let text = page(cause);
+        let (_, example) = text.split_once("**An example.** ").unwrap_or_else(|| panic!("{cause} has no example"));
+        let told = [format!("\n{cause} ("), format!("evergrant-verdict: {cause};"), format!("\n  cause: {cause} (")];
+        assert!(told.iter().any(|told| example.contains(told)), "{cause}: its example has another cause");
     }
 }
