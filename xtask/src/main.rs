@@ -12,6 +12,7 @@ use std::process::ExitCode;
 mod bench;
 mod book;
 mod dist;
+mod musl;
 mod pages;
 mod profile;
 mod python;

@@ -21,7 +21,7 @@ pub(crate) struct Tool {
     is_there: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 12] = [
+const FOR_TESTS: [Tool; 13] = [
     Tool { name: "curl", packages: &["curl"], is_there: || shell::is_installed("curl", &["--version"]) },
     Tool {
         name: "chromium",
@@ -37,6 +37,7 @@ const FOR_TESTS: [Tool; 12] = [
                 .all(|tool| shell::is_installed("sh", &["-c", &format!("command -v {tool}")]))
         },
     },
+    MUSL,
     NGINX,
     Tool {
         name: "the libraries of chrony",
@@ -69,6 +70,15 @@ pub(crate) const FOR_BENCH: [Tool; 3] = [
     REDIS,
     Tool { name: "wrk", packages: &["wrk"], is_there: || shell::is_installed("sh", &["-c", "command -v wrk"]) },
 ];
+
+/// What compiles C for the static program.
+pub(crate) const FOR_STATIC: [Tool; 1] = [MUSL];
+
+const MUSL: Tool = Tool {
+    name: "musl-gcc",
+    packages: &["musl-tools"],
+    is_there: || shell::is_installed("sh", &["-c", "command -v musl-gcc"]),
+};
 
 const REDIS: Tool = Tool {
     name: "redis",

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::shell::{self, Failure, capture, command};
-use crate::{book, pages, python, setup, tidy};
+use crate::{book, musl, pages, python, setup, tidy};
 
 /// What a step has to say when it passed.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Step {
     run: fn() -> Result<Report, Failure>,
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step { name: "setup", about: "installs what the tests need and is not there yet", run: setup::run },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "tidy", about: "rules of the tree: imports, purity, sizes, licences", run: tidy::step },
@@ -47,6 +47,7 @@ const STEPS: [Step; 15] = [
     Step { name: "docs", about: "documentation builds without a warning, private items too", run: docs },
     Step { name: "real", about: "against oidc-provider, a Genesys SDK and faked clocks", run: real },
     Step { name: "python", about: "the Python package, as a wheel in a new environment", run: python::step },
+    Step { name: "static", about: "the static program starts in an empty root and works there", run: musl::step },
     Step { name: "fuzz", about: "the fuzz targets compile", run: fuzz },
     Step { name: "pages", about: "commands and examples shown to users work", run: pages::step },
     Step {

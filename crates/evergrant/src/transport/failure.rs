@@ -7,6 +7,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use evergrant_core::time::Span;
@@ -95,8 +96,16 @@ fn unreachable(error: &reqwest::Error, target: &Target) -> String {
     if chain(error).any(|error| error.downcast_ref::<io::Error>().is_some_and(is_refused)) {
         return format!("connection refused by {place}{proxied}; check the URL and that the server is running");
     }
-    let cause = if error.is_timeout() { "no connection in time".to_owned() } else { innermost(error) };
+    let cause = if error.is_timeout() { too_late(target).to_owned() } else { innermost(error) };
     format!("{place} is unreachable: {cause}{proxied}; check the URL and the network")
+}
+
+/// Where there is no list of name servers, in an empty root for example, musl asks this machine and waits in vain.
+fn too_late(target: &Target) -> &'static str {
+    if target.url().domain().is_some() && cfg!(unix) && !Path::new(NAME_SERVERS).exists() {
+        return "no connection in time, and there is no /etc/resolv.conf to resolve its name with";
+    }
+    "no connection in time"
 }
 
 fn is_refused(error: &io::Error) -> bool {
@@ -152,3 +161,5 @@ fn proxy_is_configured() -> bool {
 }
 
 const CHAIN_LIMIT: usize = 32;
+
+const NAME_SERVERS: &str = "/etc/resolv.conf";
