@@ -34,7 +34,8 @@ impl Secrets {
         let data = folder.path().join("..2026_01_01");
         std::fs::create_dir(&data).unwrap();
         for (name, text) in [("client-secret", CLIENT_SECRET), ("caller-secret", CALLER_SECRET)] {
-            std::fs::write(data.join(name), text).unwrap();
+            // Pasted, it ends with a line.
+            std::fs::write(data.join(name), format!("{text}\n")).unwrap();
             symlink(format!("..data/{name}"), folder.path().join(name)).unwrap();
         }
         symlink("..2026_01_01", folder.path().join("..data")).unwrap();
