@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test`, `tidy`, `book`, `bench`, `soak`, `dist` and `wheel`.
+//! The project's own tasks: `cargo xtask test`, `tidy`, `book`, `bench`, `soak`, `dist`, `release-check` and `wheel`.
 //!
 //! Everything that a change must pass is one command, the same on a laptop and in CI: `cargo xtask test`. Each task is
 //! a module; each prints what it does in one line and, when it fails, what to do next. Nothing is skipped silently.
@@ -16,6 +16,7 @@ mod musl;
 mod pages;
 mod profile;
 mod python;
+mod release;
 mod setup;
 mod shell;
 mod soak;
@@ -38,6 +39,8 @@ Usage: cargo xtask TASK
                                 simulated worlds drawn from so many seeds; --replay SEED shows one
   dist                          the binary, optimised with a profile of its work, with man pages and completions, as
                                 an archive
+  release-check [--baseline REV]
+                                may this commit become a release: versions, changelog, what the libraries offer
   wheel [--measure]             the Python package, as it is shipped; --measure tells its cost for each request
 ";
 
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         ["book", options @ ..] => book::task(options),
         ["bench", options @ ..] => bench::run(options),
         ["reference"] => book::reference(),
+        ["release-check", options @ ..] => release::check(options),
         ["soak", options @ ..] => soak::run(options),
         ["dist"] => dist::run(),
         ["wheel", options @ ..] => python::run(options),

@@ -5,7 +5,7 @@
 //! what the core must not touch and in which order its files may know each other ([`purity`], [`order`]), how long a
 //! file may grow and what it begins with ([`shape`]), files that no module names ([`reach`]), words that do not
 //! belong into the repository ([`words`]), paths that our pages name ([`places`]), tests that they name ([`proofs`]), pages
-//! that are in no chapter of the book ([`chapters`]), and the licences of everything we ship ([`licences`]).
+//! that are in no chapter of the book ([`chapters`]), and the licences of everything we ship ([`licences`]), and the shape of the changelog ([`changelog`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +13,7 @@ use std::fmt;
 use crate::shell::{self, Failure, command};
 use crate::steps::Report;
 
+pub(crate) mod changelog;
 mod chapters;
 mod code;
 mod imports;
@@ -90,6 +91,7 @@ pub(crate) fn print() -> Result<(), Failure> {
 
 fn rules(tree: &Tree) -> Vec<Finding> {
     [
+        changelog::check,
         imports::check,
         purity::check,
         order::check,
