@@ -17,7 +17,7 @@ use crate::process::Process;
 
 pub(crate) const CALLER_SECRET: &str = "a-secret-of-the-callers";
 /// Where the manifests mount their secret.
-const MOUNTED: &str = "/run/evergrant";
+pub(crate) const MOUNTED: &str = "/run/evergrant";
 
 /// The pod's address, which is none of this machine's.
 const POD: &str = "10.1.2.3";
@@ -72,7 +72,7 @@ impl Container {
         assert!(checked.status.success(), "{said}");
         // The pages are for probes and for Prometheus, which show no secret. Nothing else is worth a warning.
         let about_pages = "warning: everybody who can connect may call\n  in: EVERGRANT_ADMIN_LISTEN\n";
-        assert!(said.starts_with(about_pages) && said.matches("warning:").count() == 1, "{said}");
+        assert_eq!(said.matches("warning:").count(), said.matches(about_pages).count(), "{said}");
         let mut command = as_user(uid, &program);
         command.arg("gateway").env_clear().envs(variables).current_dir("/");
         // In place of the region's own hosts, and of ports that somebody else may have.
@@ -103,6 +103,14 @@ impl Container {
         (code.parse().unwrap(), body.to_owned())
     }
 
+    /// Waits as the health check of the image would, which asks as the gateway's own user.
+    pub(crate) fn when_healthy(&self) {
+        let mut asked = as_user(self.uid, &self.program);
+        let asked =
+            asked.args(["ready", "--wait", "30s"]).env_clear().env("EVERGRANT_ADMIN_LISTEN", &self.status).status();
+        assert!(asked.unwrap().success());
+    }
+
     /// The probes of the manifest ask what the status listener answers, as does the health check of the image.
     pub(crate) fn check_probes(&self, container: &Value) {
         for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
@@ -111,12 +119,7 @@ impl Container {
             assert_eq!(port.unwrap()["containerPort"], 7071, "{probe}");
             assert_eq!(self.probe(http["path"].as_str().unwrap()), 200, "{probe}");
         }
-        let asked = as_user(self.uid, &self.program)
-            .arg("ready")
-            .env_clear()
-            .env("EVERGRANT_ADMIN_LISTEN", &self.status)
-            .status();
-        assert!(asked.unwrap().success());
+        self.when_healthy();
     }
 
     /// What the kubelet sees: it names the pod's address, which is none of the gateway's names.

@@ -1,6 +1,9 @@
 //! The image: hadolint and the schema of Compose files accept what builds and runs it, and it holds one program.
 
+use serde_json::{Value, json};
+
 use crate::checks::{content, python, schema, yaml};
+use crate::container::{Container, MOUNTED, Secrets};
 use crate::root;
 
 const DOCKERFILE: &str = "deploy/docker/Dockerfile";
@@ -30,8 +33,27 @@ fn compose_accepts_its_file_and_finds_the_image() {
     let (gateway, app) = (&file["services"]["evergrant"], &file["services"]["app"]);
     let context = root("deploy/docker").join(gateway["build"]["context"].as_str().unwrap());
     assert!(context.join(gateway["build"]["dockerfile"].as_str().unwrap()).exists());
-    assert_eq!(
-        (&gateway["ports"], app["network_mode"].as_str()),
-        (&serde_json::Value::Null, Some("service:evergrant"))
-    );
+    assert_eq!((&gateway["ports"], app["network_mode"].as_str()), (&Value::Null, Some("service:evergrant")));
+}
+
+#[test]
+fn the_app_of_the_compose_file_calls_the_gateway_that_it_waits_for() {
+    let file = yaml(&std::fs::read_to_string(root(COMPOSE)).unwrap()).remove(0);
+    let (gateway, app) = (&file["services"]["evergrant"], &file["services"]["app"]);
+    let variables = gateway["environment"].as_object().unwrap().iter().map(|(name, value)| {
+        // What the shell of whoever starts it says, and where Compose puts secrets.
+        let value =
+            value.as_str().unwrap().replace("${EVERGRANT_REGION}", "eu-west-1").replace("/run/secrets", MOUNTED);
+        json!({"name": name, "value": value.replace("${EVERGRANT_CLIENT_ID}", "a client")})
+    });
+    let container = json!({
+        "env": variables.collect::<Vec<_>>(),
+        "securityContext": {"runAsUser": 65532},
+        "volumeMounts": [{"mountPath": MOUNTED, "readOnly": true}],
+    });
+    let running = Container::start(&container, Secrets::new("compose"));
+    running.when_healthy();
+    let url = app["command"].as_array().unwrap().last().unwrap().as_str().unwrap();
+    let path = url.strip_prefix("http://127.0.0.1:7070").unwrap();
+    assert_eq!(running.call(100, path, &[]).0, 200);
 }
