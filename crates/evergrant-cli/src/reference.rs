@@ -18,7 +18,7 @@ const END: &str = "<!-- end -->\n";
 
 /// Holds a page's generated part against what it should be, or writes it.
 fn hold(page: &str, made: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(page);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
     let text = std::fs::read_to_string(&path).expect("the page is there");
     let (before, rest) = text.split_once(BEGIN).expect("the page has a place for what is generated");
     let (_, after) = rest.split_once(END).expect("the generated part has an end");
@@ -26,7 +26,7 @@ fn hold(page: &str, made: &str) {
     if std::env::var_os("EVERGRANT_BLESS").is_some() {
         std::fs::write(&path, &wanted).expect("the page can be written");
     } else {
-        assert!(text == wanted, "docs/reference/{page} is out of date: cargo xtask reference");
+        assert!(text == wanted, "docs/{page} is out of date: cargo xtask reference");
     }
 }
 
@@ -40,7 +40,7 @@ fn the_page_of_commands_says_what_the_help_says() {
         let sub = command.find_subcommand(first.get_name()).expect("a command of the same name");
         describe(&mut text, sub, sub.get_name());
     }
-    hold("commands.md", &text);
+    hold("reference/commands.md", &text);
 }
 
 fn describe(text: &mut String, command: &Command, name: &str) {
@@ -138,7 +138,7 @@ fn the_page_of_settings_has_every_setting() {
         }
         line(&mut text, format_args!(""));
     }
-    hold("settings.md", &text);
+    hold("reference/settings.md", &text);
 }
 
 fn sentence(spec: &Spec) -> String {
@@ -181,7 +181,7 @@ fn the_page_of_exit_codes_has_every_code() {
     for (code, meaning) in exit::TABLE {
         line(&mut text, format_args!("| {code} | {meaning} |"));
     }
-    hold("exit-codes.md", &text);
+    hold("reference/exit-codes.md", &text);
 }
 
 #[test]
@@ -196,7 +196,44 @@ fn the_page_of_variables_has_every_variable() {
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         line(&mut text, format_args!("| {} | [{key}](settings.md#{key}) |", names.join(", ")));
     }
-    hold("environment.md", &text);
+    hold("reference/environment.md", &text);
+}
+
+/// What the comparison shows of the simulation: the file of numbers, its column, and the heading.
+const MEASURED: [(&str, &str, &str); 9] = [
+    ("propagation", "1s", "node 1 s late"),
+    ("propagation", "3s", "node 3 s late"),
+    ("faults", "clock 5 min FAST until set right", "clock FAST"),
+    ("faults", "clock 5 min SLOW until set right", "clock SLOW"),
+    ("faults", "a refresh revokes", "refresh revokes"),
+    ("faults", "revoked early", "revoked early"),
+    ("faults", "evicted by others", "evicted"),
+    ("token-requests", "5m", "requests, 5 min"),
+    ("token-requests", "1h", "requests, 1 h"),
+];
+
+#[test]
+fn the_comparison_shows_the_numbers_of_the_simulation() {
+    let read = |name: &str| -> Vec<Vec<String>> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/simulation/{name}.csv"));
+        let text = std::fs::read_to_string(path).expect("the simulation's numbers are there");
+        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    };
+    let columns: Vec<Vec<String>> = MEASURED
+        .iter()
+        .map(|(file, column, _)| {
+            let rows = read(file);
+            let at = rows[0].iter().position(|name| name == column).expect("the column is there");
+            rows[1..].iter().map(|row| row[at].clone()).collect()
+        })
+        .collect();
+    let headings: Vec<&str> = MEASURED.iter().map(|(_, _, heading)| *heading).collect();
+    let mut text = format!("| client | {} |\n|---|{}\n", headings.join(" | "), "---:|".repeat(headings.len()));
+    for (index, row) in read("faults")[1..].iter().enumerate() {
+        let cells: Vec<&str> = columns.iter().map(|column| column[index].as_str()).collect();
+        line(&mut text, format_args!("| `{}` | {} |", row[0], cells.join(" | ")));
+    }
+    hold("comparison.md", &text);
 }
 
 /// Text that may stand in a cell of a table.
