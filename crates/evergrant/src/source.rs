@@ -171,10 +171,12 @@ impl TokenSource {
     /// Waits until no token request is under way and every answer is stored, so that the process may end.
     ///
     /// A refresh token that rotates is spent by the request; ending between request and answer would lose its successor.
-    /// The wait is bounded by one token request and its commit.
+    /// The wait is bounded by one token request and its commit: one that begins meanwhile, because the answer of the first
+    /// was of no use, is left to whoever takes up what is in doubt.
     pub async fn shutdown(self) {
         let mut changes = self.shared.changes();
-        while self.shared.look(|keeper, _| keeper.is_minting()) {
+        let last = self.shared.look(|keeper, _| keeper.flight_in_the_air());
+        while last.is_some() && self.shared.look(|keeper, _| keeper.flight_in_the_air()) == last {
             self.shared.wait(&mut changes, clock::boot() + SHUTDOWN_CHECK).await;
         }
     }
