@@ -157,11 +157,16 @@ async fn with_keyring<T: Send + 'static>(
 pub(crate) async fn start_source(settings: &Settings, command: &str) -> Result<TokenSource, Failure> {
     match start(settings).await? {
         Started::Source(source) => Ok(source),
-        Started::ReadyToken(_) => Err(Failure::new(exit::CONFIG, format!("`{command}` needs a client id"))
-            .at("GENESYSCLOUD_ACCESS_TOKEN")
-            .because("a ready access token cannot be renewed when it ends")
-            .hint("set EVERGRANT_CLIENT_ID and EVERGRANT_CLIENT_SECRET")),
+        Started::ReadyToken(_) => Err(needs_client(command)),
     }
+}
+
+/// Why a command cannot do with a token that somebody else keeps.
+pub(crate) fn needs_client(command: &str) -> Failure {
+    Failure::new(exit::CONFIG, format!("`{command}` needs a client id"))
+        .at("GENESYSCLOUD_ACCESS_TOKEN")
+        .because("a ready access token cannot be renewed when it ends")
+        .hint("set EVERGRANT_CLIENT_ID and EVERGRANT_CLIENT_SECRET")
 }
 
 /// Waits for a token, with a spinner if it takes long and somebody is looking.
@@ -255,7 +260,7 @@ pub(crate) fn broker(settings: &Settings) -> Option<BrokerConfig> {
         StoreUrl::File(path) | StoreUrl::PlainFile(path) => Some(handles_beside(path)),
         StoreUrl::Keyring(name) => name.place().as_deref().map(handles_beside),
     };
-    settings.broker.unwrap_or(by_default).then_some(BrokerConfig { handles_file })
+    settings.broker.unwrap_or(by_default).then_some(BrokerConfig { handles_file, ..BrokerConfig::default() })
 }
 
 fn handles_beside(path: &Path) -> PathBuf {

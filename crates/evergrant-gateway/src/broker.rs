@@ -15,6 +15,9 @@
 //!
 //! A handle that is not known here goes nowhere. Any other Authorization is the caller's own and passes unchanged.
 //!
+//! Whoever runs a gateway for one program need not tell it the client secret: a [`Welcome`] has a handle, and a local
+//! secret with which the program can log in at this gateway and nowhere else.
+//!
 //! Source: RFC 6749 sections 2.3.1, 4 and 5; RFC 7009.
 
 mod desk;
@@ -27,7 +30,7 @@ mod shelf;
 mod tries;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use evergrant::TokenSource;
@@ -36,6 +39,7 @@ use evergrant::store::PrivateFile;
 use evergrant_core::Secret;
 use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
+use evergrant_core::time::Boot;
 use evergrant_core::verdict::Verdict;
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
@@ -43,6 +47,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 
 use grants::Grants;
 pub(crate) use handles::HandleId;
+pub use handles::is_of_a_gateway;
 use handles::{Handle, HandleTable, Subject};
 use paths::{Paths, Place};
 use shelf::{Change, Shelf};
@@ -52,10 +57,28 @@ use crate::headers::{CallerAuth, VERDICT};
 use crate::metrics::Metrics;
 
 /// How callers' logins are handled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerConfig {
     /// The file that keeps handles over a restart; without it they end with the process.
     pub handles_file: Option<PathBuf>,
+    /// Are logins and logouts answered here? Without it they go to the upstream like any other request, and the only
+    /// handles are those of a [`Welcome`].
+    pub answers_logins: bool,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self { handles_file: None, answers_logins: true }
+    }
+}
+
+/// What a program needs to call a gateway that was started for it.
+#[derive(Clone, Debug)]
+pub struct Welcome {
+    /// An access token for this gateway, which ends with it.
+    pub handle: Secret,
+    /// Id and local secret for a program that wants to log in; nothing where logins are not answered.
+    pub login: Option<(String, Secret)>,
 }
 
 /// The logins at one site.
@@ -69,6 +92,8 @@ pub(crate) struct Broker {
     shelf: Shelf,
     tries: Tries,
     grants: Grants,
+    /// What a caller may show at a login in place of the client's secret, once somebody was told.
+    local_secret: OnceLock<Secret>,
     metrics: Arc<Metrics>,
 }
 
@@ -128,13 +153,17 @@ impl Broker {
             shelf,
             tries: Tries::new(),
             grants: Grants::default(),
+            local_secret: OnceLock::new(),
             metrics,
         }))
     }
 
     /// Looks at a request's head: is it for the API or for the broker? A caller's prefix is taken off the target.
     pub(crate) fn admit<B>(&self, own: &TokenSource, request: &mut Request<B>) -> Admitted {
-        let place = self.paths.place(request.method(), request.uri().path());
+        let place = match self.config.answers_logins {
+            true => self.paths.place(request.method(), request.uri().path()),
+            false => Place::Elsewhere,
+        };
         match place {
             Place::Token => return Admitted::Here(Errand::Token),
             Place::Revocation => return Admitted::Here(Errand::Revocation),
@@ -172,9 +201,21 @@ impl Broker {
         Admitted::Call(caller)
     }
 
+    /// A new handle, and what its bearer can log in with.
+    pub(crate) fn welcome(&self, own: &TokenSource) -> Welcome {
+        let local_secret = || self.local_secret.get_or_init(handles::random_local_secret).clone();
+        let login = self.config.answers_logins.then(|| (own.client_id(), local_secret()));
+        // Nobody can be given another one, so it makes room for no other.
+        Welcome { handle: self.issue_used_at(Subject::Own, Boot::from_nanos(i64::MAX)), login }
+    }
+
     /// A new handle, noted for the shelf.
     fn issue(&self, subject: Subject) -> Secret {
-        let issued = self.table.issue(subject, boot());
+        self.issue_used_at(subject, boot())
+    }
+
+    fn issue_used_at(&self, subject: Subject, used: Boot) -> Secret {
+        let issued = self.table.issue(subject, used);
         tracing::debug!(handle = %issued.known.handle.id, "handle issued");
         if let Some(evicted) = &issued.evicted {
             tracing::info!(handle = %evicted.handle.id, "handle ended: there are too many, and it was unused for longest");

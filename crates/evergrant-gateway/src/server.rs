@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::address::Address;
 use crate::admin_entrance::AdminEntrance;
+use crate::broker::Welcome;
 use crate::config::GatewayConfig;
 use crate::entrance::Entrance;
 use crate::inherited::Inherited;
@@ -92,6 +93,13 @@ impl Gateway {
     #[must_use]
     pub fn admin_listeners(&self) -> Vec<Address> {
         self.admin.iter().map(|entrance| entrance.bound.clone()).collect()
+    }
+
+    /// Lets a program in that knows nothing of the client, at the first site; `None` if that has no broker.
+    #[must_use]
+    pub fn welcome(&self) -> Option<Welcome> {
+        let site = self.served.first()?.current.get();
+        Some(site.broker.as_ref()?.welcome(&site.source))
     }
 
     /// What changes the gateway while it runs.

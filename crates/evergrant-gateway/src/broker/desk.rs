@@ -73,7 +73,7 @@ impl Broker {
         let peer = peer_name(peer);
         let now = boot();
         self.tries.admit(&peer, now).map_err(Refusal::too_many)?;
-        if let Some(who) = login.check(own) {
+        if let Some(who) = login.check(own, self.local_secret.get()) {
             return Ok(who);
         }
         let is_new = login.presented().is_some_and(|(id, secret)| self.tries.note_failure(&peer, id, secret, now));

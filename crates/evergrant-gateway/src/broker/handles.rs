@@ -25,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 /// How every handle begins.
 pub(crate) const PREFIX: &str = "eg1_";
+const LOCAL_SECRET_PREFIX: &str = "egs1_";
 
 /// The SHA-256 of a handle.
 pub(crate) type Hash = [u8; 32];
@@ -115,15 +116,15 @@ impl HandleTable {
         table
     }
 
-    /// Makes a handle. Its text leaves this function and is kept nowhere.
-    pub(crate) fn issue(&self, subject: Subject, now: Boot) -> Issued {
+    /// Makes a handle, as if it were last used at `used`. Its text leaves this function and is kept nowhere.
+    pub(crate) fn issue(&self, subject: Subject, used: Boot) -> Issued {
         let text = random_handle();
         let hash = hash_of(text.expose());
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let evicted = if entries.by_hash.len() >= self.bound { entries.evict() } else { None };
         entries.last_id += 1;
         let handle = Handle { id: HandleId(entries.last_id), subject };
-        let used = AtomicI64::new(now.as_nanos());
+        let used = AtomicI64::new(used.as_nanos());
         entries.by_hash.insert(hash, Entry { handle: handle.clone(), used });
         Issued { text, known: Known { hash, handle }, evicted }
     }
@@ -133,7 +134,7 @@ impl HandleTable {
         let hash = hash_of(text);
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.by_hash.get(&hash)?;
-        entry.used.store(now.as_nanos(), Ordering::Relaxed);
+        entry.used.fetch_max(now.as_nanos(), Ordering::Relaxed);
         Some(entry.handle.clone())
     }
 
@@ -211,15 +212,30 @@ pub(crate) fn is_handle(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
+/// Is this text a handle or a local secret, of this gateway or of another one? It is of use at a gateway only.
+#[must_use]
+pub fn is_of_a_gateway(text: &str) -> bool {
+    text.starts_with(PREFIX) || text.starts_with(LOCAL_SECRET_PREFIX)
+}
+
 pub(crate) fn hash_of(text: &str) -> Hash {
     Sha256::digest(text).into()
 }
 
-/// 256 random bits behind the prefix.
 fn random_handle() -> Secret {
+    random_behind(PREFIX)
+}
+
+/// What a caller can show at a login in place of a client secret. It is no handle, and looks like none.
+pub(crate) fn random_local_secret() -> Secret {
+    random_behind(LOCAL_SECRET_PREFIX)
+}
+
+/// 256 random bits behind a prefix.
+fn random_behind(prefix: &str) -> Secret {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
-    let text = Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)));
+    let text = Secret::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)));
     bytes.fill(0);
     text
 }
@@ -268,6 +284,10 @@ mod tests {
         assert_eq!(next.evicted.map(|known| known.handle.id), Some(HandleId(2)));
         assert!(table.look_up(handles[1].text.expose(), at(12)).is_none());
         assert!(table.look_up(handles[0].text.expose(), at(12)).is_some());
+        let kept = table.issue(Subject::Own, Boot::from_nanos(i64::MAX));
+        assert!(table.look_up(kept.text.expose(), at(13)).is_some());
+        let evicted: Vec<_> = (14..20).filter_map(|secs| own(&table, secs).evicted).collect();
+        assert!(evicted.len() == 6 && !evicted.contains(&kept.known), "it makes no room, whenever it was used");
     }
 
     #[test]

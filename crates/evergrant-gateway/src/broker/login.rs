@@ -62,10 +62,13 @@ impl Login {
         pairs.filter_map(|pair| Some((pair.id.as_str(), pair.secret.as_ref()?.expose()))).next()
     }
 
-    /// Compares what was presented with the credential's client. Everything presented must be right, and everything is
-    /// compared even if something is wrong already.
-    pub(crate) fn check(&self, source: &TokenSource) -> Option<Who> {
-        let matches = |pair: &Pair| source.is_client(&pair.id, pair.secret.as_ref());
+    /// Compares what was presented with the credential's client, for which a local secret is as good as its own.
+    /// Everything presented must be right, and everything is compared even if something is wrong already.
+    pub(crate) fn check(&self, source: &TokenSource, local_secret: Option<&Secret>) -> Option<Who> {
+        let is_local = |pair: &Pair| {
+            local_secret.is_some() & (pair.secret.as_ref() == local_secret) & (pair.id == source.client_id())
+        };
+        let matches = |pair: &Pair| source.is_client(&pair.id, pair.secret.as_ref()) | is_local(pair);
         let is_named = |pair: &Pair| pair.secret.is_none() && pair.id == source.client_id();
         let basic = self.basic.as_ref().map(|readings| readings.iter().fold(false, |any, pair| matches(pair) | any));
         let form = self.form_pair.as_ref().map(matches);
@@ -200,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn the_client_is_known_in_every_form() {
         let source = source("my id", Some("a+b%41&c=d:e"));
-        let who = |authorization: Option<&str>, body: &str| login(authorization, body).unwrap().check(&source);
+        let who = |authorization: Option<&str>, body: &str| login(authorization, body).unwrap().check(&source, None);
         let raw = basic("my id:a+b%41&c=d:e");
         let encoded = basic("my+id:a%2Bb%2541%26c%3Dd%3Ae");
         let form = "client_id=my+id&client_secret=a%2Bb%2541%26c%3Dd%3Ae";
@@ -217,7 +220,7 @@ mod tests {
     #[tokio::test]
     async fn whatever_is_wrong_is_wrong() {
         let source = source("id", Some("secret"));
-        let who = |authorization: Option<&str>, body: &str| login(authorization, body).unwrap().check(&source);
+        let who = |authorization: Option<&str>, body: &str| login(authorization, body).unwrap().check(&source, None);
         for pair in ["id:Secret", "id:secret ", "ID:secret", ":secret", "id:secretsecret", "id:secre"] {
             assert_eq!(who(Some(&basic(pair)), ""), None, "{pair}");
         }
@@ -235,7 +238,7 @@ mod tests {
         let mut profile = Profile::oauth2();
         profile.token_url = Some("http://127.0.0.1:1/token".to_owned());
         let source = TokenSource::builder(profile, credential).build().unwrap();
-        let who = |pair: &str| login(Some(&basic(pair)), "").unwrap().check(&source);
+        let who = |pair: &str| login(Some(&basic(pair)), "").unwrap().check(&source, None);
         assert_eq!([who("id:old"), who("id:new")], [Some(Who::Client); 2]);
         assert_eq!([who("id:oldnew"), who("id:other")], [None; 2]);
         source.replace_client_secret("new".into());
@@ -243,9 +246,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_local_secret_is_as_good_as_the_clients_and_no_better() {
+        let source = source("id", Some("secret"));
+        let local = Secret::from("local");
+        let who = |local, pair: &str| login(Some(&basic(pair)), "").unwrap().check(&source, local);
+        assert_eq!([who(Some(&local), "id:local"), who(Some(&local), "id:secret")], [Some(Who::Client); 2]);
+        assert_eq!([who(Some(&local), "other:local"), who(Some(&local), "id:loca")], [None; 2]);
+        assert_eq!([who(None, "id:local"), who(Some(&local), "id:")], [None, Some(Who::Public)]);
+    }
+
+    #[tokio::test]
     async fn an_id_without_a_secret_is_public() {
         let source = source("id", Some("secret"));
-        let who = |authorization: Option<&str>, body: &str| login(authorization, body).unwrap().check(&source);
+        let who = |authorization: Option<&str>, body: &str| login(authorization, body).unwrap().check(&source, None);
         assert_eq!(who(None, "client_id=id"), Some(Who::Public));
         assert_eq!(who(Some(&basic("id:")), "client_id=id"), Some(Who::Public));
         assert_eq!(who(None, "client_id=other"), None);
@@ -256,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_without_a_secret_needs_none() {
         let source = source("id", None);
-        let who = |body: &str| login(None, body).unwrap().check(&source);
+        let who = |body: &str| login(None, body).unwrap().check(&source, None);
         assert_eq!(who("client_id=id"), Some(Who::Client));
         assert_eq!(who("client_id=id&client_secret="), Some(Who::Client));
         assert_eq!(who("client_id=id&client_secret=x"), None);

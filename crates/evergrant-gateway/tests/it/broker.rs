@@ -5,7 +5,7 @@ use std::path::Path;
 
 use evergrant::TokenSource;
 use evergrant::core::profile::{Profile, Region};
-use evergrant_gateway::BrokerConfig;
+use evergrant_gateway::{BrokerConfig, Gateway, GatewayConfig, Upstream, Welcome};
 use http::{Method, Request, Response};
 use serde_json::Value;
 
@@ -31,14 +31,14 @@ async fn start_for(profile: Profile, handles: Option<&Path>) -> (TestUpstream, L
     })
     .await;
     let source = source_of(profile, SECRET).await;
-    let broker = BrokerConfig { handles_file: handles.map(Path::to_owned) };
+    let broker = BrokerConfig { handles_file: handles.map(Path::to_owned), ..BrokerConfig::default() };
     let gateway = TestGateway::with_source(upstream.addr, source, |config| config.broker = Some(broker)).await;
     (upstream, log, gateway)
 }
 
 /// A gateway with a credential that another one may have had before.
 async fn start_again(upstream: SocketAddr, source: TokenSource, handles: &Path) -> TestGateway {
-    let broker = BrokerConfig { handles_file: Some(handles.to_owned()) };
+    let broker = BrokerConfig { handles_file: Some(handles.to_owned()), ..BrokerConfig::default() };
     TestGateway::with_source(upstream, source, |config| config.broker = Some(broker)).await
 }
 
@@ -85,6 +85,56 @@ async fn a_login_gives_a_handle_and_a_handle_the_real_token() {
     assert_eq!(all.len(), 1, "the login reached nobody");
     assert_eq!(all[0].head, "GET /api/v2/users/me?a=1");
     assert!(!format!("{:?}", all[0].headers).contains("eg1_"));
+}
+
+/// A gateway that was started for one program, and what that program is told.
+async fn welcoming(profile: Profile, answers_logins: bool) -> (TestUpstream, Log, TestGateway, Welcome) {
+    let log = Log::default();
+    let noted = log.clone();
+    let upstream = TestUpstream::start(move |request| {
+        let log = noted.clone();
+        async move {
+            log.note(request).await;
+            answer(200, log.all().pop().unwrap().headers["authorization"].to_str().unwrap().to_owned())
+        }
+    })
+    .await;
+    let mut config = GatewayConfig::new(Upstream::parse(&format!("http://{}", upstream.addr)).unwrap());
+    config.take_free_ports();
+    config.broker = Some(BrokerConfig { answers_logins, ..BrokerConfig::default() });
+    let gateway = Gateway::bind(config, source_of(profile, SECRET).await, test_tls()).await.unwrap();
+    let welcome = gateway.welcome().unwrap();
+    (upstream, log, TestGateway::run(gateway), welcome)
+}
+
+#[tokio::test]
+async fn a_welcome_opens_this_gateway_without_the_clients_secret() {
+    let (_upstream, log, gateway, welcome) = welcoming(Profile::genesys(Region::UsEast1), true).await;
+    assert_eq!(call(&gateway, welcome.handle.expose()).await, 200);
+    let (id, secret) = welcome.login.unwrap();
+    assert!(id == "id" && secret.expose() != SECRET && !secret.expose().starts_with("eg1_"));
+    for (secret, status) in [(secret.expose(), 200), (SECRET, 200), ("egs1_guessed", 401)] {
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let (response, body) = send(&gateway, Method::POST, "/login/oauth/token", "", &form).await;
+        assert_eq!(response.status(), status, "{body}");
+        if status == 200 {
+            assert_eq!(call(&gateway, body["access_token"].as_str().unwrap()).await, 200);
+        }
+    }
+    assert!(log.all().iter().all(|seen| seen.headers["authorization"] == "Bearer token-1-of-the-test"));
+    let (_upstream, _log, other, _) = welcoming(Profile::genesys(Region::UsEast1), true).await;
+    assert_eq!(call(&other, welcome.handle.expose()).await, 401, "another gateway's");
+}
+
+#[tokio::test]
+async fn where_logins_are_the_upstreams_a_handle_still_opens_the_gateway() {
+    let (_upstream, log, gateway, welcome) = welcoming(Profile::oauth2(), false).await;
+    assert!(welcome.login.is_none());
+    let bearer = format!("Bearer {}", welcome.handle.expose());
+    let (_, seen) = send(&gateway, Method::GET, "/x", &bearer, "").await;
+    assert_eq!(seen, "Bearer token-1-of-the-test");
+    send(&gateway, Method::POST, "/oauth/token", "Basic eDp5", "a=b").await;
+    assert_eq!(log.all().last().unwrap().head, "POST /oauth/token");
 }
 
 #[tokio::test]

@@ -69,7 +69,10 @@ async fn gateway(sim: &SimServer, store: Option<&Path>) -> TestGateway {
     }
     let mut config = GatewayConfig::new(Upstream::parse(&sim.url()).unwrap());
     config.take_free_ports();
-    config.broker = Some(BrokerConfig { handles_file: store.map(|path| path.with_extension("handles")) });
+    config.broker = Some(BrokerConfig {
+        handles_file: store.map(|path| path.with_extension("handles")),
+        ..BrokerConfig::default()
+    });
     TestGateway::bind(config, builder.build().unwrap(), test_tls()).await
 }
 

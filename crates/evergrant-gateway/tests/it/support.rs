@@ -226,7 +226,11 @@ impl TestGateway {
 
     /// A gateway with this configuration and tokens from there.
     pub(crate) async fn bind(config: GatewayConfig, source: TokenSource, tls: Arc<Tls>) -> Self {
-        let gateway = Gateway::bind(config, source, tls).await.unwrap();
+        Self::run(Gateway::bind(config, source, tls).await.unwrap())
+    }
+
+    /// A gateway that is bound already.
+    pub(crate) fn run(gateway: Gateway) -> Self {
         let (addr, admin) = (gateway.gateway_addr(), gateway.admin_listeners()[0].tcp().unwrap());
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { _ = stopped.await };

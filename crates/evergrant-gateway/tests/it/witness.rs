@@ -137,7 +137,7 @@ impl World {
         let (gateway, admin) = (folder.join("gateway"), folder.join("admin"));
         config.listen = vec![Address::Unix(gateway.clone())];
         config.admin_listen = vec![Address::Unix(admin.clone())];
-        config.broker = Some(BrokerConfig { handles_file: None });
+        config.broker = Some(BrokerConfig::default());
         // On a clock that is not virtual.
         config.timeouts.token_wait = Duration::from_millis(20);
         source.token().await?;
