@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs a command with a private gateway. Every call through it carries a token that works, for as long as it runs.
+# Runs a command with a private gateway. Every call through it carries a token that works, for as long as it runs; the
+# command itself holds none. A program that insists on sending one sends $EVERGRANT_ACCESS_TOKEN, which is a handle.
 set -eu
 
 # shellcheck disable=SC2016 # the inner shell expands it

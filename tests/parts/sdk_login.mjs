@@ -1,4 +1,5 @@
-// Genesys Cloud's own client for JavaScript, configured by its own file alone: it logs in and makes 200 calls.
+// Genesys Cloud's own client for JavaScript, configured by its own file alone: it logs in and makes 200 calls, or
+// as many as CALLS says.
 //
 // The file in the home folder names a gateway. Nothing here does. The client logs in once with the client credentials
 // grant and calls five methods in turn; it neither refreshes nor repeats anything. When the calls are done it prints a
@@ -11,7 +12,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 const genesys = createRequire(join(process.env.NODE_PARTS, 'package.json'))('purecloud-platform-client-v2');
 
-const CALLS = 200;
+const CALLS = Number(process.env.CALLS ?? 200);
 const PAUSE_MS = 120;
 
 const client = genesys.ApiClient.instance;

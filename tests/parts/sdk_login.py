@@ -1,4 +1,5 @@
-"""Genesys Cloud's own client for Python, configured by its own file alone: it logs in and makes 200 calls.
+"""Genesys Cloud's own client for Python, configured by its own file alone: it logs in and makes 200 calls, or as many as
+CALLS says.
 
 The file in the home folder names a gateway. Nothing here does. The client logs in once with the client credentials
 grant, as the manual of the client says, and calls five methods in turn; it neither refreshes nor repeats anything. When
@@ -13,7 +14,7 @@ import time
 
 import PureCloudPlatformClientV2 as genesys
 
-CALLS = 200
+CALLS = int(os.environ.get("CALLS", "200"))
 PAUSE_SECS = 0.12
 
 client = genesys.api_client.ApiClient().get_client_credentials_token(

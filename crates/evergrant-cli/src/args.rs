@@ -4,6 +4,7 @@
 //! types a secret as a flag learns how to give it instead, and the message does not repeat it.
 
 mod api;
+mod exec;
 mod secret;
 mod simulate;
 mod store;
@@ -26,6 +27,7 @@ use crate::settings::catalog::{Kind, SPECS, Setting};
 use crate::settings::file::secret_hint;
 use crate::settings::flags::Flags;
 pub(crate) use api::{ApiArgs, PagesArgs};
+pub(crate) use exec::{ExecArgs, SdkConfig};
 pub(crate) use secret::SecretCommand;
 pub(crate) use simulate::SimulateArgs;
 pub(crate) use store::{MoveArgs, StoreCommand};
@@ -138,23 +140,6 @@ pub(crate) enum TokenFormat {
     Header,
     /// Variables, for `eval` and env files
     Env,
-}
-
-/// `evergrant exec`.
-#[derive(Args, Debug)]
-pub(crate) struct ExecArgs {
-    /// Also run a private gateway for the command and set EVERGRANT_GATEWAY_URL
-    #[arg(long)]
-    pub(crate) gateway: bool,
-    /// Refresh a token that has less than this left, as 10m
-    #[arg(long, value_name = "DURATION", value_parser = span)]
-    pub(crate) min_remaining: Option<Span>,
-    /// Settings.
-    #[command(flatten)]
-    pub(crate) flags: Flags,
-    /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
-    pub(crate) command: Vec<OsString>,
 }
 
 /// `evergrant login`.

@@ -35,6 +35,9 @@ use settings::layers::Layers;
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    if let Some(code) = commands::exec::become_command(std::env::args_os()) {
+        return code;
+    }
     let before = harden::process();
     let code = match Cli::read(std::env::args_os()) {
         Ok(cli) => run(cli.command, &before).unwrap_or_else(|failures| failures.print()),

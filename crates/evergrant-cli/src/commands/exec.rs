@@ -1,180 +1,275 @@
-//! `evergrant exec -- CMD`: a command that finds a token in its environment and none of our secrets.
+//! `evergrant exec -- CMD`: a command that finds what it needs in its environment, and none of our secrets.
 //!
-//! The child is an ordinary child: it shares our terminal and standard streams, gets the signals that we get, and its
-//! exit code becomes ours, 128 + n if signal n ended it. A signal that a terminal sends goes to the whole foreground
-//! group, so the child has it already and it is not sent twice.
+//! A token cannot be replaced in the environment of a running process. So there are three ways to serve a command:
 //!
-//! A token cannot be replaced in the environment of a running process. A command that outlives its token should use
-//! `--gateway`: a private gateway on loopback, for this child alone, that ends with it.
+//! - alone, it gets a token. If it is still there when that is about to end, a warning says so. Always, not only on a
+//!   terminal: commands that run for hours do so where nobody looks, and the log is where a 401 is looked for later.
+//! - with `--token-file`, the token is also in a file that is replaced at each refresh (`token_file`).
+//! - with `--gateway`, a private gateway on loopback serves this command alone and ends with it. The command gets a handle
+//!   in place of the token, and a local secret in place of the client's: neither can be used elsewhere, and neither ends.
+//!
+//! `outfit` says what is in the environment, `child` runs the command, `leash` ends it should we be killed, and `folder`
+//! has room for files that go with it.
 
-use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+mod child;
+mod dry_run;
+mod folder;
+mod home;
+mod leash;
+mod outfit;
+mod sdk_files;
+mod token_file;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use evergrant::TokenSource;
-use evergrant_gateway::{BrokerConfig, Callers, Gateway, GatewayConfig};
-use rustix::process::{Pid, Signal, getpgrp, kill_process};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use evergrant::clock::boot;
+use evergrant::{TokenGuard, TokenSource};
+use evergrant_core::Secret;
+use evergrant_core::profile::{ProfileKind, Region};
+use evergrant_gateway::{BrokerConfig, Callers, Gateway, GatewayConfig, Upstream};
+use tokio::process::Command;
+use tokio::sync::oneshot;
 
-use crate::args::ExecArgs;
-use crate::commands::gateway;
-use crate::commands::token::{self, OUR_VARIABLE, Ready};
+use self::child::{Signals, supervise};
+use self::folder::PrivateFolder;
+use self::outfit::{Door, Facts, Outfit};
+use crate::args::{ExecArgs, SdkConfig};
+use crate::commands::{gateway, token};
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::harden::Before;
 use crate::launch;
-use crate::settings::env_names::secret_variables;
+use crate::settings::catalog::Setting;
 use crate::settings::layers::Layers;
-use crate::settings::resolve::Settings;
+use crate::settings::resolve::{Identity, Settings};
 
-const GATEWAY_VARIABLE: &str = "EVERGRANT_GATEWAY_URL";
-
-/// What is passed on to the child.
-const FORWARDED: [Signal; 7] =
-    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2, Signal::WINCH];
+pub(crate) use self::leash::become_command;
 
 /// Runs the command and returns its exit code.
 pub(crate) fn run(args: &ExecArgs, layers: &Layers, before: &Before) -> Result<u8, Failures> {
     let settings = Settings::for_tokens(layers)?;
+    let plan = Plan { args, settings: &settings, region: region(&settings, layers) };
+    plan.check()?;
+    if args.dry_run {
+        return Ok(plan.show()?);
+    }
+    folder::sweep();
     let runtime = launch::small_runtime()?;
-    if args.gateway {
-        runtime.block_on(with_gateway(args, &settings, before))
+    if args.gateway || args.token_file {
+        runtime.block_on(plan.attended(before))
     } else {
-        let token = runtime.block_on(token::acquire(&settings, args.min_remaining))?;
-        Ok(runtime.block_on(supervise(command(args, &settings, &token), before))?)
+        runtime.block_on(plan.alone(before))
     }
 }
 
-async fn with_gateway(args: &ExecArgs, settings: &Settings, before: &Before) -> Result<u8, Failures> {
-    let source = launch::start_source(settings, "exec --gateway").await?;
-    let guard = launch::token(&source, settings, args.min_remaining).await?;
-    let token = Ready { text: guard.expose().to_owned(), remaining: guard.remaining() };
-    drop(guard);
-    let gateway = bind(settings, source.clone()).await?;
-    let mut command = command(args, settings, &token);
-    command.env(GATEWAY_VARIABLE, format!("http://{}", gateway.gateway_addr()));
-    let (end, ended) = oneshot::channel::<()>();
-    let serving = tokio::spawn(gateway.run(async {
-        // An error means that the other end is gone, which ends the gateway as well.
-        let _ = ended.await;
-    }));
-    let code = supervise(command, before).await;
-    drop(end);
-    // The child is gone, and nobody is left to complain to about its gateway.
-    let _ = serving.await;
-    source.shutdown().await;
-    Ok(code?)
+/// All that is known before a token is asked for.
+struct Plan<'a> {
+    args: &'a ExecArgs,
+    settings: &'a Settings,
+    region: Option<Region>,
 }
 
-async fn bind(settings: &Settings, source: TokenSource) -> Result<Gateway, Failure> {
-    let upstream = gateway::upstream(settings)?;
-    let mut config = GatewayConfig::new(upstream);
-    config.take_free_ports();
-    config.admin_listen = Vec::new();
-    // Its caller is our own child. Where the system cannot tell, only its free port protects it.
-    config.callers = if cfg!(target_os = "linux") { Callers::SameUser } else { Callers::Any };
-    // What its callers hold ends with the child.
-    config.broker = launch::broker(settings).map(|_| BrokerConfig::default());
-    config.pace = settings.pace.clone();
-    config.timeouts.drain = std::time::Duration::from_secs(1);
-    let tls = Arc::new(launch::http(settings).tls());
-    Gateway::bind(config, source, tls).await.map_err(|error| gateway::bind_failure(&error))
-}
+impl Plan<'_> {
+    /// Finds out what cannot work before anything is spent on it.
+    fn check(&self) -> Result<(), Failure> {
+        let is_genesys = self.settings.profile.kind == ProfileKind::Genesys;
+        if self.args.sdk_config.is_some() && !is_genesys {
+            return Err(Failure::new(exit::CONFIG, "`--sdk-config` is for the SDKs of Genesys Cloud")
+                .at("--sdk-config")
+                .because(format!("the provider is {}", self.settings.profile.kind.name()))
+                .hint("leave it out: the command finds the gateway in EVERGRANT_GATEWAY_URL"));
+        }
+        if let (Some(option), Identity::ReadyToken(_)) = (self.attendance(), &self.settings.identity) {
+            return Err(launch::needs_client(option));
+        }
+        if self.args.gateway {
+            gateway::upstream(self.settings)?;
+        }
+        Ok(())
+    }
 
-/// The command with the token and without our secrets.
-fn command(args: &ExecArgs, settings: &Settings, token: &Ready) -> Command {
-    let (program, arguments) = args.command.split_first().expect("the command line asks for a command");
-    let mut command = Command::new(program);
-    command.args(arguments);
-    for name in secret_variables().chain([OUR_VARIABLE.to_owned(), GATEWAY_VARIABLE.to_owned()]) {
-        command.env_remove(name);
-    }
-    if std::env::var("EVERGRANT_STORE").is_ok_and(|store| store.contains('@')) {
-        command.env_remove("EVERGRANT_STORE");
-    }
-    command.env(OUR_VARIABLE, &token.text);
-    if let Some(name) = token::provider_variable(settings.profile.kind) {
-        command.env(name, &token.text);
-    }
-    command
-}
-
-/// Runs a command to its end, passing signals on.
-async fn supervise(mut command: Command, before: &Before) -> Result<u8, Failure> {
-    // From here on signals no longer end this process but wait for the child.
-    let mut signals = catch_signals()?;
-    let mut child = before
-        .restored_for(|| command.spawn())
-        .map_err(|error| spawn_failure(command.as_std().get_program(), &error))?;
-    loop {
-        tokio::select! {
-            status = child.wait() => return status.map(exit_code).map_err(|error| {
-                Failure::new(exit::INTERNAL, "cannot wait for the command").because(error)
-            }),
-            Some(signal) = signals.recv() => forward(&child, signal),
+    /// What asks for somebody who serves the command while it runs.
+    fn attendance(&self) -> Option<&'static str> {
+        match (self.args.gateway, self.args.token_file) {
+            (true, _) => Some("exec --gateway"),
+            (false, true) => Some("exec --token-file"),
+            (false, false) => None,
         }
     }
-}
 
-fn catch_signals() -> Result<mpsc::Receiver<Signal>, Failure> {
-    let (sender, receiver) = mpsc::channel(16);
-    for forwarded in FORWARDED {
-        let mut caught = signal(SignalKind::from_raw(forwarded.as_raw()))
-            .map_err(|error| Failure::new(exit::INTERNAL, "cannot catch signals").because(error))?;
-        let sender = sender.clone();
-        tokio::spawn(async move { while caught.recv().await.is_some() && sender.send(forwarded).await.is_ok() {} });
+    /// Prints what the command would get.
+    fn show(&self) -> Result<u8, Failure> {
+        let nothing = || Secret::from("");
+        let client_id = match &self.settings.identity {
+            Identity::Client(client) => client.credential.client_id.clone(),
+            Identity::ReadyToken(_) => String::new(),
+        };
+        let login = self.answers_logins().then(|| (client_id, nothing()));
+        let door = self.args.gateway.then(|| Door { port: dry_run::PORT.to_owned(), login });
+        let facts = self.facts(nothing(), door, Some(&folder::base().join(dry_run::FOLDER)));
+        let files = self.args.sdk_config.map(|_| sdk_files::files(dry_run::PORT, self.region));
+        dry_run::print(&outfit(&facts), &files.unwrap_or_default(), self.args.json)
     }
-    Ok(receiver)
-}
 
-fn forward(child: &Child, signal: Signal) {
-    let from_terminal = matches!(signal, Signal::INT | Signal::QUIT | Signal::WINCH) && is_in_foreground();
-    if from_terminal {
-        return;
+    /// Runs the command with a token, and nobody beside it.
+    async fn alone(&self, before: &Before) -> Result<u8, Failures> {
+        let token = token::acquire(self.settings, self.args.min_remaining).await?;
+        let ends = token.remaining.map(|left| boot() + left);
+        let facts = self.facts(Secret::new(token.text), None, None);
+        let command = self.command(leash::free, &facts);
+        Ok(supervise(command, self.program(), &mut Signals::catch()?, before, ends).await?)
     }
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid
-        && let Err(error) = kill_process(pid, signal)
-    {
-        tracing::debug!(%error, ?signal, "cannot pass a signal on");
+
+    /// Runs the command with a source of tokens that lives as long.
+    async fn attended(&self, before: &Before) -> Result<u8, Failures> {
+        let mut signals = Signals::catch()?;
+        let needs_folder = self.args.token_file || self.args.sdk_config.is_some();
+        let folder = needs_folder.then(PrivateFolder::make).transpose()?;
+        let starting = launch::start_source(self.settings, self.attendance().unwrap_or("exec"));
+        let source = match signals.unless_ended(starting).await {
+            Ok(source) => source?,
+            Err(code) => return Ok(code),
+        };
+        let code = self.serve(&source, folder.as_ref().map(PrivateFolder::path), &mut signals, before).await;
+        source.shutdown().await;
+        code
+    }
+
+    async fn serve(
+        &self,
+        source: &TokenSource,
+        folder: Option<&Path>,
+        signals: &mut Signals,
+        before: &Before,
+    ) -> Result<u8, Failures> {
+        let gateway = match self.args.gateway {
+            true => Some(self.bind(gateway::upstream(self.settings)?, source.clone()).await?),
+            false => None,
+        };
+        let acquiring = launch::token(source, self.settings, self.args.min_remaining);
+        let token = match signals.unless_ended(acquiring).await {
+            Ok(token) => token?,
+            Err(code) => return Ok(code),
+        };
+        let (access_token, door) = way_in(&token, gateway.as_ref());
+        let facts = self.facts(access_token, door, folder);
+        write_files(&facts, &token)?;
+        let generation = token.generation();
+        drop(token);
+        let (end, ended) = oneshot::channel::<()>();
+        let serving = gateway.map(|gateway| {
+            tokio::spawn(gateway.run(async {
+                // An error means that the other end is gone, which ends the gateway as well.
+                let _ = ended.await;
+            }))
+        });
+        let running = supervise(self.command(leash::leashed, &facts), self.program(), signals, before, None);
+        let keeping = async {
+            match &facts.token_file {
+                Some(path) => token_file::keep(path, source, generation).await,
+                None => std::future::pending().await,
+            }
+        };
+        let code = tokio::select! {
+            code = running => code,
+            never = keeping => match never {},
+        };
+        drop(end);
+        if let Some(serving) = serving {
+            // The child is gone, and nobody is left to complain to about its gateway.
+            let _ = serving.await;
+        }
+        Ok(code?)
+    }
+
+    async fn bind(&self, upstream: Upstream, source: TokenSource) -> Result<Gateway, Failure> {
+        let settings = self.settings;
+        let mut config = GatewayConfig::new(upstream);
+        config.take_free_ports();
+        config.admin_listen = Vec::new();
+        // Its caller is our own child. Where the system cannot tell, only its free port protects it.
+        config.callers = if cfg!(target_os = "linux") { Callers::SameUser } else { Callers::Any };
+        // What its callers hold ends with the child.
+        config.broker = Some(BrokerConfig { handles_file: None, answers_logins: self.answers_logins() });
+        config.pace = settings.pace.clone();
+        config.timeouts.drain = Duration::from_secs(1);
+        let tls = Arc::new(launch::http(settings).tls());
+        Gateway::bind(config, source, tls).await.map_err(|error| gateway::bind_failure(&error))
+    }
+
+    fn answers_logins(&self) -> bool {
+        launch::broker(self.settings).is_some()
+    }
+
+    fn facts(&self, access_token: Secret, gateway: Option<Door>, folder: Option<&Path>) -> Facts {
+        let in_folder = |name: &str| folder.map(|folder| folder.join(name));
+        Facts {
+            kind: self.settings.profile.kind,
+            region: self.region,
+            access_token,
+            gateway,
+            token_file: self.args.token_file.then(|| in_folder("token")).flatten(),
+            sdk_config: self.args.sdk_config.and_then(|_| in_folder("home")),
+            is_home: self.args.sdk_config == Some(SdkConfig::Home),
+        }
+    }
+
+    fn program(&self) -> &OsStr {
+        self.args.command.first().expect("the command line asks for a command")
+    }
+
+    /// The command in its outfit.
+    fn command(&self, start: fn(&OsStr, &[OsString]) -> Command, facts: &Facts) -> Command {
+        let mut command = start(self.program(), self.args.command.get(1..).unwrap_or_default());
+        let outfit = outfit(facts);
+        for name in &outfit.taken {
+            command.env_remove(name);
+        }
+        for variable in &outfit.set {
+            command.env(variable.name, variable.exposed());
+        }
+        command
     }
 }
 
-/// Does this process belong to the foreground group of its terminal?
-fn is_in_foreground() -> bool {
-    std::fs::File::open("/dev/tty")
-        .is_ok_and(|terminal| rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+fn outfit(facts: &Facts) -> Outfit {
+    Outfit::of(facts, |name| std::env::var_os(name))
 }
 
-/// The code that a shell would report.
-fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::FAILED)
+/// What the command sends as its access token, and where to.
+fn way_in(token: &TokenGuard, gateway: Option<&Gateway>) -> (Secret, Option<Door>) {
+    let Some((gateway, welcome)) = gateway.and_then(|gateway| Some((gateway, gateway.welcome()?))) else {
+        return (Secret::from(token.expose()), None);
+    };
+    let port = gateway.gateway_addr().port().to_string();
+    (welcome.handle, Some(Door { port, login: welcome.login }))
 }
 
-fn spawn_failure(program: &std::ffi::OsStr, error: &std::io::Error) -> Failure {
-    let name = OsString::from(program).to_string_lossy().into_owned();
-    if error.kind() == std::io::ErrorKind::NotFound {
-        return Failure::new(exit::NOT_FOUND, format!("cannot run `{name}`"))
-            .because("there is no such command, or its interpreter is missing")
-            .hint("check the spelling and PATH");
+fn write_files(facts: &Facts, token: &TokenGuard) -> Result<(), Failure> {
+    if let Some(path) = &facts.token_file {
+        token_file::write(path, token)?;
     }
-    Failure::new(exit::NOT_EXECUTABLE, format!("cannot run `{name}`"))
-        .because(error)
-        .hint("check that it is a program and that you may execute it")
+    if let (Some(folder), Some(door)) = (&facts.sdk_config, &facts.gateway) {
+        let hidden = home::furnish(folder, &sdk_files::files(&door.port, facts.region), facts.is_home)?;
+        for path in hidden {
+            Failure::new(exit::OK, "the command does not see this settings file of yours")
+                .at(path.display())
+                .because("--sdk-config=home has put one with the gateway in its place, for this command only")
+                .print_warning();
+        }
+    }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_becomes_128_and_its_number() {
-        assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
-        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
-        assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
+/// The region of Genesys Cloud, by the URLs that are used or, where those are others, by the setting.
+fn region(settings: &Settings, layers: &Layers) -> Option<Region> {
+    if settings.profile.kind != ProfileKind::Genesys {
+        return None;
     }
+    let urls = [&settings.profile.token_url, &settings.profile.api_url];
+    let of_urls = urls.into_iter().flatten().find_map(|url| Region::of_url(url));
+    of_urls.or_else(|| Region::parse(&layers.plain(Setting::Region)?.value).ok())
 }

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use evergrant::settings::{CLIENT_ID_ELSEWHERE, CLIENT_SECRET_ELSEWHERE};
 use evergrant_core::Secret;
 
 use super::catalog::{Kind, SPECS};
@@ -22,8 +23,15 @@ const PREFIX: &str = "EVERGRANT_";
 const FAMILIES: [&str; 2] = [PREFIX, "GENESYS"];
 const MAX_ENV_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Variables that begin like ours and are no settings: the three below choose a file, the rest is what `exec` sets.
-const OTHERS: [&str; 4] = ["EVERGRANT_CONFIG", "EVERGRANT_PROFILE", "EVERGRANT_ACCESS_TOKEN", "EVERGRANT_GATEWAY_URL"];
+/// Variables that begin like ours and are no settings: two choose a file, the rest is what `exec` sets.
+const OTHERS: [&str; 6] = [
+    "EVERGRANT_CONFIG",
+    "EVERGRANT_PROFILE",
+    "EVERGRANT_ACCESS_TOKEN",
+    "EVERGRANT_ACCESS_TOKEN_FILE",
+    "EVERGRANT_GATEWAY_URL",
+    "EVERGRANT_SDK_CONFIG",
+];
 
 /// The variables of this process and of its env file.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +58,19 @@ impl Environment {
                 Err(_not_ours) => {}
             }
         }
-        Ok(Self::from_pairs(pairs))
+        let mut environment = Self::from_pairs(pairs);
+        environment.leave_to_other_tools();
+        Ok(environment)
+    }
+
+    /// Forgets what an `exec --gateway` around this process has set for other tools. Here it would be stronger than a
+    /// settings file, and be shown to a provider that knows nothing of it.
+    fn leave_to_other_tools(&mut self) {
+        let is_local = |found: &Found<Secret>| evergrant_gateway::is_of_a_gateway(found.value.expose());
+        if CLIENT_SECRET_ELSEWHERE.iter().any(|name| self.get(name).is_some_and(is_local)) {
+            CLIENT_ID_ELSEWHERE.iter().for_each(|name| self.remove(name));
+        }
+        self.variables.retain(|_, found| !is_local(found));
     }
 
     /// These variables.
@@ -208,6 +228,23 @@ mod tests {
         let environment = env(&[("EVERGRANT_REGON", "x"), ("EVERGRANT_PROFILE", "x"), ("EVERGREEN", "x")]);
         let unknown = environment.unknown();
         assert_eq!(unknown, [(Origin::Variable("EVERGRANT_REGON".into()), Some("EVERGRANT_REGION".into()))]);
+    }
+
+    #[test]
+    fn what_is_for_the_tools_beside_us_is_no_setting() {
+        let mut environment = env(&[
+            ("GENESYSCLOUD_ACCESS_TOKEN", "eg1_x"),
+            ("GENESYSCLOUD_OAUTHCLIENT_ID", "id"),
+            ("GENESYSCLOUD_OAUTHCLIENT_SECRET", "egs1_x"),
+            ("GENESYSCLOUD_REGION", "eu-west-1"),
+            ("EVERGRANT_CLIENT_ID", "id"),
+        ]);
+        environment.leave_to_other_tools();
+        let left: Vec<_> = environment.variables.keys().map(String::as_str).collect();
+        assert_eq!(left, ["EVERGRANT_CLIENT_ID", "GENESYSCLOUD_REGION"]);
+        let mut theirs = env(&[("GENESYSCLOUD_OAUTHCLIENT_ID", "id"), ("GENESYSCLOUD_OAUTHCLIENT_SECRET", "s")]);
+        theirs.leave_to_other_tools();
+        assert_eq!(theirs.variables.len(), 2);
     }
 
     #[test]

@@ -1,16 +1,40 @@
 //! `evergrant exec`.
 
-use std::io::{BufRead, BufReader};
-use std::time::{Duration, Instant};
+mod end;
+mod files;
+mod gateway;
+mod long;
+mod refused;
+mod terminal;
+
+use std::io::{BufRead, BufReader, Lines};
+use std::process::ChildStdout;
 
 use evergrant_core::time::Span;
 use evergrant_sim::config::{CLIENT_SECRET, ProviderConfig};
-use evergrant_sim::faults::Event;
 use evergrant_sim::http::SimServer;
-use evergrant_sim::ledger::TokenOutcome;
 use rustix::process::Signal;
 
-use crate::support::{Folder, evergrant, get, provider};
+use crate::support::{Running, evergrant, provider};
+
+/// What a running command says, line by line.
+fn lines(running: &mut Running) -> Lines<BufReader<ChildStdout>> {
+    BufReader::new(running.child().stdout.take().unwrap()).lines()
+}
+
+/// Lets a command go on that waits for its standard input, and gives all that was said on standard error.
+fn finish(mut running: Running, code: i32) -> String {
+    let stderr = running.child().stderr.take().unwrap();
+    drop(running.child().stdin.take());
+    let said = std::io::read_to_string(stderr).unwrap();
+    assert_eq!(running.wait().code(), Some(code), "{said}");
+    said
+}
+
+/// A provider in Genesys' shape whose tokens live this long.
+fn genesys(lifetime: Span) -> SimServer {
+    SimServer::start(ProviderConfig::genesys().with_lifetime(lifetime)).unwrap()
+}
 
 #[test]
 fn the_child_gets_the_token_and_none_of_our_secrets() {
@@ -72,7 +96,7 @@ fn signals_reach_the_child() {
     let provider = provider();
     let script = "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
     let (mut running, _home) = evergrant(["exec", "--", "sh", "-c", script]).client_of(&provider).start();
-    let mut lines = BufReader::new(running.child().stdout.take().unwrap()).lines();
+    let mut lines = lines(&mut running);
     assert_eq!(lines.next().unwrap().unwrap(), "ready");
     running.signal(Signal::TERM);
     assert_eq!(lines.next().unwrap().unwrap(), "caught");
@@ -80,45 +104,80 @@ fn signals_reach_the_child() {
 }
 
 #[test]
-fn a_private_gateway_takes_a_secret_that_is_changed_in_its_file() {
-    let lifetime = Span::from_secs(2);
-    let provider = SimServer::start(ProviderConfig::rfc().with_lifetime(lifetime)).unwrap();
-    let folder = Folder::new();
-    let file = folder.file("secret", CLIENT_SECRET);
-    let script = "echo $EVERGRANT_GATEWAY_URL; read line";
-    let run = evergrant(["exec", "--gateway", "--", "sh", "-c", script]).client_of(&provider);
-    let run = run.env("EVERGRANT_CLIENT_SECRET", "").env("EVERGRANT_CLIENT_SECRET_FILE", &file);
+fn a_command_that_outlives_its_token_is_told_of_it_before() {
+    let provider = genesys(Span::from_secs(3));
+    let run = evergrant(["exec", "--", "cat"]).client_of(&provider).env("EVERGRANT_PROVIDER", "genesys");
     let (mut running, _home) = run.start();
-    let mut lines = BufReader::new(running.child().stdout.take().unwrap()).lines();
-    let url = lines.next().unwrap().unwrap();
-    let address = url.strip_prefix("http://").unwrap();
-    folder.file("secret", "another-s3cret");
-    provider.handle().apply(Event::SetClientSecret("another-s3cret".to_owned()));
-    let issued = || provider.handle().ledger().token_requests_ended(TokenOutcome::Issued);
-    let before = issued();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while issued() < before + 2 {
-        assert!(Instant::now() < deadline, "the new secret is not used");
-        let answer = get(address, "/api/v2/users");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(provider.handle().ledger().token_requests_ended(TokenOutcome::InvalidClient), 0);
+    let stderr = BufReader::new(running.child().stderr.take().unwrap());
+    let mut said = stderr.lines().map(Result::unwrap);
+    let first = said.next().unwrap();
+    assert!(first.starts_with("warning: the token in the command's environment ends in "), "{first}");
+    assert!(said.find(|line| line.starts_with("hint:")).unwrap().contains("exec --gateway"));
     drop(running.child().stdin.take());
-    running.wait();
+    assert_eq!(said.next(), None, "once");
+    assert_eq!(running.wait().code(), Some(0));
 }
 
 #[test]
-fn a_private_gateway_lives_as_long_as_the_child() {
-    let provider = provider();
-    let script = "echo $EVERGRANT_GATEWAY_URL; read line; exit 3";
-    let (mut running, _home) = evergrant(["exec", "--gateway", "--", "sh", "-c", script]).client_of(&provider).start();
-    let mut lines = BufReader::new(running.child().stdout.take().unwrap()).lines();
-    let url = lines.next().unwrap().unwrap();
-    let address = url.strip_prefix("http://").unwrap();
-    let answer = get(address, "/api/v2/users");
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("/api/v2/users"), "{answer}");
-    drop(running.child().stdin.take());
-    assert_eq!(running.wait().code(), Some(3));
-    assert!(std::net::TcpStream::connect(address).is_err(), "the gateway still listens");
+fn a_dry_run_shows_names_and_no_secret_and_asks_for_nothing() {
+    let provider = genesys(Span::from_secs(100));
+    let run = |arguments: &[&str]| {
+        let run = evergrant(["exec", "--dry-run"].iter().chain(arguments)).client_of(&provider);
+        let run = run.env("EVERGRANT_PROVIDER", "genesys").env("EVERGRANT_REGION", "mypurecloud.ie");
+        let said = run.env("TMPDIR", "/tmp/t").env("https_proxy", "http://p").end().good();
+        assert!(!said.contains(CLIENT_SECRET), "{said}");
+        let user = rustix::process::geteuid().as_raw();
+        said.replace(&format!("/tmp/t/evergrant-{user}"), "TEMP")
+    };
+    insta::assert_snapshot!(run(&["--", "./report"]), @r"
+    the command would get
+      EVERGRANT_ACCESS_TOKEN     [redacted] an access token
+      GENESYSCLOUD_ACCESS_TOKEN  [redacted] an access token
+      GENESYSCLOUD_REGION        eu-west-1
+    and not find
+      EVERGRANT_CLIENT_SECRET
+    ");
+    insta::assert_snapshot!(run(&["--gateway", "--token-file", "--sdk-config=home"]), @r"
+    the command would get
+      EVERGRANT_ACCESS_TOKEN           [redacted] a handle, good at the gateway only
+      GENESYSCLOUD_ACCESS_TOKEN        [redacted] a handle, good at the gateway only
+      EVERGRANT_ACCESS_TOKEN_FILE      TEMP/exec-NAME/token
+      EVERGRANT_GATEWAY_URL            http://127.0.0.1:PORT
+      GENESYSCLOUD_GATEWAY_HOST        127.0.0.1
+      GENESYSCLOUD_GATEWAY_PORT        PORT
+      GENESYSCLOUD_GATEWAY_PROTOCOL    http
+      GENESYSCLOUD_OAUTHCLIENT_ID      sim-client
+      GENESYS_CLOUD_CLIENT_ID          sim-client
+      GENESYS_CLIENT_ID                sim-client
+      GENESYSCLOUD_OAUTHCLIENT_SECRET  [redacted] a local secret, good at the gateway only
+      GENESYS_CLOUD_CLIENT_SECRET      [redacted] a local secret, good at the gateway only
+      GENESYS_CLIENT_SECRET            [redacted] a local secret, good at the gateway only
+      NO_PROXY                         127.0.0.1,localhost
+      no_proxy                         127.0.0.1,localhost
+      GENESYSCLOUD_REGION              eu-west-1
+      EVERGRANT_SDK_CONFIG             TEMP/exec-NAME/home
+      HOME                             TEMP/exec-NAME/home
+    and not find
+      EVERGRANT_CLIENT_SECRET
+    files, which go when it ends
+      TEMP/exec-NAME/token
+      TEMP/exec-NAME/home/.genesyscloudpython/config
+      TEMP/exec-NAME/home/.genesyscloudjavascript/config
+      TEMP/exec-NAME/home/.genesyscloudjava/config
+      TEMP/exec-NAME/home/.genesysclouddotnet/config
+      TEMP/exec-NAME/home/.genesyscloudgo/config
+      TEMP/exec-NAME/home/.gc/config.toml
+    ");
+    let object: serde_json::Value = serde_json::from_str(&run(&["--token-file", "--json"])).unwrap();
+    assert_eq!(object["removed"], serde_json::json!(["EVERGRANT_CLIENT_SECRET"]));
+    assert_eq!(object["files"], serde_json::json!(["TEMP/exec-NAME/token"]));
+    assert_eq!(
+        object["set"][0],
+        serde_json::json!({"name": "EVERGRANT_ACCESS_TOKEN", "what": "an access token", "secret": true})
+    );
+    assert_eq!(
+        object["set"][3],
+        serde_json::json!({"name": "GENESYSCLOUD_REGION", "value": "eu-west-1", "secret": false})
+    );
+    assert_eq!(provider.handle().ledger().token.requests, 0);
 }

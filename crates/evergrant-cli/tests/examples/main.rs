@@ -88,6 +88,12 @@ fn a_command_has_a_gateway_of_its_own() {
 }
 
 #[test]
+fn a_command_reads_its_token_again_from_a_file() {
+    let answer = good(&mut example("exec-token-file.sh", &provider()));
+    assert_eq!(answer.matches(r#""query":"page="#).count(), 3, "{answer}");
+}
+
+#[test]
 fn a_gateway_serves_callers_that_know_no_token() {
     let provider = provider();
     let mut command = example("gateway.sh", &provider);
@@ -159,7 +165,7 @@ fn the_library_reads_a_thing() {
 
 /// Examples that need a provider's own libraries, which the tests against real components run. Folders are for the test
 /// of integrations.
-const TRIED_ELSEWHERE: [&str; 3] = ["genesys-sdk-config.ini", "genesys-sdk.py", "genesys-sdk.mjs"];
+const TRIED_ELSEWHERE: [&str; 4] = ["genesys-sdk-config.ini", "genesys-sdk.py", "genesys-sdk.mjs", "exec-sdk.sh"];
 
 #[test]
 fn every_example_is_tried_here() {

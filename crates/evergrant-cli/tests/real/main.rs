@@ -37,6 +37,7 @@ mod redis_server;
 mod relay;
 mod rivals;
 mod sdk;
+mod sdk_exec;
 mod sdk_login;
 
 use std::future::Future;
