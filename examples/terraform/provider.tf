@@ -1,6 +1,7 @@
 # Genesys Cloud's provider for Terraform and OpenTofu behind a gateway. An apply may take hours; no token ends in the middle.
 #
-# Region, client and gateway are in the environment: gateway.env beside this file for a gateway that runs.
+# Region, client and gateway are in the environment: by gateway.env beside this file for a gateway that runs, or by
+# `evergrant exec --gateway -- terraform apply`.
 terraform {
   required_providers {
     genesyscloud = {

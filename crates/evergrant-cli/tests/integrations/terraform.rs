@@ -48,6 +48,19 @@ fn every_member_of_the_pool_calls_through_the_gateway_on_one_token() {
 }
 
 #[test]
+fn with_a_gateway_of_its_own_the_pool_shares_one_handle() {
+    let simulated = SimServer::start(ProviderConfig::genesys()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evergrant"));
+    command.current_dir(tool("node")).args(["exec", "--gateway", "--", "node"]);
+    command.arg(part("terraform_provider.mjs")).arg(root(FILE).canonicalize().unwrap());
+    let said = provider(&mut command, &simulated, Vec::new());
+    assert!(all_are_good(&said) && said["base"] != simulated.url(), "{said}");
+    let tokens = said["tokens"].as_array().unwrap();
+    assert!(tokens.len() == 1 && tokens[0].as_str().unwrap().starts_with("eg1_"), "{said}");
+    assert_eq!(simulated.handle().ledger().token.requests, 1);
+}
+
+#[test]
 fn without_a_gateway_the_pool_shares_the_token_of_exec() {
     let simulated = SimServer::start(ProviderConfig::genesys()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_evergrant"));
