@@ -35,6 +35,8 @@ const LOGINS: [&str; 5] =
 /// Folders of a system that a page may name; here they are folders of the sandbox.
 const FOLDERS: [&str; 5] = ["/run/secrets/", "/run/user/1000/", "/var/lib/evergrant/", "/etc/evergrant/", "/run/sso/"];
 
+/// Somebody's own program, as pages name it; here it looks whether it was given what it needs.
+const THEIRS: &str = "report.sh";
 /// Routes of Genesys Cloud that the simulated provider has at another place.
 const ROUTES: [(&str, &str); 3] = [
     ("/api/v2/users?pageSize=100", "/api/v2/paged/number?pageSize=100&total=250"),
@@ -186,6 +188,10 @@ impl Sandbox {
                 ports.map(|(name, addr)| format!("export EVERGRANT_{name}=\"${{EVERGRANT_{name}:-{addr}}}\"\n"));
             write(&state.join("ports"), &ports.concat())?;
         }
+        if page.text.contains(THEIRS) {
+            let path = self.folder.join("work").join(THEIRS);
+            program(&path, r#"test -n "${EVERGRANT_ACCESS_TOKEN-}${EVERGRANT_GATEWAY_URL-}""#)?;
+        }
         let exports: String = variables.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
         write(&state.join("env"), &exports)?;
         write(&state.join("cwd"), &self.folder.join("work").display().to_string())?;
@@ -206,9 +212,7 @@ impl Sandbox {
 
     /// A program of the sandbox, found before those of the system.
     fn program(&self, name: &str, script: &str) -> Result<(), Failure> {
-        let path = self.folder.join("bin").join(name);
-        write(&path, &format!("#!/bin/sh\n{script}\n"))?;
-        shell::stdout(&mut shell::command("chmod", ["755", &path.display().to_string()])).map(|_| ())
+        program(&self.folder.join("bin").join(name), script)
     }
 
     /// A Redis server of the page's own, and its port.
@@ -347,6 +351,12 @@ fn free_port() -> Result<u16, Failure> {
 
 fn make(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| at(folder, &error))
+}
+
+/// Writes a script that can be run.
+fn program(path: &Path, script: &str) -> Result<(), Failure> {
+    write(path, &format!("#!/bin/sh\n{script}\n"))?;
+    shell::stdout(&mut shell::command("chmod", ["755", &path.display().to_string()])).map(|_| ())
 }
 
 /// Writes a file for its owner alone, as files of secrets have to be.
