@@ -53,7 +53,7 @@ pub(super) struct Sandbox {
     redis: Option<Child>,
     /// What pages show, and what it is here.
     names: Vec<(String, String)>,
-    /// Process groups of what was started.
+    /// Process groups in which something was left running.
     groups: Vec<u32>,
 }
 
@@ -147,7 +147,7 @@ impl Sandbox {
             let port = self.redis()?;
             names.push(("rediss://app:PASSWORD@redis.internal:6379".into(), format!("redis://127.0.0.1:{port}")));
             names.push(("redis://127.0.0.1:6379".into(), format!("redis://127.0.0.1:{port}")));
-            self.program("redis-cli", &format!("exec /usr/bin/redis-cli -p {port} \"$@\""))?;
+            self.program("redis-cli", &format!("PATH=${{PATH#*:}} exec redis-cli -p {port} \"$@\""))?;
         }
         names.push(("CLIENT_ID=...".into(), format!("CLIENT_ID={CLIENT_ID}")));
         names.push(("CLIENT_SECRET=...".into(), format!("CLIENT_SECRET={CLIENT_SECRET}")));
@@ -269,9 +269,13 @@ impl Sandbox {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         let mut child = command.spawn().map_err(|error| at(&file, &error))?;
-        // `timeout` makes a process group of its own, in which everything stays that the command starts.
-        self.groups.push(child.id());
+        // `timeout` makes a process group of its own, in which everything stays that the command starts. Its number is not
+        // given to anybody else while one of them lives.
+        let group = child.id();
         let status = child.wait().map_err(|error| at(&file, &error))?;
+        if signal("-0", group) {
+            self.groups.push(group);
+        }
         let printed = fs::read(&log).map_err(|error| at(&log, &error))?;
         let printed = self.shown(&String::from_utf8_lossy(&printed));
         Ok(Ran { code: status.code().unwrap_or(-1), printed })
@@ -281,14 +285,18 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         for group in &self.groups {
-            let end = format!("kill -TERM -{group} 2>/dev/null");
-            shell::stdout(&mut shell::command("sh", ["-c", &end])).ok();
+            signal("-TERM", *group);
         }
         for child in [Some(&mut self.provider), self.redis.as_mut()].into_iter().flatten() {
             child.kill().ok();
             child.wait().ok();
         }
     }
+}
+
+/// Sends a signal to a process group; false if nobody is left in it.
+fn signal(signal: &str, group: u32) -> bool {
+    shell::stdout(&mut shell::command("sh", ["-c", &format!("kill {signal} -{group}")])).is_ok()
 }
 
 /// A gateway goes on in the background by itself, see [`PROGRAM`].
