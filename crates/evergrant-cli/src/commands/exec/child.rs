@@ -67,6 +67,7 @@ impl Signals {
             loop {
                 match self.caught.recv().await {
                     Some(signal) if ENDING.contains(&signal) => return signal,
+                    Some(signal) if signal == Signal::TSTP => stop(),
                     Some(_) => {}
                     None => std::future::pending().await,
                 }
