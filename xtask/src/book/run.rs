@@ -208,12 +208,20 @@ impl Visit<'_> {
         Ok(())
     }
 
+    /// Queries, with blank lines between them, as rules that Prometheus' own checker reads.
     fn promql(&mut self, block: &Block) -> Result<(), Failure> {
-        let promtool = shell::target().join("test-tools/prometheus/usr/bin/promtool").display().to_string();
-        for query in block.text.split("\n\n").map(str::trim).filter(|query| !query.is_empty()) {
-            let line: Vec<&str> = query.lines().filter(|line| !line.starts_with('#')).collect();
-            capture(&mut command(&promtool, ["--experimental", "promql", "format", &line.join("\n")]))?;
+        let queries = block.text.split("\n\n").map(str::trim).filter(|query| !query.is_empty());
+        let rules: Vec<Value> = queries.map(|query| json!({"record": "page:shown", "expr": query})).collect();
+        if rules.is_empty() {
+            return Err(Failure::new("there is no query", ""));
         }
+        // A record may stand once in a group.
+        let groups = (1..).zip(rules).map(|(number, rule)| json!({"name": format!("query {number}"), "rules": [rule]}));
+        let file = self.sandbox.state("rules.yaml");
+        std::fs::write(&file, json!({"groups": groups.collect::<Vec<_>>()}).to_string())
+            .map_err(|error| Failure::new(format!("{}: {error}", file.display()), ""))?;
+        let promtool = shell::target().join("test-tools/prometheus/usr/bin/promtool").display().to_string();
+        capture(&mut command(&promtool, ["check", "rules", &file.display().to_string()]))?;
         self.tally.parsed += 1;
         Ok(())
     }

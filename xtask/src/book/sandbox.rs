@@ -242,6 +242,11 @@ impl Sandbox {
         })
     }
 
+    /// A file that no page sees.
+    pub(super) fn state(&self, name: &str) -> PathBuf {
+        self.folder.join("state").join(name)
+    }
+
     /// Writes a file that a page shows; `~/` is the home of the sandbox.
     pub(super) fn keep(&self, name: &str, text: &str) -> Result<(), Failure> {
         let path = match name.strip_prefix("~/") {
