@@ -2,7 +2,7 @@
 //!
 //! The guide is the Markdown of the repository: the pages at the root, under `docs/` and of the examples. There is no
 //! second copy of anything. [`page`] reads a page and [`block`] its code blocks, [`links`] checks its links as a code host
-//! follows them, [`site`] has MkDocs build the book, and [`run`](self::run) runs or compiles what the pages show, each page
+//! follows them, [`site`] has MkDocs build the book, and [`run`] runs or compiles what the pages show, each page
 //! in a [`sandbox`] of its own.
 #![expect(clippy::print_stdout, reason = "a task's report is its output")]
 
