@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use evergrant_core::Secret;
 use evergrant_core::attempt::{Attempt, Refusal, Replay, Route, Subject};
 use evergrant_core::keeper::{
-    Acquire, Action, Committed, Doubt, Keeper, Minted, Next, ProbeOutcome, Refresh, Step, Stored, StoredToken,
+    Acquire, Action, Committed, Doubt, Keeper, Minted, Next, ProbeOutcome, Refresh, SharedFailure, Step, Stored,
+    StoredToken,
 };
 use evergrant_core::offset::{Sample, Source};
 use evergrant_core::policy::Policy;
@@ -88,6 +89,13 @@ impl Scene {
             },
             doubt: (much & 32 != 0).then(|| Doubt { age: Some(Span::from_secs(i64::from(much))), words: String::new() }),
             mints: vec![self.at - Span::from_secs(i64::from(much))],
+            failure: (much & 64 != 0).then(|| {
+                Box::new(SharedFailure {
+                    failure: TokenFailure::of(TokenFailureKind::ServerError),
+                    streak: u32::from(much),
+                    not_before: self.at + Span::from_secs(i64::from(much % 8)),
+                })
+            }),
         }
     }
 
@@ -162,6 +170,7 @@ impl Scene {
                 refresh.handle_looked_again(found, &mut self.keeper, now)
             }
             Next::Withdraw => refresh.handle_withdrawn(&mut self.keeper, now),
+            Next::Share(_) => refresh.handle_shared(),
             Next::Commit(generation) => {
                 // A store that holds as much already, as the keeper has heard, takes no commit.
                 let is_behind = generation <= self.keeper.newest_generation();

@@ -66,6 +66,13 @@ pub enum Event {
         /// When the token endpoint is asked again.
         retry_in_s: f64,
     },
+    /// Another process's token request had failed just now, and this one was not sent.
+    RefreshPostponed {
+        /// The stable name of that failure.
+        failure: &'static str,
+        /// When the token endpoint is asked.
+        retry_in_s: f64,
+    },
     /// There is nothing left to renew the token with.
     LoginRequired,
     /// This machine's calendar clock stepped.
@@ -126,6 +133,7 @@ impl Event {
             Self::TokenPromoted { .. } => "token_promoted",
             Self::TokenRetired { .. } => "token_retired",
             Self::RefreshFailed { .. } => "refresh_failed",
+            Self::RefreshPostponed { .. } => "refresh_postponed",
             Self::LoginRequired => "login_required",
             Self::LocalClockStep { .. } => "local_clock_step",
             Self::ServerClockStep { .. } => "server_clock_step",
@@ -140,6 +148,7 @@ impl Event {
     pub const fn is_trouble(&self) -> bool {
         match self {
             Self::RefreshFailed { .. }
+            | Self::RefreshPostponed { .. }
             | Self::LoginRequired
             | Self::LocalClockStep { .. }
             | Self::ServerClockStep { .. }
@@ -190,6 +199,10 @@ impl fmt::Display for Event {
             }
             Self::RefreshFailed { detail, retry_in_s, .. } => {
                 write!(f, "refresh failed: {detail}; next try in {retry_in_s:.0} s")
+            }
+            Self::RefreshPostponed { failure, retry_in_s } => {
+                let failure = failure.replace('_', " ");
+                write!(f, "refresh postponed: another process met a {failure}; next try in {retry_in_s:.0} s")
             }
             Self::LoginRequired => f.write_str("login required: the grant cannot be renewed"),
             Self::LocalClockStep { jump_s } => write!(f, "this machine's clock stepped by {jump_s:+.1} s"),
@@ -336,6 +349,7 @@ mod tests {
             promoted(7),
             Event::TokenRetired { generation, why: Retired::Ended },
             Event::RefreshFailed { failure: "server_error", detail: "503".to_owned(), retry_in_s: 2.0 },
+            Event::RefreshPostponed { failure: "server_error", retry_in_s: 2.0 },
             Event::LoginRequired,
             Event::LocalClockStep { jump_s: -3600.0 },
             Event::ServerClockStep { source: "api_date", jump_s: 4.0 },

@@ -61,6 +61,7 @@ use limits::{Budget, Circuit, RouteMemory};
 use slots::{Held, Slots};
 
 pub use acquire::{Acquire, AcquireError, AcquireErrorKind, Need};
+pub use fleet::SharedFailure;
 pub use flight::{FlightId, FlightNext, Minted, Reason};
 pub use lease::{Claim, Heart, Pause};
 pub use proof::{ProbeOutcome, is_proof};
@@ -107,6 +108,8 @@ pub struct Keeper {
     policy: Policy,
     profile: Profile,
     seed: u64,
+    /// The same in all replicas.
+    credential: u64,
     slots: Slots,
     newest: Generation,
     flight: Option<flight::Flight>,
@@ -157,6 +160,7 @@ impl Keeper {
             policy,
             profile,
             seed,
+            credential: seed,
             slots: Slots::default(),
             newest: Generation::default(),
             flight: None,
@@ -194,6 +198,12 @@ impl Keeper {
             events: EventLog::default(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// The same keeper, of a credential that replicas share. The number tells credentials apart.
+    #[must_use]
+    pub fn shared(self, credential: u64) -> Self {
+        Self { credential, ..self }
     }
 
     /// The next thing to do, until there is none.
@@ -411,13 +421,27 @@ impl Keeper {
         }
     }
 
+    /// How much earlier than needed a refresh begins, in thousandths of what is allowed.
+    ///
+    /// Most of it belongs to the credential: the earliest of many replicas has nearly always the most luck there is, and
+    /// fleets that start together would refresh together for ever. The rest tells replicas apart.
+    fn jitter(&self, generation: Generation) -> u16 {
+        let own = self.luck(flight::JITTER, generation);
+        let common = luck(self.credential, flight::JITTER, generation);
+        (3 * common + own) / 4
+    }
+
     /// A number in 0..=1000 that depends only on the replica, the generation and the purpose: it can be explained later.
     fn luck(&self, purpose: u64, generation: Generation) -> u16 {
-        let mut x = self.seed ^ generation.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ purpose.rotate_left(32);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u16::try_from((x ^ (x >> 31)) % 1001).unwrap_or(0)
+        luck(self.seed, purpose, generation)
     }
+}
+
+fn luck(seed: u64, purpose: u64, generation: Generation) -> u16 {
+    let mut x = seed ^ generation.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ purpose.rotate_left(32);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    u16::try_from((x ^ (x >> 31)) % 1001).unwrap_or(0)
 }
 
 /// Two clocks of one provider that step by about the same within this time made one step.

@@ -5,7 +5,7 @@
 //! fall between writes.
 
 use evergrant_core::Secret;
-use evergrant_core::keeper::{Doubt, Minted, Stored, StoredToken};
+use evergrant_core::keeper::{Doubt, Minted, SharedFailure, Stored, StoredToken};
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::Generation;
 
@@ -17,6 +17,7 @@ pub(crate) struct Record {
     /// When a request was about to be sent with the refresh token, of which no end is known.
     pub(crate) intent: Option<Boot>,
     pub(crate) mints: Vec<Boot>,
+    pub(crate) failure: Option<Box<SharedFailure>>,
     token: Option<Minted>,
 }
 
@@ -24,7 +25,14 @@ impl Record {
     /// A store with nothing but the refresh token of a login.
     pub(crate) fn new(refresh_token: &str) -> Self {
         let refresh_token = refresh_token.to_owned();
-        Self { generation: Generation::default(), refresh_token, intent: None, mints: Vec::new(), token: None }
+        Self {
+            generation: Generation::default(),
+            refresh_token,
+            intent: None,
+            mints: Vec::new(),
+            failure: None,
+            token: None,
+        }
     }
 
     /// A request is about to be sent; an earlier intent keeps its time, because the grace counts from the first.
@@ -39,6 +47,7 @@ impl Record {
             refresh_token.expose().clone_into(&mut self.refresh_token);
         }
         self.intent = None;
+        self.failure = None;
         let sent = minted.issued.sent;
         self.mints.push(sent);
         self.mints.retain(|mint| sent - *mint < Span::from_secs(600));
@@ -67,6 +76,7 @@ impl Record {
             token: self.token.clone().map(StoredToken::Known),
             doubt: self.doubt(now),
             mints: self.mints.clone(),
+            failure: self.failure.clone(),
         }
     }
 }

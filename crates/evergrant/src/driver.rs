@@ -87,11 +87,12 @@ impl Shared {
         let mut profile = parts.profile.clone();
         let Credential { audience, resource, .. } = &parts.credential;
         profile.audience = profile.audience.or_else(|| audience.clone().or_else(|| resource.clone()));
-        let keeper = Keeper::new(profile.clone(), parts.policy.clone(), seed());
+        let policy = parts.policy.clone();
         let probe =
             profile.api_url.as_deref().map(|url| ApiProbe::new(url, &parts.tls, parts.transport)).transpose()?;
         let patience = parts.policy.patience;
         let flights = Flights::new(parts)?;
+        let keeper = Keeper::new(profile.clone(), policy, seed()).shared(flights.key().number());
         let nothing = Published {
             token: None,
             header: HeaderValue::from_static("Bearer"),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evergrant_core::keeper::{Committed, Doubt, Ending, FlightId, Next, Refresh};
+use evergrant_core::keeper::{Committed, Doubt, Ending, FlightId, Next, Refresh, SharedFailure};
 use evergrant_core::offset::{Sample, Source};
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Issued};
@@ -27,7 +27,7 @@ use crate::assertion::{Occasion, ServerTime};
 use crate::client_secrets::{self, ClientSecrets};
 use crate::driver::Shared;
 use crate::grant::{Credential, GrantError, TokenRequest};
-use crate::store::{Intent, Lease, Record, STEPS, StoreError};
+use crate::store::{Failed, Intent, Lease, Record, STEPS, StoreError};
 use crate::transport::TokenExchange;
 use crate::{clock, doubt, spans};
 pub(crate) use means::Flights;
@@ -111,6 +111,7 @@ impl Errand<'_> {
                 Next::Send => self.send(span).await,
                 Next::LookAgain => self.look_again().await,
                 Next::Withdraw => self.withdraw().await,
+                Next::Share(failure) => self.share(&failure).await,
                 Next::Commit(generation) => self.commit(generation).await,
                 Next::End(ending) => break ending,
             };
@@ -201,6 +202,17 @@ impl Errand<'_> {
         self.shared.act(|keeper, now| self.refresh.handle_withdrawn(keeper, now))
     }
 
+    /// Lets the others know. Whoever does not hear of it finds out by itself.
+    async fn share(&mut self, failure: &SharedFailure) -> Next {
+        self.record.failed = Failed::new(failure, self.shared.flights.stamp());
+        if let Some(lease) = &mut self.lease
+            && let Err(error) = lease.write(&self.record).await
+        {
+            tracing::debug!(%error, "a failure of the token endpoint is not told to other processes");
+        }
+        self.refresh.handle_shared()
+    }
+
     /// Makes both tokens durable together, then lets the keeper serve the new one.
     async fn commit(&mut self, generation: Generation) -> Next {
         let flights = &self.shared.flights;
@@ -217,7 +229,7 @@ impl Errand<'_> {
             let issued = flights.issued(issued, offset);
             record.note_mint(issued.sent.clone());
             record.issued = Some(issued);
-            record.intent = None;
+            (record.intent, record.failed) = (None, None);
         }
         tracing::trace!(target: STEPS, "tokens to be committed");
         let theirs = match &mut self.lease {
@@ -266,6 +278,9 @@ impl Errand<'_> {
                 flights.keep_if_newer(&self.record);
             }
             Ending::NotRenewable => self.conclude_not_renewable(),
+            Ending::Postponed(failure) => {
+                tracing::info!(%failure, "no token request: another process has just met a failure");
+            }
             Ending::Failed(failure) => {
                 if failure.kind == TokenFailureKind::RotationLost {
                     tracing::warn!(%failure, "the rotation of the refresh token is lost");

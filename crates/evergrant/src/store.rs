@@ -27,6 +27,7 @@
 mod contents;
 mod disk;
 mod error;
+mod failed;
 mod file;
 mod format;
 mod inspect;
@@ -61,6 +62,7 @@ use evergrant_core::time::{Boot, OffsetInterval, Span};
 
 pub use contents::{Contents, Listed};
 pub use error::StoreError;
+pub use failed::Failed;
 pub use file::FileStore;
 pub use inspect::Inspection;
 pub use key::{CredentialKey, TokenHash};

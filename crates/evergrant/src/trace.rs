@@ -26,6 +26,9 @@ pub(crate) fn tell(event: &Event) {
         Event::RefreshFailed { failure, retry_in_s, .. } => {
             tracing::debug!(target: TARGET, event = event.name(), failure, retry_in_s, "{event}");
         }
+        Event::RefreshPostponed { failure, retry_in_s } => {
+            tracing::debug!(target: TARGET, event = event.name(), failure, retry_in_s, "{event}");
+        }
         Event::LoginRequired => tracing::debug!(target: TARGET, event = event.name(), "{event}"),
         Event::LocalClockStep { jump_s } => tracing::warn!(target: TARGET, event = event.name(), jump_s, "{event}"),
         Event::ServerClockStep { source, jump_s } => {
@@ -69,6 +72,7 @@ fn tell_of_token(event: &Event) {
             tracing::debug!(target: TARGET, event = name, generation = generation.0, "{event}");
         }
         Event::RefreshFailed { .. }
+        | Event::RefreshPostponed { .. }
         | Event::LoginRequired
         | Event::LocalClockStep { .. }
         | Event::ServerClockStep { .. }
@@ -155,6 +159,7 @@ mod tests {
             Event::TokenPromoted { generation },
             Event::TokenRetired { generation, why: Retired::Ended },
             Event::RefreshFailed { failure: "server_error", detail: "503".to_owned(), retry_in_s: 2.0 },
+            Event::RefreshPostponed { failure: "server_error", retry_in_s: 2.0 },
             Event::LoginRequired,
             Event::LocalClockStep { jump_s: -3600.0 },
             Event::ServerClockStep { source: "api_date", jump_s: 4.0 },

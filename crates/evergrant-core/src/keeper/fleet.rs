@@ -7,13 +7,29 @@
 //! A refresh token that a request has spent, or not, is *in doubt*. Within the provider's grace it may be sent again.
 //! After it, sending it ends the grant wherever reuse is detected, so it is sent only when nothing is left to serve.
 //!
+//! A token endpoint that is out of order, or that limits its clients, is so for every process. Who has met such a failure
+//! tells the others when it will ask again, and they send nothing before: all together back off as one process does. They
+//! go a little sooner than it would: if it is alone in its trouble, another one is first the next time.
+//!
 //! Source: RFC 9700 section 4.14.2 (reuse detection).
 
-use super::flight::{Failures, FlightId, Minted, Origin};
+use super::flight::{Failures, FlightId, Minted, Origin, SPREAD};
 use super::{Keeper, Reason};
 use crate::event::Event;
 use crate::time::{Boot, Now};
-use crate::token::{Instants, Issued, Token};
+use crate::token::{Generation, Instants, Issued, Token};
+use crate::wire::{TokenFailure, TokenFailureKind};
+
+/// A failure of the token endpoint that one process has met and that others keep to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SharedFailure {
+    /// What it was.
+    pub failure: TokenFailure,
+    /// The how many-th in a row.
+    pub streak: u32,
+    /// When the process that met it asks again.
+    pub not_before: Boot,
+}
 
 impl Keeper {
     /// A flight found in the store that another process has minted already.
@@ -78,6 +94,32 @@ impl Keeper {
             self.wake();
         }
         false
+    }
+
+    /// The last failure, if others should know of it.
+    pub(super) fn failure_to_share(&self) -> Option<SharedFailure> {
+        let Failures { last, not_before, streak, .. } = &self.failures;
+        let failure = last.clone().filter(|failure| failure.kind.concerns_everybody())?;
+        Some(SharedFailure { failure, streak: *streak, not_before: (*not_before)? })
+    }
+
+    /// Another process has met this failure and would not ask yet: the flight is over without a request.
+    pub(super) fn handle_shared_failure(&mut self, flight: FlightId, shared: &SharedFailure, now: Now) {
+        if self.flight.take_if(|current| current.id() == flight).is_none() {
+            return;
+        }
+        let SharedFailure { failure, streak, not_before } = shared;
+        let luck = self.luck(SPREAD, Generation(self.flights));
+        let spread = (*not_before - now.boot).scaled(i64::from(luck), 4_000);
+        // Sooner than a server allows nobody asks.
+        let is_ordered = failure.kind == TokenFailureKind::RateLimited;
+        let at = if is_ordered { *not_before + spread } else { *not_before - spread };
+        self.failures.streak = self.failures.streak.max(*streak);
+        self.failures.not_before = Some(at);
+        self.failures.last = Some(failure.clone());
+        let retry_in_s = (at - now.boot).as_secs_f64();
+        self.events.note(Event::RefreshPostponed { failure: failure.kind.name(), retry_in_s }, now.boot);
+        self.wake();
     }
 
     /// The store tells when this and other processes have minted.

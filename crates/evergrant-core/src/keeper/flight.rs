@@ -125,10 +125,10 @@ pub struct Minted {
 /// Failures of token requests since the last success.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failures {
-    streak: u32,
+    pub(super) streak: u32,
     pub(super) not_before: Option<Boot>,
     half_open_tries: u32,
-    last: Option<TokenFailure>,
+    pub(super) last: Option<TokenFailure>,
 }
 
 impl Failures {
@@ -304,7 +304,7 @@ impl Keeper {
             self.failures.not_before = Some(now.boot + LONGEST_SAME_TOKEN_WAIT.scaled(1, 10));
             return;
         }
-        let jitter = self.luck(JITTER, minted.generation);
+        let jitter = self.jitter(minted.generation);
         let p99 = self.latency.p99();
         let Minted { generation, access_token, issued, lifetime, .. } = minted;
         let same = self.slots.iter().find(|held| held.token.access_token == access_token).map(Held::generation);
@@ -377,7 +377,8 @@ impl Keeper {
     }
 }
 
-const JITTER: u64 = 1;
+pub(super) const JITTER: u64 = 1;
 const BACKOFF: u64 = 2;
+pub(super) const SPREAD: u64 = 3;
 /// A provider that answers with the token that we have already is asked again no later than this.
 const LONGEST_SAME_TOKEN_WAIT: Span = Span::from_secs(30);

@@ -10,10 +10,13 @@
 //! refuses a token in doubt, the rotation is lost, and the intent says to whom and when. The intent of the first request is
 //! kept through all later ones: the grace counts from the first use.
 //!
+//! A failure that says something of the token endpoint and nothing of who asked is stored as well, and nobody sends a request
+//! before whoever met it would. Not so one that may have spent a refresh token: that has to be asked for again at once.
+//!
 //! ```text
-//! lease -> [adopt | not renewable | in doubt] -> intend -> send -> commit -> end
-//!                                                  ^        |-> look again -> [adopt | intend | fail]
-//!                                                  '- lost -'-> withdraw -> fail
+//! lease -> [adopt | postpone | not renewable | in doubt] -> intend -> send -> commit -> end
+//!                                                             ^        |-> look again -> [adopt | intend | fail]
+//!                                                             '- lost -'-> withdraw -> [share] -> fail
 //! ```
 //!
 //! Limits: nothing here knows a store. Writing, retrying a write, and losing a lease are the driver's.
@@ -21,6 +24,7 @@
 //! Source: RFC 6749 section 6; RFC 9700 section 4.14.2 (rotation and reuse detection).
 
 use super::Keeper;
+use super::fleet::SharedFailure;
 use super::flight::{FlightId, FlightNext, Minted};
 use crate::time::{Boot, Now, Span};
 use crate::token::{Generation, Issued};
@@ -39,6 +43,8 @@ pub struct Stored {
     pub doubt: Option<Doubt>,
     /// When this and other processes have minted: each mint by the moment at which it was asked for.
     pub mints: Vec<Boot>,
+    /// The failure of the token endpoint that was met last, if no token came since.
+    pub failure: Option<Box<SharedFailure>>,
 }
 
 /// A stored access token, on this boot's clock.
@@ -79,7 +85,9 @@ pub enum Next {
     LookAgain,
     /// Take the intent back if one was written: the refresh token was certainly not spent. Then [`Refresh::handle_withdrawn`].
     Withdraw,
-    /// Store both tokens under this generation, the mint, and nothing in doubt. Then [`Refresh::handle_commit`].
+    /// Store this failure beside what is there, so that others keep to it. Then [`Refresh::handle_shared`].
+    Share(SharedFailure),
+    /// Store both tokens under this generation, the mint, no failure, and nothing in doubt. Then [`Refresh::handle_commit`].
     Commit(Generation),
     /// Give the lease back: it is over, and the keeper knows.
     End(Ending),
@@ -98,6 +106,8 @@ pub enum Ending {
     InDoubt,
     /// No token came.
     Failed(TokenFailure),
+    /// No request was sent: another process has just met this failure.
+    Postponed(TokenFailure),
     /// A token came and is served.
     Minted(Generation),
     /// Another process was first, with a token whose age no clock tells. The keeper was told nothing.
@@ -212,6 +222,10 @@ impl Refresh {
             keeper.handle_timeout(now);
             return Next::End(Ending::NotRenewable);
         }
+        if let Some(shared) = stored.failure.filter(|shared| self.doubt.is_none() && now.boot < shared.not_before) {
+            keeper.handle_shared_failure(self.flight, &shared, now);
+            return Next::End(Ending::Postponed(shared.failure));
+        }
         let may_be_sent = self.doubt.as_ref().is_none_or(Doubt::is_within_grace);
         if may_be_sent || keeper.handle_doubt(self.flight, now) { Next::Intend } else { Next::End(Ending::InDoubt) }
     }
@@ -287,6 +301,12 @@ impl Refresh {
         }
     }
 
+    /// The failure is stored, or others have to find out by themselves.
+    pub fn handle_shared(&mut self) -> Next {
+        let failure = self.failure.take();
+        Next::End(failure.map_or(Ending::Unknown, Ending::Failed))
+    }
+
     /// The tokens are stored, or somebody else was first.
     pub fn handle_commit(&mut self, committed: Committed, keeper: &mut Keeper, now: Now) -> Next {
         match committed {
@@ -335,7 +355,16 @@ impl Refresh {
                 self.doubt = self.next_doubt.take().or_else(|| self.doubt.take());
                 Next::Intend
             }
-            FlightNext::Over => Next::End(Ending::Failed(failure)),
+            FlightNext::Over => {
+                let may_wait = !self.rotates || (self.doubt.is_none() && !failure.refresh_token_may_be_spent());
+                match keeper.failure_to_share().filter(|_| may_wait) {
+                    Some(shared) => {
+                        self.failure = Some(failure);
+                        Next::Share(shared)
+                    }
+                    None => Next::End(Ending::Failed(failure)),
+                }
+            }
         }
     }
 }

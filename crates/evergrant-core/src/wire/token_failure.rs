@@ -178,6 +178,12 @@ impl TokenFailureKind {
         })
     }
 
+    /// Does it speak of the token endpoint, whoever asks? Who is not let through, or has a wrong secret, may be alone.
+    #[must_use]
+    pub const fn concerns_everybody(self) -> bool {
+        matches!(self, Self::RateLimited | Self::ServerError)
+    }
+
     /// The stable snake_case name, for logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -83,7 +83,7 @@ function verdictNode(verdict, open) {
 }
 
 const SIGNS = {
-  token_minted: '+', token_adopted: '+', token_restored: '+', token_promoted: '▸', token_retired: '–', refresh_failed: '!', login_required: '!',
+  token_minted: '+', token_adopted: '+', token_restored: '+', token_promoted: '▸', token_retired: '–', refresh_failed: '!', refresh_postponed: '!', login_required: '!',
   local_clock_step: '◷', server_clock_step: '◷', verdict: '✕', circuit_opened: '!', circuit_closed: '✓', reload_rejected: '!',
 };
 

@@ -48,6 +48,9 @@ pub fn drawn(seed: u64) -> Fleet {
     };
     fleet.events = events(&mut draw, troubled);
     fleet.troubles = troubles(&mut draw, troubled, members);
+    if draw.happens(200) {
+        fleet.events.extend(outage(&mut draw, troubled));
+    }
     fleet
 }
 
@@ -70,6 +73,14 @@ fn events(draw: &mut Seed, troubled: Span) -> Vec<At> {
         }
     }
     events
+}
+
+/// The token endpoint is out of order for a while.
+fn outage(draw: &mut Seed, troubled: Span) -> [At; 2] {
+    let after = moment(draw, troubled);
+    let lasts = draw.delay(Delay::uniform(Span::from_millis(200), LONGEST));
+    let broken = TokenRule { fault: TokenFault::Status(503, None), chance: Chance::ALWAYS };
+    [At { after, event: Event::TokenFault(broken) }, At { after: after + lasts, event: Event::ClearTokenFaults }]
 }
 
 fn troubles(draw: &mut Seed, troubled: Span, members: usize) -> Vec<(Span, Trouble)> {

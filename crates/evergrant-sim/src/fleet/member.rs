@@ -29,12 +29,20 @@ pub enum Slip {
     IsDeaf,
     /// It leaves the store as it is when that has lost something.
     RepairsNothing,
+    /// It tells nobody what the token endpoint answered.
+    KeepsFailures,
 }
 
 impl Slip {
     /// Every one.
-    pub const ALL: [Self; 5] =
-        [Self::IgnoresTheLease, Self::NeverBeats, Self::StoresNothing, Self::IsDeaf, Self::RepairsNothing];
+    pub const ALL: [Self; 6] = [
+        Self::IgnoresTheLease,
+        Self::NeverBeats,
+        Self::StoresNothing,
+        Self::IsDeaf,
+        Self::RepairsNothing,
+        Self::KeepsFailures,
+    ];
 }
 
 /// A record as the store has it: equal if it is the same writing of the same record.
@@ -103,6 +111,7 @@ enum Purpose {
     Beat,
     Intent,
     Withdraw,
+    Share,
     LookAgain,
     Commit,
     Compare,
@@ -139,7 +148,8 @@ impl Member {
         slip: Option<Slip>,
         now: Boot,
     ) -> Self {
-        let keeper = Keeper::new(Profile::oauth2(), Policy::default(), luck.wrapping_mul(1_000_003) ^ number);
+        let luck = luck.wrapping_mul(1_000_003);
+        let keeper = Keeper::new(Profile::oauth2(), Policy::default(), luck ^ number).shared(luck);
         let mut member = Self {
             name,
             keeper,
@@ -178,6 +188,7 @@ impl Member {
             (Purpose::Beat, told) => self.beaten(told, now),
             (Purpose::Intent, told) => self.intended(told, now),
             (Purpose::Withdraw, _) => self.step(now, |refresh, keeper, now| refresh.handle_withdrawn(keeper, now)),
+            (Purpose::Share, _) => self.step(now, |refresh, _, _| refresh.handle_shared()),
             (Purpose::LookAgain, told) => self.looked_again(told, now),
             (Purpose::Commit, told) => self.committed(told, now),
             (Purpose::Compare, told) => self.compared(told, now),

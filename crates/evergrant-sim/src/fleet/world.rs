@@ -54,6 +54,8 @@ pub(super) struct World<'a> {
     excused_until: Boot,
     /// Until when the store may not know what was stored.
     rewound_until: Boot,
+    /// Who was told last that the token endpoint is out of order, and when, if no token was issued since.
+    out_of_order: Option<(usize, Boot)>,
     spent_and_stored: BTreeSet<String>,
     committed: BTreeMap<u64, Boot>,
     adopted: BTreeSet<(usize, u64, u64)>,
@@ -94,6 +96,7 @@ impl<'a> World<'a> {
             in_flight: BTreeSet::new(),
             excused_until: START,
             rewound_until: START,
+            out_of_order: None,
             spent_and_stored: BTreeSet::new(),
             committed: BTreeMap::new(),
             adopted: BTreeSet::new(),
@@ -313,10 +316,23 @@ impl<'a> World<'a> {
         if in_flight > 1 && self.excused_until < self.now {
             self.complain(format!("P3: {in_flight} token requests at once"));
         }
+        if let Some((_, told)) = self.out_of_order.filter(|(told, at)| *told != place && *at <= self.now)
+            && self.now < told + SHORTEST_BACK_OFF
+            && self.excused_until < self.now
+            && !self.is_in_doubt_since_before(told)
+        {
+            self.complain(format!("P3: m{place} asks although another member has just been told to wait"));
+        }
         let timed_out = Err(TokenFailure::of(TokenFailureKind::TimedOut));
         self.at(self.now + patience, Event::TokenAnswered(place, life, attempt, timed_out));
         let arrives = self.now + self.seed.delay(self.fleet.to_provider);
         self.at(arrives, Event::TokenArrives(place, life, attempt, refresh_token, self.now));
+    }
+
+    /// A refresh token that may be spent has to be sent again within the grace, whatever the token endpoint said since.
+    fn is_in_doubt_since_before(&self, at: Boot) -> bool {
+        let (_, entry) = self.store.read();
+        entry.and_then(|entry| entry.record.intent).is_some_and(|intent| intent < at)
     }
 
     fn serve_token(&mut self, place: usize, life: u64, attempt: u64, refresh_token: &str, sent: Boot) {
@@ -340,6 +356,8 @@ impl<'a> World<'a> {
             Answer::Torn { .. } | Answer::Reset { .. } => Err(TokenFailure::of(TokenFailureKind::Lost)),
         };
         let outcome = self.provider.ledger().token.events.last().map(|event| event.outcome);
+        let is_out_of_order = result.as_ref().is_err_and(|failure| failure.status == Some(503));
+        self.out_of_order = is_out_of_order.then_some((place, after));
         self.outcome.issues.extend((outcome == Some(TokenOutcome::Issued)).then(|| self.now - START));
         self.note(|| format!("m{place} is answered {outcome:?}"));
         if outcome == Some(TokenOutcome::ReuseDetected) {
@@ -447,4 +465,6 @@ const RECOVERY: Span = Span::from_secs(20 * 60);
 /// By then everybody has started and has a token.
 const FIRST_TOKEN: Span = Span::from_secs(60);
 const PATIENCE: Span = Span::from_secs(30);
+/// Three quarters of the shortest wait after a failure.
+const SHORTEST_BACK_OFF: Span = Span::from_millis(750);
 const MOST_COMPLAINTS: usize = 20;

@@ -36,6 +36,7 @@ pub(crate) fn stored(shared: &Shared, record: &Record) -> Stored {
         grant: doubt::name_of(record).map(|name| name.as_str().to_owned()),
         token: token(shared, record),
         doubt: doubt::doubt_of(record).map(|intent| doubt::doubt(intent, &shared.flights)),
+        failure: record.failed.as_ref().and_then(|failed| failed.shared(now, store)).map(Box::new),
         mints: record.mints.iter().filter_map(|mint| Some(now.boot - mint.age(now, store)?)).collect(),
     }
 }

@@ -20,6 +20,7 @@ use evergrant_core::time::Span;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::failed::Failed;
 use super::passphrase::Derivation;
 use super::record::{Intent, Issued, Record, Stamp};
 use super::seal::{SealKey, Sealed};
@@ -202,6 +203,8 @@ struct Stored {
     issued: Option<Issued>,
     intent: Option<Intent>,
     mints: Vec<Stamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<Failed>,
 }
 
 struct SecretText(Secret);
@@ -230,6 +233,7 @@ impl From<&Record> for Stored {
             issued: record.issued.clone(),
             intent: record.intent.clone(),
             mints: record.mints.clone(),
+            failed: record.failed.clone(),
         }
     }
 }
@@ -246,6 +250,7 @@ impl From<Stored> for Record {
             issued: stored.issued,
             intent: stored.intent,
             mints: stored.mints,
+            failed: stored.failed,
         }
     }
 }

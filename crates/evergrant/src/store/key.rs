@@ -50,6 +50,11 @@ impl CredentialKey {
         is_key.then(|| Self(text.to_owned()))
     }
 
+    /// Its first digits as a number: the same in every process that has this credential.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
+    }
+
     /// The first digits, enough to tell the credentials of one store apart, for a person or in a file name.
     #[must_use]
     pub fn short(&self) -> &str {

@@ -15,7 +15,7 @@ use evergrant_core::time::{Boot, Now, OffsetInterval, Server, Span, Wall};
 use evergrant_core::token;
 use serde::{Deserialize, Serialize};
 
-use super::TokenHash;
+use super::{Failed, TokenHash};
 use crate::clock::{self, BootId};
 
 /// The newest tokens of one credential and what is known about them.
@@ -39,6 +39,8 @@ pub struct Record {
     pub intent: Option<Intent>,
     /// Recent token requests, oldest first, for the mint budget.
     pub mints: Vec<Stamp>,
+    /// The last failure of the token endpoint that others should know of, if no token came since.
+    pub failed: Option<Failed>,
 }
 
 impl Record {
@@ -58,8 +60,8 @@ impl Record {
         self.seeds.drain(..excess);
         self.seeds.push(hash);
         self.refresh_token = Some(seed.clone());
-        (self.access_token, self.token_type, self.expires_in, self.issued, self.intent) =
-            (None, None, None, None, None);
+        (self.access_token, self.token_type, self.expires_in, self.issued, self.intent, self.failed) =
+            (None, None, None, None, None, None);
         true
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use evergrant::core::time::Span;
 use evergrant::{Client, Credential, TokenSource};
+use evergrant_sim::faults::TokenFault;
 use evergrant_sim::ledger::TokenOutcome;
 use evergrant_sim::{Event, ProviderConfig, SimServer};
 
@@ -59,6 +60,24 @@ async fn a_fleet_refreshes_once_per_lifetime() {
     let ledger = sim.handle().ledger();
     assert_eq!(ledger.token.max_in_flight, 1);
     assert!((4..=7).contains(&ledger.token.requests), "{} token requests", ledger.token.requests);
+}
+
+#[tokio::test]
+async fn one_member_is_told_to_wait_and_all_of_them_do() {
+    let (server, sim) = (RedisServer::start(&[]), SimServer::start(strict(3600)).unwrap());
+    sim.handle().apply(Event::token(TokenFault::Status(429, Some(600))));
+    let start = || rotating(&sim, open(&server.url())).build().unwrap();
+    let sources = [0; 8].map(|_| start());
+    let is_told = |source: &TokenSource| {
+        let report = source.status().report;
+        let is_limited = report.last_failure.is_some_and(|failure| failure.contains("429"));
+        is_limited && report.retry_in_s.is_some_and(|wait| wait > 500.0)
+    };
+    until("all know of it", || sources.iter().all(is_told)).await;
+    assert_eq!(requests(&sim), 1);
+    let late = start();
+    until("so does one that starts later", || is_told(&late)).await;
+    assert_eq!(requests(&sim), 1);
 }
 
 #[tokio::test]

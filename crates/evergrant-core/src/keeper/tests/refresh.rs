@@ -1,7 +1,7 @@
 //! One refresh step by step, with a store made by hand.
 
 use super::*;
-use crate::keeper::{Committed, Doubt, Ending, Next, Refresh, Stored, StoredToken};
+use crate::keeper::{Committed, Doubt, Ending, Next, Refresh, SharedFailure, Stored, StoredToken};
 use crate::wire::{ExpiresInNote, TokenAnswer};
 
 const HOUR: Span = Span::from_secs(3600);
@@ -212,4 +212,59 @@ fn a_client_that_needs_no_refresh_token_is_never_in_doubt() {
     let failure = TokenFailure::of(TokenFailureKind::InvalidGrant);
     let next = refresh.handle_failure(failure, &mut stage.keeper, now);
     assert!(matches!(next, Next::End(Ending::Failed(_))), "nothing to look for and nothing to withdraw: {next:?}");
+}
+
+fn out_of_order(kind: TokenFailureKind, not_before: Boot) -> Option<Box<SharedFailure>> {
+    Some(Box::new(SharedFailure { failure: TokenFailure::of(kind), streak: 4, not_before }))
+}
+
+#[test]
+fn a_failure_of_the_token_endpoint_is_shared_and_keeps_everybody_from_asking() {
+    let mut rotation = Rotation::with(grant(3, "one"));
+    let at = rotation.stage.at;
+    let unavailable = TokenFailure::of(TokenFailureKind::ServerError).with_status(503);
+    rotation.intend().step(&Next::Send, |refresh, keeper, now| refresh.handle_failure(unavailable, keeper, now));
+    rotation.step(&Next::Withdraw, |refresh, keeper, now| refresh.handle_withdrawn(keeper, now));
+    let Next::Share(shared) = rotation.next.clone() else { panic!("{:?}", rotation.next) };
+    assert!(shared.not_before >= at + Span::from_secs(1), "{shared:?}");
+    rotation.next = rotation.refresh.handle_shared();
+    assert_eq!(rotation.failure().status, Some(503));
+
+    let mut other = Rotation::with(Stored { failure: Some(Box::new(shared.clone())), ..grant(3, "one") });
+    assert_eq!(other.next, Next::End(Ending::Postponed(shared.failure)));
+    let waits = |stage: &mut Stage| {
+        let since = stage.at;
+        while stage.flights.is_empty() {
+            stage.pass(Span::from_millis(10));
+        }
+        stage.at - since
+    };
+    let wait = shared.not_before - at;
+    let waited = waits(&mut other.stage);
+    assert!(waited <= wait + Span::from_millis(10) && waited >= wait.scaled(3, 4), "{waited} of {wait}");
+}
+
+#[test]
+fn nobody_asks_before_the_server_allows_it() {
+    let at = Stage::new(HOUR).at;
+    let wait = Span::from_secs(20);
+    let limited = Stored { failure: out_of_order(TokenFailureKind::RateLimited, at + wait), ..grant(3, "one") };
+    let mut rotation = Rotation::with(limited);
+    assert!(matches!(rotation.next, Next::End(Ending::Postponed(_))));
+    rotation.stage.pass(wait - Span::from_millis(1));
+    assert!(rotation.stage.flights.is_empty());
+    rotation.stage.pass(wait.scaled(1, 4) + Span::from_millis(1));
+    assert_eq!(rotation.stage.flights.len(), 1);
+}
+
+#[test]
+fn a_failure_that_is_over_or_leaves_a_refresh_token_in_doubt_keeps_nobody_from_asking() {
+    let at = Stage::new(HOUR).at;
+    let failure = out_of_order(TokenFailureKind::ServerError, at);
+    assert_eq!(Rotation::with(Stored { failure, ..grant(3, "one") }).next, Next::Intend, "its time has come");
+    let failure = out_of_order(TokenFailureKind::ServerError, at + Span::from_secs(9));
+    assert_eq!(Rotation::with(Stored { failure, ..in_doubt(1) }).next, Next::Intend, "within the grace");
+    let mut rotation = Rotation::with(grant(3, "one"));
+    rotation.intend().fail(TokenFailureKind::ServerError);
+    assert!(matches!(rotation.next, Next::End(Ending::Failed(_))), "500 may come after the deed: {:?}", rotation.next);
 }

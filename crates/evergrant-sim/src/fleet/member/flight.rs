@@ -166,6 +166,13 @@ impl Member {
                     }
                     flight.refresh.handle_withdrawn(&mut self.keeper, moment(now))
                 }
+                Next::Share(failure) => {
+                    flight.record.failure = Some(Box::new(failure));
+                    if flight.lease.is_some() && self.slip != Some(Slip::KeepsFailures) {
+                        return self.write(Purpose::Share, false);
+                    }
+                    flight.refresh.handle_shared()
+                }
                 Next::Commit(_) => {
                     if let Some(minted) = flight.refresh.minted().cloned() {
                         flight.record.commit(minted, flight.next_refresh_token.as_ref());

@@ -75,6 +75,10 @@ impl Keeping {
                     self.record.intent = None;
                     flying.refresh.handle_withdrawn(&mut self.keeper, now)
                 }
+                Next::Share(failure) => {
+                    self.record.failure = Some(Box::new(failure));
+                    flying.refresh.handle_shared()
+                }
                 Next::Commit(_) => {
                     self.store(&flying, now.boot);
                     flying.refresh.handle_commit(Committed::Ours, &mut self.keeper, now)

@@ -1,6 +1,8 @@
 //! Every record survives the file, and no bytes upset its reader.
 
+use evergrant_core::keeper::SharedFailure;
 use evergrant_core::time::{Now, Offset, OffsetInterval, Server, Wall};
+use evergrant_core::wire::{TokenFailure, TokenFailureKind};
 use proptest::prelude::*;
 
 use super::super::format;
@@ -21,6 +23,12 @@ prop_compose! {
         let offset = ends.map(|(a, b)| OffsetInterval { lo: Offset::from_nanos(a.min(b)), hi: Offset::from_nanos(a.max(b)) });
         Issued { sent, received: Boot::from_nanos(received), offset, store_offset: offset.filter(|_| received % 2 == 0) }
     }
+}
+
+fn failed(now: Now) -> Failed {
+    let failure = TokenFailure::of(TokenFailureKind::RateLimited).with_status(429);
+    let shared = SharedFailure { failure, streak: 2, not_before: now.boot + Span::from_secs(7) };
+    Failed::new(&shared, Stamp::of(now, None)).unwrap()
 }
 
 prop_compose! {
@@ -44,6 +52,7 @@ prop_compose! {
             seeds: seeds.iter().map(|seed| TokenHash::of(&Secret::from(seed.as_str()))).collect(),
             issued,
             intent: intended.then(|| Intent::new(secret(1).as_ref(), Stamp::of(now, None))),
+            failed: intended.then(|| failed(now)).filter(|_| generation % 2 == 0),
             mints,
         }
     }

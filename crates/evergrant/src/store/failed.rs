@@ -1,0 +1,104 @@
+//! A failure of the token endpoint in a record, so that nobody asks before whoever met it would.
+//!
+//! What is kept is which of the two kinds it was that concern everybody, who met it when, and for how long that process was
+//! going to wait. The server's words are not: they may say something of the one that asked.
+
+use evergrant_core::keeper::SharedFailure;
+use evergrant_core::time::{Now, OffsetInterval, Span};
+use evergrant_core::wire::{RetryAfter, TokenFailure, TokenFailureKind};
+use serde::{Deserialize, Serialize};
+
+use super::record::{Owner, Stamp};
+
+/// A token request that the token endpoint would have failed for anybody.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Failed {
+    kind: Kind,
+    status: Option<u16>,
+    /// The how many-th in a row.
+    streak: u32,
+    /// The process that was answered so.
+    owner: Owner,
+    /// When it was.
+    at: Stamp,
+    /// After which time it asks again.
+    wait_ns: Span,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    ServerError,
+    RateLimited,
+}
+
+impl Failed {
+    /// This process has just met it; `at` is now. `None` if it says nothing to others.
+    pub(crate) fn new(shared: &SharedFailure, at: Stamp) -> Option<Self> {
+        let kind = match shared.failure.kind {
+            TokenFailureKind::ServerError => Kind::ServerError,
+            TokenFailureKind::RateLimited => Kind::RateLimited,
+            TokenFailureKind::InvalidGrant
+            | TokenFailureKind::RotationLost
+            | TokenFailureKind::InvalidClient
+            | TokenFailureKind::UnauthorizedClient
+            | TokenFailureKind::InvalidScope
+            | TokenFailureKind::UnsupportedGrantType
+            | TokenFailureKind::Malformed
+            | TokenFailureKind::Lost
+            | TokenFailureKind::Unreachable
+            | TokenFailureKind::TimedOut
+            | TokenFailureKind::Redirected
+            | TokenFailureKind::Rejected => return None,
+        };
+        let wait_ns = shared.not_before - at.boot;
+        let (status, streak) = (shared.failure.status, shared.streak);
+        Some(Self { kind, status, streak, owner: Owner::this_process(), at, wait_ns })
+    }
+
+    /// The same on this boot's clock; `None` if no clock tells how long ago it was.
+    pub(crate) fn shared(&self, now: Now, store: Option<OffsetInterval>) -> Option<SharedFailure> {
+        let age = self.at.age(now, store)?;
+        let kind = match self.kind {
+            Kind::ServerError => TokenFailureKind::ServerError,
+            Kind::RateLimited => TokenFailureKind::RateLimited,
+        };
+        let wait = self.wait_ns.clamp(Span::ZERO, RetryAfter::CAP);
+        let failure = TokenFailure { status: self.status, ..TokenFailure::of(kind) };
+        let failure = failure.with_description(&format!("so it answered {}", self.owner));
+        Some(SharedFailure { failure, streak: self.streak, not_before: now.boot - age + wait })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use evergrant_core::time::Boot;
+
+    fn met(kind: TokenFailureKind, at: Boot, wait: Span) -> SharedFailure {
+        let failure = TokenFailure::of(kind).with_status(503).with_description("no entry for client-7");
+        SharedFailure { failure, streak: 3, not_before: at + wait }
+    }
+
+    #[test]
+    fn what_one_process_met_is_known_to_others_for_as_long_as_it_waits() {
+        let now = clock::now();
+        let wait = Span::from_secs(9);
+        let failed = Failed::new(&met(TokenFailureKind::ServerError, now.boot, wait), Stamp::of(now, None)).unwrap();
+        let later = Now { boot: now.boot + Span::from_secs(4), wall: now.wall + Span::from_secs(4) };
+        let known = failed.shared(later, None).unwrap();
+        assert_eq!((known.not_before, known.streak), (now.boot + wait, 3));
+        assert_eq!((known.failure.kind, known.failure.status), (TokenFailureKind::ServerError, Some(503)));
+        let words = known.failure.to_string();
+        assert!(words.contains("process ") && !words.contains("client-7"), "{words}");
+    }
+
+    #[test]
+    fn what_may_be_one_process_s_own_trouble_is_not_kept() {
+        let now = clock::now();
+        for kind in [TokenFailureKind::Unreachable, TokenFailureKind::InvalidClient, TokenFailureKind::Lost] {
+            assert_eq!(Failed::new(&met(kind, now.boot, Span::from_secs(1)), Stamp::of(now, None)), None);
+        }
+    }
+}
