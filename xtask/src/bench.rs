@@ -12,7 +12,7 @@ use crate::{profile, setup};
 pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     setup::packages(&setup::FOR_BENCH)?;
     let needs_program = !options.first().is_some_and(|part| WITHOUT_PROGRAM.contains(part));
-    let program = if needs_program { profile::program()? } else { PathBuf::new() };
+    let program = if needs_program { profile::program(&profile::host()?, None)? } else { PathBuf::new() };
     eprintln!("building the bench ...");
     let bench = profile::bench()?;
     let ended = command(&bench, [program.display().to_string().as_str()]).args(options).status();

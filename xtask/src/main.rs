@@ -37,8 +37,8 @@ Usage: cargo xtask TASK
                                 the tests of crashes and fleets with larger numbers
   soak --worlds N [--first SEED]
                                 simulated worlds drawn from so many seeds; --replay SEED shows one
-  dist                          the binary, optimised with a profile of its work, with man pages and completions, as
-                                an archive
+  dist [--unguided]             a release: the program, also as a static one and as a Debian package, the wheel, bills
+                                of materials, licences, checksums; --unguided builds without a profile of its work
   release-check [--baseline REV]
                                 may this commit become a release: versions, changelog, what the libraries offer
   wheel [--measure]             the Python package, as it is shipped; --measure tells its cost for each request
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         ["reference"] => book::reference(),
         ["release-check", options @ ..] => release::check(options),
         ["soak", options @ ..] => soak::run(options),
-        ["dist"] => dist::run(),
+        ["dist", options @ ..] => dist::run(options),
         ["wheel", options @ ..] => python::run(options),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -7,24 +7,25 @@
 //! a real nginx (`bench`'s training), then with what was counted.
 //!
 //! Each of the two has a target folder of its own, because flags for all crates mean that all crates are built again.
+//! It works for the static target as for the machine's own: the toolchain has the counters' library for both.
 //! The tool that merges the counts has to fit the compiler, so it is the toolchain's own component `llvm-tools`.
 
 use std::fs;
 use std::path::PathBuf;
 
-use crate::setup;
 use crate::shell::{self, Failure, capture, command};
+use crate::{musl, setup};
 
-/// Builds the program with a profile and says where it is.
-pub(crate) fn program() -> Result<PathBuf, Failure> {
+/// Builds the program for a target with a profile and says where it is; `commit` is what it is told of its source.
+pub(crate) fn program(target: &str, commit: Option<&str>) -> Result<PathBuf, Failure> {
     setup::packages(&setup::FOR_BENCH)?;
     let merge = merge_tool()?;
-    let counts = shell::target().join("profile/counts");
+    let counts = shell::target().join("profile/counts").join(target);
     if counts.exists() {
         fs::remove_dir_all(&counts).map_err(|error| Failure::new(format!("{}: {error}", counts.display()), ""))?;
     }
     println!("building the program with counters, some minutes ...");
-    let counting = build("counting", &format!("-Cprofile-generate={}", counts.display()))?;
+    let counting = build("profile/counting", target, commit, &format!("-Cprofile-generate={}", counts.display()))?;
     println!("building what trains it ...");
     let trainer = bench()?;
     println!("serving requests to count ...");
@@ -32,7 +33,12 @@ pub(crate) fn program() -> Result<PathBuf, Failure> {
     let merged = counts.join("merged").display().to_string();
     capture(&mut command(&merge, ["merge", "-o", &merged, &counts.display().to_string()]))?;
     println!("building the program with what was counted, some minutes ...");
-    build("guided", &format!("-Cprofile-use={merged}"))
+    build("profile/guided", target, commit, &format!("-Cprofile-use={merged}"))
+}
+
+/// Builds the same program without a profile.
+pub(crate) fn unguided(target: &str, commit: Option<&str>) -> Result<PathBuf, Failure> {
+    build("profile/unguided", target, commit, "")
 }
 
 /// Builds the bench in the same profile and says where it is.
@@ -41,14 +47,18 @@ pub(crate) fn bench() -> Result<String, Failure> {
     Ok(shell::target().join("dist/bench").display().to_string())
 }
 
-fn build(folder: &str, flags: &str) -> Result<PathBuf, Failure> {
-    let target = shell::target().join("profile").join(folder);
-    let host = host()?;
+fn build(folder: &str, target: &str, commit: Option<&str>, flags: &str) -> Result<PathBuf, Failure> {
+    let home = shell::target().join(folder);
     // With a target named, build scripts and macros are built without the flags.
-    let place = target.display().to_string();
-    let args = ["build", "--locked", "--profile", "dist", "-p", "evergrant-cli", "--target", &host];
-    capture(command("cargo", args).args(["--target-dir", &place]).env("RUSTFLAGS", flags))?;
-    Ok(target.join(host).join("dist/evergrant"))
+    let place = home.display().to_string();
+    let args = ["build", "--locked", "--profile", "dist", "-p", "evergrant-cli", "--target", target];
+    let mut cargo = command("cargo", args);
+    cargo
+        .args(["--target-dir", &place])
+        .env("RUSTFLAGS", flags)
+        .envs(commit.map(|commit| ("EVERGRANT_COMMIT", commit)));
+    capture(musl::with_compiler(&mut cargo))?;
+    Ok(home.join(target).join("dist/evergrant"))
 }
 
 /// The tool that makes one profile of many counts.
@@ -64,7 +74,7 @@ fn merge_tool() -> Result<String, Failure> {
 }
 
 /// What the compiler calls this machine.
-fn host() -> Result<String, Failure> {
+pub(crate) fn host() -> Result<String, Failure> {
     let said = shell::stdout(&mut command("rustc", ["-vV"]))?;
     let host = said.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| Failure::new("rustc does not say what machine this is", said.clone()))

@@ -42,11 +42,7 @@ fn pytest(environment: &Path, what: &[&str], settings: &[(&str, &str)]) -> Resul
 /// `cargo xtask wheel`: builds the wheel as it is shipped, and says where it is; with `--measure` also how fast.
 pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     let wheel = released()?;
-    let size = std::fs::metadata(&wheel).map_err(|error| at(&wheel, &error))?.len();
-    println!("{} ({:.1} MiB)", wheel.display(), f64::from(u32::try_from(size).unwrap_or(u32::MAX)) / MIB);
-    if size > LARGEST {
-        return Err(Failure::new(format!("the wheel has {size} bytes, at most {LARGEST}"), ""));
-    }
+    must_be_small(&wheel)?;
     match options {
         [] => return Ok(()),
         ["--measure"] => {}
@@ -54,6 +50,16 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     }
     let said = pytest(&environment(&wheel)?, &["-s", "tests/test_speed.py"], &[("EVERGRANT_TEST_SPEED", "1")])?;
     println!("{said}");
+    Ok(())
+}
+
+/// Says how large a wheel is, and refuses one that is too large.
+pub(crate) fn must_be_small(wheel: &Path) -> Result<(), Failure> {
+    let size = std::fs::metadata(wheel).map_err(|error| at(wheel, &error))?.len();
+    println!("{} ({:.1} MiB)", wheel.display(), f64::from(u32::try_from(size).unwrap_or(u32::MAX)) / MIB);
+    if size > LARGEST {
+        return Err(Failure::new(format!("the wheel has {size} bytes, at most {LARGEST}"), ""));
+    }
     Ok(())
 }
 

@@ -74,6 +74,13 @@ pub(crate) const FOR_BENCH: [Tool; 3] = [
 /// What compiles C for the static program.
 pub(crate) const FOR_STATIC: [Tool; 1] = [MUSL];
 
+/// What checks the Debian package.
+pub(crate) const FOR_DEBIAN: [Tool; 1] = [Tool {
+    name: "lintian and dpkg-shlibdeps",
+    packages: &["lintian", "dpkg-dev"],
+    is_there: || shell::is_installed("sh", &["-c", "command -v lintian && command -v dpkg-shlibdeps"]),
+}];
+
 const MUSL: Tool = Tool {
     name: "musl-gcc",
     packages: &["musl-tools"],

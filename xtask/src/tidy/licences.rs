@@ -10,8 +10,8 @@ use toml::Table;
 use super::{Finding, Tree};
 
 pub(super) fn check(tree: &Tree, metadata: &str) -> Vec<Finding> {
-    let allowed = allow_list(tree.text("deny.toml").unwrap_or_default());
-    if allowed.is_empty() {
+    let allowed = Allowed::of(tree.text("deny.toml").unwrap_or_default());
+    if allowed.0.is_empty() {
         return vec![finding("no [licenses] allow list".to_owned(), "add the list of licences we accept")];
     }
     let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
@@ -24,8 +24,8 @@ pub(super) fn check(tree: &Tree, metadata: &str) -> Vec<Finding> {
                 "read its licence file, then replace it or ask",
             ));
         };
-        let is_fine = Expression::new(licence).satisfied_by(&allowed);
-        (!is_fine).then(|| finding(format!("`{name}` is under `{licence}`"), "replace it, or accept the licence here"))
+        (!allowed.permits(licence))
+            .then(|| finding(format!("`{name}` is under `{licence}`"), "replace it, or accept the licence here"))
     });
     let none = packages.is_empty().then(|| finding("cargo metadata lists no package".to_owned(), "run cargo check"));
     refused.chain(none).collect()
@@ -35,10 +35,26 @@ fn finding(what: String, remedy: &str) -> Finding {
     Finding { file: "deny.toml".to_owned(), line: 1, rule: "licence", what, remedy: remedy.to_owned() }
 }
 
-fn allow_list(deny: &str) -> Vec<String> {
-    let table = deny.parse::<Table>().unwrap_or_default();
-    let list = table.get("licenses").and_then(|licenses| licenses.get("allow")).and_then(|allow| allow.as_array());
-    list.into_iter().flatten().filter_map(|licence| licence.as_str()).map(str::to_owned).collect()
+/// The licences that we accept.
+pub(crate) struct Allowed(Vec<String>);
+
+impl Allowed {
+    /// The list in the text of `deny.toml`.
+    pub(crate) fn of(deny: &str) -> Self {
+        let table = deny.parse::<Table>().unwrap_or_default();
+        let list = table.get("licenses").and_then(|licenses| licenses.get("allow")).and_then(|allow| allow.as_array());
+        Self(list.into_iter().flatten().filter_map(|licence| licence.as_str()).map(str::to_owned).collect())
+    }
+
+    /// Does the list satisfy a licence expression?
+    pub(crate) fn permits(&self, licence: &str) -> bool {
+        Expression::new(licence).satisfied_by(&self.0)
+    }
+}
+
+/// A licence expression as SPDX writes it: crates older than that write `MIT/Apache-2.0` for a choice.
+pub(crate) fn as_spdx(licence: &str) -> String {
+    licence.split('/').map(str::trim).collect::<Vec<_>>().join(" OR ")
 }
 
 /// A licence expression, read from left to right; `AND` binds closer than `OR`.
@@ -49,8 +65,7 @@ struct Expression {
 
 impl Expression {
     fn new(text: &str) -> Self {
-        // Crates older than SPDX expressions write `MIT/Apache-2.0` for a choice.
-        let spaced = text.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+        let spaced = as_spdx(text).replace('(', " ( ").replace(')', " ) ");
         Self { words: spaced.split_whitespace().map(str::to_owned).collect(), at: 0 }
     }
 

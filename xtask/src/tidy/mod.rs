@@ -17,7 +17,7 @@ pub(crate) mod changelog;
 mod chapters;
 mod code;
 mod imports;
-mod licences;
+pub(crate) mod licences;
 mod order;
 mod places;
 mod proofs;
