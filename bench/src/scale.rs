@@ -27,6 +27,8 @@ const LIFETIME: i64 = 3_600;
 const ENDPOINT_DOWN: (i64, i64) = (370 * 60, 385 * 60);
 const STORE_DOWN: (i64, i64) = (750 * 60, 765 * 60);
 const STORE_EMPTIED: i64 = 18 * 3_600;
+/// By this age of a token its refresh is due, whatever was drawn.
+const LATEST_REFRESH: i64 = LIFETIME * 4 / 5;
 /// How long after the start of all, or after an outage, is looked at by itself.
 const MOMENT: i64 = 120;
 
@@ -115,8 +117,10 @@ impl Sum {
         for (longest, end) in [(&mut self.after_endpoint, ENDPOINT_DOWN.1), (&mut self.after_store, STORE_DOWN.1)] {
             let end = Span::from_secs(end);
             let soon = |at: Span| at >= end && at < end + Span::from_secs(MOMENT);
-            let caught_up = outcome.generations.iter().filter(|(stored, _)| soon(*stored));
-            *longest = caught_up.map(|(_, taken)| *taken - end).fold(*longest, Span::max);
+            let was_due = |before: Span| before + Span::from_secs(LATEST_REFRESH) <= end;
+            let pairs = outcome.generations.windows(2);
+            let caught_up = pairs.filter(|pair| was_due(pair[0].0) && soon(pair[1].0));
+            *longest = caught_up.map(|pair| pair[1].1 - end).fold(*longest, Span::max);
         }
     }
 

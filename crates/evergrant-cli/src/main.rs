@@ -17,7 +17,6 @@ mod sockets;
 #[cfg(feature = "otel")]
 mod telemetry;
 
-use std::alloc::System;
 use std::process::ExitCode;
 
 use zeroizing_alloc::ZeroAlloc;
@@ -32,7 +31,17 @@ use settings::layers::Layers;
 /// Wipes what is freed. Tokens pass through buffers of libraries that hand them back as they are; the heap would keep
 /// each of them until something else is written there.
 #[global_allocator]
-static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
+static WIPING: ZeroAlloc<Below> = ZeroAlloc(BELOW);
+
+#[cfg(not(target_env = "musl"))]
+type Below = std::alloc::System;
+#[cfg(not(target_env = "musl"))]
+const BELOW: Below = std::alloc::System;
+/// musl's own gives every large buffer back to the kernel at once, which costs page faults with each answer.
+#[cfg(target_env = "musl")]
+type Below = dlmalloc::GlobalDlmalloc;
+#[cfg(target_env = "musl")]
+const BELOW: Below = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     if let Some(code) = commands::exec::become_command(std::env::args_os()) {

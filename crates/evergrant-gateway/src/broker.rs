@@ -47,7 +47,6 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 
 use grants::Grants;
 pub(crate) use handles::HandleId;
-pub use handles::is_of_a_gateway;
 use handles::{Handle, HandleTable, Subject};
 use paths::{Paths, Place};
 use shelf::{Change, Shelf};

@@ -53,7 +53,7 @@ mod upstream;
 mod watched;
 
 pub use address::Address;
-pub use broker::{BrokerConfig, Welcome, is_of_a_gateway};
+pub use broker::{BrokerConfig, Welcome};
 pub use callers::Callers;
 pub use config::{GatewayConfig, Limits, Timeouts, Upstream, UpstreamError};
 pub use egress::Egress;

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import evergrant
-from conftest import HANGS, REFRESH_TOKEN, SECOND, Provider, always
+from conftest import CLIENT, HANGS, REFRESH_TOKEN, SECOND, Provider, always
 from evergrant import _evergrant
 
 
@@ -288,3 +288,18 @@ def test_a_spent_refresh_token_asks_for_a_login(provider: Provider) -> None:
             source.token()
     assert raised.value.verdict is not None
     assert isinstance(raised.value, (evergrant.LoginRequiredError, evergrant.ClientRejectedError))
+
+
+def test_what_a_gateway_gives_other_tools_is_no_secret_and_the_error_says_what_to_do(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a program under `evergrant exec --gateway` finds them.
+    monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_ID", "sim-client")
+    monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_SECRET", "egs1_for-that-gateway-only")
+    monkeypatch.setenv("EVERGRANT_TOKEN_URL", provider.token_url)
+    monkeypatch.setenv("EVERGRANT_UPSTREAM", provider.url)
+    with pytest.raises(evergrant.ConfigError, match="EVERGRANT_GATEWAY_URL"):
+        evergrant.TokenSource.from_env()
+    with evergrant.TokenSource.from_env(**CLIENT) as source:
+        assert source.token().generation == 1
+    assert provider.mints == 1

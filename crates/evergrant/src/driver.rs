@@ -92,7 +92,9 @@ impl Shared {
             profile.api_url.as_deref().map(|url| ApiProbe::new(url, &parts.tls, parts.transport)).transpose()?;
         let patience = parts.policy.patience;
         let flights = Flights::new(parts)?;
-        let keeper = Keeper::new(profile.clone(), policy, seed()).shared(flights.key().number());
+        let keeper = Keeper::new(profile.clone(), policy, seed());
+        // Without a common store every process mints for itself, and they had better not do it together.
+        let keeper = if flights.store().is_of_a_fleet() { keeper.shared(flights.key().number()) } else { keeper };
         let nothing = Published {
             token: None,
             header: HeaderValue::from_static("Bearer"),

@@ -21,6 +21,18 @@ pub const CLIENT_ID_ELSEWHERE: &[&str] =
 pub const CLIENT_SECRET_ELSEWHERE: &[&str] =
     &["GENESYSCLOUD_OAUTHCLIENT_SECRET", "GENESYS_CLOUD_CLIENT_SECRET", "GENESYS_CLIENT_SECRET"];
 
+/// How a handle begins, which a gateway gives its callers in place of a token.
+pub const HANDLE_PREFIX: &str = "eg1_";
+/// How a secret begins that lets a caller log in at one gateway.
+pub const LOCAL_SECRET_PREFIX: &str = "egs1_";
+
+/// Is this text a handle or a local secret of some gateway? It is of use there only; `exec --gateway` puts such texts where
+/// other tools look for a secret.
+#[must_use]
+pub fn is_of_a_gateway(text: &str) -> bool {
+    text.starts_with(HANDLE_PREFIX) || text.starts_with(LOCAL_SECRET_PREFIX)
+}
+
 /// Which of the settings that can name a provider are given.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Given {

@@ -288,6 +288,17 @@ impl Store {
         }
     }
 
+    /// Do other machines use the same records?
+    pub(crate) fn is_of_a_fleet(&self) -> bool {
+        match self {
+            Self::Memory(_) | Self::File(_) => false,
+            #[cfg(feature = "keyring")]
+            Self::Keyring(_) => false,
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => true,
+        }
+    }
+
     /// Tells when somebody has written this credential's record, where the store can tell.
     #[cfg_attr(not(feature = "redis"), expect(unused_variables, reason = "only Redis tells of news"))]
     pub(crate) async fn listen(&self, key: &CredentialKey) -> News {

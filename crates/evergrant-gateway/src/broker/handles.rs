@@ -19,13 +19,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+pub(crate) use evergrant::settings::HANDLE_PREFIX as PREFIX;
+use evergrant::settings::LOCAL_SECRET_PREFIX;
 use evergrant_core::Secret;
 use evergrant_core::time::Boot;
 use sha2::{Digest as _, Sha256};
-
-/// How every handle begins.
-pub(crate) const PREFIX: &str = "eg1_";
-const LOCAL_SECRET_PREFIX: &str = "egs1_";
 
 /// The SHA-256 of a handle.
 pub(crate) type Hash = [u8; 32];
@@ -210,12 +208,6 @@ impl Entry {
 /// Is this the form of a handle of ours, known or not?
 pub(crate) fn is_handle(text: &str) -> bool {
     text.starts_with(PREFIX)
-}
-
-/// Is this text a handle or a local secret, of this gateway or of another one? It is of use at a gateway only.
-#[must_use]
-pub fn is_of_a_gateway(text: &str) -> bool {
-    text.starts_with(PREFIX) || text.starts_with(LOCAL_SECRET_PREFIX)
 }
 
 pub(crate) fn hash_of(text: &str) -> Hash {
