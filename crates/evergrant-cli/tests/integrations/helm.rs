@@ -114,6 +114,31 @@ fn values_that_would_do_harm_are_refused() {
 }
 
 #[test]
+fn no_secret_becomes_a_variable_that_whoever_reads_the_deployment_sees() {
+    let schema: Value =
+        serde_json::from_str(&std::fs::read_to_string(root(CHART).join("values.schema.json")).unwrap()).unwrap();
+    let settings = schema["properties"]["settings"]["properties"].as_object().unwrap();
+    let secrets = secrets();
+    for known in ["client_secret", "store_passphrase", "access_token"] {
+        assert!(secrets.iter().any(|secret| secret == known), "{known} is not in {secrets:?}");
+    }
+    for secret in &secrets {
+        assert_eq!(settings.get(secret), Some(&json!(false)), "{secret}");
+    }
+    let refused = rendered("v4", json!({"settings": {"store_passphrase": "in clear text"}})).unwrap_err();
+    assert!(refused.contains("schema") && refused.contains("store_passphrase"), "{refused}");
+}
+
+/// The secret settings, from the page that the program's own table is printed into: they have a file, or no other form
+/// than the variables of other tools.
+fn secrets() -> Vec<String> {
+    let page = std::fs::read_to_string(root("docs/reference/settings.md")).unwrap();
+    let sections = page.split("\n## ").filter_map(|section| section.split_once('\n'));
+    let secret = sections.filter(|(_, text)| text.contains("\n- in a file: `--") || text.contains("\n- from `"));
+    secret.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
 fn the_gateway_of_the_chart_serves_who_shows_the_secret() {
     let objects = rendered("v4", json!({"settings": {"client_id": evergrant_sim::config::CLIENT_ID}})).unwrap();
     let service = objects.iter().find(|object| object["kind"] == "Service").unwrap();
