@@ -37,6 +37,36 @@ fn compose_accepts_its_file_and_finds_the_image() {
 }
 
 #[test]
+fn a_container_that_nothing_is_written_into_has_its_secrets_from_files() {
+    let file = yaml(&std::fs::read_to_string(root(COMPOSE)).unwrap()).remove(0);
+    assert_eq!(unmountable(&file), "");
+    let mut written = file.clone();
+    written["secrets"]["client-secret"] = json!({"environment": "A_VARIABLE"});
+    assert_eq!(unmountable(&written), "client-secret");
+    written["services"]["evergrant"]["read_only"] = false.into();
+    assert_eq!(unmountable(&written), "");
+    let mut for_a_user = file;
+    for_a_user["services"]["evergrant"]["secrets"] = json!([{"source": "client-secret", "uid": "65532"}]);
+    assert_eq!(unmountable(&for_a_user), "client-secret");
+}
+
+/// The secrets that Compose cannot give to a service: what is no file it writes into the container, which must not be
+/// read-only, and a file it mounts as it is, whatever owner or mode is asked for.
+fn unmountable(file: &Value) -> String {
+    let mut found = Vec::new();
+    for service in file["services"].as_object().unwrap().values().filter(|service| service["read_only"] == true) {
+        for secret in service["secrets"].as_array().into_iter().flatten() {
+            let name = secret.as_str().or_else(|| secret["source"].as_str()).unwrap();
+            let is_changed = ["uid", "gid", "mode"].iter().any(|field| !secret[field].is_null());
+            if is_changed || !file["secrets"][name]["file"].is_string() {
+                found.push(name);
+            }
+        }
+    }
+    found.join(" ")
+}
+
+#[test]
 fn the_app_of_the_compose_file_calls_the_gateway_that_it_waits_for() {
     let file = yaml(&std::fs::read_to_string(root(COMPOSE)).unwrap()).remove(0);
     let (gateway, app) = (&file["services"]["evergrant"], &file["services"]["app"]);
