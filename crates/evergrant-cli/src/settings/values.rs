@@ -4,7 +4,7 @@
 //! be a secret: a URL is shown without its user, password and query.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use evergrant::settings::{self, duration};
 use evergrant_core::time::Span;
@@ -122,7 +122,8 @@ pub(crate) fn listen_addresses(key: Setting, found: &Found<String>) -> Result<Ve
     found.value.split(',').map(|part| listen_address(key, part.trim(), &found.origin)).collect()
 }
 
-/// One address to listen on: `unix:` and a path, or an IP address and a port. `localhost` is IPv4 loopback.
+/// One address to listen on: `unix:` and a path, or an IP address and a port. `localhost` is IPv4 loopback. Brackets may be
+/// around an IPv4 address as well, so that one text suits whichever an orchestrator puts in.
 fn listen_address(key: Setting, text: &str, origin: &Origin) -> Result<Address, Failure> {
     let bad = |cause: String| {
         let hint = format!("write {}, with port 0 for a free one, or unix:/path/of.sock", key.spec().example);
@@ -143,6 +144,10 @@ fn listen_address(key: Setting, text: &str, origin: &Origin) -> Result<Address, 
         return Err(bad(format!("`{text}` has no port")));
     };
     let port = port.parse::<u16>().map_err(|_no_port| bad(format!("`{port}` is no port")))?;
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if let Some(Ok(ip)) = in_brackets.map(str::parse::<Ipv4Addr>) {
+        return Ok(SocketAddr::from((ip, port)).into());
+    }
     match host {
         "" | "localhost" => Ok(Address::loopback(port)),
         _ => Err(bad(format!("`{host}` is no IP address"))),
@@ -212,15 +217,27 @@ mod tests {
             ("localhost:7070", "127.0.0.1:7070"),
             (":7070", "127.0.0.1:7070"),
             ("[::1]:7070", "[::1]:7070"),
+            ("[10.1.2.3]:7070", "10.1.2.3:7070"),
             ("unix:/run/evergrant.sock", "unix:/run/evergrant.sock"),
             ("127.0.0.1:1, unix:/x", "127.0.0.1:1 unix:/x"),
         ] {
             let addresses = listen_addresses(Setting::Listen, &found(text)).unwrap();
             assert_eq!(addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), address);
         }
-        for text in
-            ["", "7070", "127.0.0.1", "host:7070", "127.0.0.1:70700", "::1:7070", "unix:", "unix:x", "unix:/x/", ":1,"]
-        {
+        for text in [
+            "",
+            "7070",
+            "127.0.0.1",
+            "host:7070",
+            "127.0.0.1:70700",
+            "::1:7070",
+            "[10.1.2]:1",
+            "[10.1.2.3:1",
+            "unix:",
+            "unix:x",
+            "unix:/x/",
+            ":1,",
+        ] {
             assert!(listen_addresses(Setting::Listen, &found(text)).is_err(), "{text}");
         }
         assert!(listen_addresses(Setting::Listen, &found(&format!("unix:/{}", "x".repeat(107)))).is_err());

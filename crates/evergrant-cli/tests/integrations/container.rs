@@ -19,8 +19,8 @@ pub(crate) const CALLER_SECRET: &str = "a-secret-of-the-callers";
 /// Where the manifests mount their secret.
 pub(crate) const MOUNTED: &str = "/run/evergrant";
 
-/// The pod's address, which is none of this machine's.
-const POD: &str = "10.1.2.3";
+/// The pod's address, of either kind; none is this machine's.
+const POD: [&str; 2] = ["fd00:10::5", "10.1.2.3"];
 
 /// A mounted secret, as Kubernetes lays it out: the files are links through a folder that is swapped as a whole.
 pub(crate) struct Secrets {
@@ -65,14 +65,17 @@ impl Container {
         std::fs::copy(env!("CARGO_BIN_EXE_evergrant"), &program).unwrap();
         // An image's own command; the manifests give no other.
         assert!(container["command"].is_null() && container["args"].is_null());
-        let variables = variables(container, folder);
-        let mut check = as_user(uid, &program);
-        let checked = check.args(["config", "check"]).env_clear().envs(variables.clone()).output().unwrap();
-        let said = String::from_utf8(checked.stderr).unwrap();
-        assert!(checked.status.success(), "{said}");
-        // The pages are for probes and for Prometheus, which show no secret. Nothing else is worth a warning.
-        let about_pages = "warning: everybody who can connect may call\n  in: EVERGRANT_ADMIN_LISTEN\n";
-        assert_eq!(said.matches("warning:").count(), said.matches(about_pages).count(), "{said}");
+        let [_, variables] = POD.map(|pod| {
+            let variables = variables(container, folder, pod);
+            let mut check = as_user(uid, &program);
+            let checked = check.args(["config", "check"]).env_clear().envs(variables.clone()).output().unwrap();
+            let said = String::from_utf8(checked.stderr).unwrap();
+            assert!(checked.status.success(), "{pod}: {said}");
+            // The pages are for probes and for Prometheus, which show no secret. Nothing else is worth a warning.
+            let about_pages = "warning: everybody who can connect may call\n  in: EVERGRANT_ADMIN_LISTEN\n";
+            assert_eq!(said.matches("warning:").count(), said.matches(about_pages).count(), "{said}");
+            variables
+        });
         let mut command = as_user(uid, &program);
         command.arg("gateway").env_clear().envs(variables).current_dir("/");
         // In place of the region's own hosts, and of ports that somebody else may have.
@@ -126,7 +129,7 @@ impl Container {
     fn probe(&self, path: &str) -> u16 {
         let mut stream = TcpStream::connect(&self.status).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {POD}:7071\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}:7071\r\nConnection: close\r\n\r\n", POD[1]).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer.split(' ').nth(1).unwrap().parse().unwrap()
@@ -134,13 +137,13 @@ impl Container {
 }
 
 /// A container's variables, with the files that are mounted where they really are.
-fn variables(container: &Value, folder: &Path) -> Vec<(String, String)> {
+fn variables(container: &Value, folder: &Path, pod: &str) -> Vec<(String, String)> {
     let mounts = container["volumeMounts"].as_array().unwrap();
     assert!(mounts.iter().all(|mount| mount["mountPath"] == MOUNTED && mount["readOnly"] == true));
     let mut variables: Vec<(String, String)> = Vec::new();
     for variable in container["env"].as_array().unwrap() {
         let mut value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-            Some("status.podIP") => POD.to_owned(),
+            Some("status.podIP") => pod.to_owned(),
             Some(other) => panic!("{other}"),
             None => variable["value"].as_str().unwrap().replace(MOUNTED, folder.to_str().unwrap()),
         };
