@@ -8,10 +8,11 @@
 //! request is lost.
 //!
 //! The package is checked by lintian and by dpkg itself, which installs it into a folder, where the program must start,
-//! and purges it again, after which nothing of it may be left. Source: Debian Policy 4.6; the machine-readable format of
+//! enables the units and purges it again, after which neither file nor link of it may be left. Source: Debian Policy 4.6; the machine-readable format of
 //! `debian/copyright`, 1.0.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::{Release, archive, copy, listing, write};
@@ -24,8 +25,8 @@ const PLACES: [(&str, &str); 8] = [
     ("completions/evergrant.bash", "usr/share/bash-completion/completions/evergrant"),
     ("completions/evergrant.zsh", "usr/share/zsh/vendor-completions/_evergrant"),
     ("completions/evergrant.fish", "usr/share/fish/vendor_completions.d/evergrant.fish"),
-    ("systemd/evergrant.service", "lib/systemd/system/evergrant.service"),
-    ("systemd/evergrant.socket", "lib/systemd/system/evergrant.socket"),
+    ("systemd/evergrant.service", "usr/lib/systemd/system/evergrant.service"),
+    ("systemd/evergrant.socket", "usr/lib/systemd/system/evergrant.socket"),
     ("README.md", "usr/share/doc/evergrant/README.md"),
     ("evergrant.cdx.json", "usr/share/doc/evergrant/evergrant.cdx.json"),
 ];
@@ -91,7 +92,7 @@ fn control(release: &Release, root: &Path) -> Result<(), Failure> {
         .replace("MAINTAINER", MAINTAINER);
     write(&folder.join("control"), &control)?;
     write(&folder.join("conffiles"), &format!("/{CONFIG}\n"))?;
-    let sums = "find usr lib -type f | LC_ALL=C sort | xargs md5sum";
+    let sums = "find usr -type f | LC_ALL=C sort | xargs md5sum";
     write(&folder.join("md5sums"), &shell::stdout(command("sh", ["-c", sums]).current_dir(root))?)?;
     SCRIPTS.iter().try_for_each(|(name, text)| write(&folder.join(name), text))
 }
@@ -136,14 +137,31 @@ fn check(release: &Release, file: &Path) -> Result<(), Failure> {
     if !verified.trim().is_empty() {
         return Err(Failure::new("dpkg finds other files than the package has", verified));
     }
+    enable(&root)?;
     dpkg(&["--purge", "evergrant"])?;
-    let left = shell::stdout(
-        command("find", [".", "-path", "./var/lib/dpkg", "-prune", "-o", "-type", "f", "-print"]).current_dir(&root),
-    )?;
-    if !left.trim().is_empty() {
+    let left = left(&root)?;
+    if !left.is_empty() {
         return Err(Failure::new("a purge leaves files", left));
     }
     super::remove(&root)
+}
+
+/// Does what `systemctl enable evergrant.service` does for the system in a folder.
+fn enable(root: &Path) -> Result<(), Failure> {
+    for (unit, wanted_by) in [("evergrant.service", "multi-user.target"), ("evergrant.socket", "sockets.target")] {
+        let folder = root.join("etc/systemd/system").join(format!("{wanted_by}.wants"));
+        fs::create_dir_all(&folder).map_err(|error| super::at(&folder, &error))?;
+        let link = folder.join(unit);
+        symlink(Path::new("/usr/lib/systemd/system").join(unit), &link).map_err(|error| super::at(&link, &error))?;
+    }
+    Ok(())
+}
+
+/// The files and links in a folder, apart from dpkg's own.
+fn left(root: &Path) -> Result<String, Failure> {
+    let kinds = ["(", "-type", "f", "-o", "-type", "l", ")", "-print"];
+    let but = [".", "-path", "./var/lib/dpkg", "-prune", "-o"];
+    shell::stdout(command("find", but.into_iter().chain(kinds)).current_dir(root))
 }
 
 fn version(release: &Release) -> String {
@@ -212,6 +230,12 @@ Description: OAuth 2.0 access tokens that keep working, and a verdict on every 4
 const POSTINST: &str = "\
 #!/bin/sh
 set -e
+case \"$1\" in configure | abort-upgrade | abort-deconfigure | abort-remove)
+    # Notes which links `systemctl enable` makes, so that a purge can remove them.
+    deb-systemd-helper update-state evergrant.socket >/dev/null || true
+    deb-systemd-helper update-state evergrant.service >/dev/null || true
+    ;;
+esac
 if [ \"$1\" = configure ] && [ -z \"${DPKG_ROOT:-}\" ] && [ -d /run/systemd/system ]; then
     systemctl --system daemon-reload >/dev/null || true
     if [ -n \"$2\" ]; then
@@ -235,11 +259,10 @@ set -e
 if [ \"$1\" = purge ]; then
     # Tokens that the service kept under its dynamic user.
     rm -rf \"${DPKG_ROOT:-}/var/lib/private/evergrant\" \"${DPKG_ROOT:-}/var/lib/evergrant\"
+    deb-systemd-helper purge evergrant.socket >/dev/null || true
+    deb-systemd-helper purge evergrant.service >/dev/null || true
 fi
 if [ -z \"${DPKG_ROOT:-}\" ] && [ -d /run/systemd/system ]; then
-    if [ \"$1\" = purge ]; then
-        deb-systemd-helper purge evergrant.socket evergrant.service >/dev/null || true
-    fi
     systemctl --system daemon-reload >/dev/null || true
 fi
 ";
@@ -266,3 +289,37 @@ const OVERRIDES: &str = "\
 # It is not uploaded to Debian.
 evergrant: initial-upload-closes-no-bugs [usr/share/doc/evergrant/changelog.Debian.gz:1]
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Scratch;
+    use super::*;
+
+    /// Runs a script as dpkg does, for the system in a folder.
+    fn script(text: &str, step: &str, root: &Path) {
+        let mut sh = command("sh", ["-c", text, "script", step, ""]);
+        capture(sh.env("DPKG_ROOT", root).env("DPKG_MAINTSCRIPT_PACKAGE", "evergrant")).unwrap();
+    }
+
+    #[test]
+    fn a_purge_removes_the_links_of_units_that_were_enabled() {
+        let scratch = Scratch::new("purge");
+        let units = PLACES.iter().filter(|(_, to)| to.starts_with("usr/lib/systemd/system/"));
+        let units: Vec<_> = units.map(|(from, to)| (shell::root().join("deploy").join(from), to)).collect();
+        assert_eq!(units.len(), 2);
+        for (from, to) in &units {
+            copy(from, &scratch.path().join(to)).unwrap();
+        }
+        script(POSTINST, "configure", scratch.path());
+        enable(scratch.path()).unwrap();
+        assert_eq!(left(scratch.path()).unwrap().matches(".wants/evergrant.").count(), 2);
+        script(PRERM, "remove", scratch.path());
+        for (_, to) in units {
+            fs::remove_file(scratch.path().join(to)).unwrap();
+        }
+        script(POSTRM, "remove", scratch.path());
+        assert_eq!(left(scratch.path()).unwrap().matches("./etc/").count(), 2, "an owner may come back");
+        script(POSTRM, "purge", scratch.path());
+        assert_eq!(left(scratch.path()).unwrap(), "");
+    }
+}
