@@ -9,7 +9,7 @@
 //!
 //! The commit's time is the time of every file, so what is packed depends on the commit, the compiler and the profile alone.
 //! The last one is made by running the program, so two builds guided anew differ; with `--unguided` they do not depend on it.
-//! A modified tree is packed too, and its program says so.
+//! A modified tree is packed too, and its program says so; a tree that changes meanwhile is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,24 +44,57 @@ struct Release {
     epoch: u64,
     /// What the program says to `--version`.
     greeting: String,
+    /// What everything is built from.
+    source: Source,
+}
+
+/// The state of the source tree.
+#[derive(PartialEq, Eq, Debug)]
+struct Source {
+    /// The commit: its hash, its date, its time.
+    commit: String,
+    /// What differs from it: the names of `git status`, and the differences themselves.
+    changes: String,
+}
+
+impl Source {
+    fn now() -> Result<Self, Failure> {
+        let git = |args: &[&str]| shell::stdout(&mut command("git", args.iter().copied()));
+        let changes = git(&["status", "--porcelain"])? + &git(&["diff", "HEAD"])?;
+        Ok(Self { commit: git(&["log", "-1", "--format=%H %cs %ct"])?, changes })
+    }
+
+    fn is_modified(&self) -> bool {
+        !self.changes.trim().is_empty()
+    }
+
+    /// Refuses a release that was built from more than one state.
+    fn must_still_be(&self, now: &Self) -> Result<(), Failure> {
+        if self == now {
+            return Ok(());
+        }
+        let said = format!("{}{}\n{}{}", self.commit, self.changes, now.commit, now.changes);
+        Err(Failure::new("the source tree was changed while the release was built; build it again", said))
+    }
 }
 
 impl Release {
     fn new() -> Result<Self, Failure> {
-        let git = |args: &[&str]| shell::stdout(&mut command("git", args.iter().copied()));
-        let said = git(&["log", "-1", "--format=%H %cs %ct"])?;
+        let source = Source::now()?;
+        let said = &source.commit;
         let [hash, date, epoch] = said.split_whitespace().collect::<Vec<_>>()[..] else {
-            return Err(Failure::new("git does not say which commit this is", said));
+            return Err(Failure::new("git does not say which commit this is", &**said));
         };
-        let is_modified = !git(&["status", "--porcelain"])?.trim().is_empty();
-        let hash = if is_modified { format!("{}-modified", hash.get(..10).unwrap_or(hash)) } else { hash.to_owned() };
-        let epoch = epoch.parse().map_err(|_| Failure::new("git names no time of the commit", &*said))?;
+        let hash =
+            if source.is_modified() { format!("{}-modified", hash.get(..10).unwrap_or(hash)) } else { hash.to_owned() };
+        let epoch = epoch.parse().map_err(|_| Failure::new("git names no time of the commit", &**said))?;
         Ok(Self {
+            commit: format!("{hash} {date}"),
             dist: shell::target().join("dist-packages"),
             version: env!("CARGO_PKG_VERSION"),
-            commit: format!("{hash} {date}"),
             epoch,
             greeting: String::new(),
+            source,
         })
     }
 
@@ -115,6 +148,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     files.push(debian::package(&release, &release.dist.join(release.folder(host)))?);
     println!("building the wheel, some minutes ...");
     files.push(wheel::package(&release, &release.dist.join(release.folder(target)).join(BILL))?);
+    release.source.must_still_be(&Source::now()?)?;
     let sums = archive::checksums(&release.dist, &files)?;
     println!("{}\n{}", release.dist.display(), sums.trim_end());
     Ok(())
@@ -241,6 +275,17 @@ mod tests {
         assert!(hash.len() >= 10 && date.len() == 10, "{}", release.commit);
         assert!(release.epoch > 1_700_000_000);
         assert!(release.time().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn a_tree_that_changes_meanwhile_is_refused() {
+        let source = |commit: &str, changes: &str| Source { commit: commit.to_owned(), changes: changes.to_owned() };
+        let before = source("one", " M a\n+x\n");
+        assert!(before.is_modified() && !source("one", "").is_modified());
+        assert!(before.must_still_be(&source("one", " M a\n+x\n")).is_ok());
+        for now in [source("two", " M a\n+x\n"), source("one", " M a\n+y\n"), source("one", "")] {
+            assert!(before.must_still_be(&now).is_err(), "{now:?}");
+        }
     }
 
     #[test]
