@@ -92,7 +92,7 @@ impl Scene {
             failure: (much & 64 != 0).then(|| {
                 Box::new(SharedFailure {
                     failure: TokenFailure::of(TokenFailureKind::ServerError),
-                    streak: u32::from(much),
+                    streak: if much % 3 == 0 { u32::MAX } else { u32::from(much) },
                     not_before: self.at + Span::from_secs(i64::from(much % 8)),
                 })
             }),
@@ -170,7 +170,8 @@ impl Scene {
                 refresh.handle_looked_again(found, &mut self.keeper, now)
             }
             Next::Withdraw => refresh.handle_withdrawn(&mut self.keeper, now),
-            Next::Share(_) => refresh.handle_shared(),
+            Next::Share(_) if much % 2 == 0 => refresh.handle_shared(&mut self.keeper, now),
+            Next::Share(_) => refresh.handle_unshared(),
             Next::Commit(generation) => {
                 // A store that holds as much already, as the keeper has heard, takes no commit.
                 let is_behind = generation <= self.keeper.newest_generation();

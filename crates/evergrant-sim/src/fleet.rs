@@ -74,6 +74,8 @@ pub enum Trouble {
     StoreEmptied,
     /// A replica takes over that lags so far behind.
     Failover(Span),
+    /// A proxy answers the member's token requests with 503 in the token endpoint's place.
+    BadProxy(usize, Span),
 }
 
 /// What came of a fleet.

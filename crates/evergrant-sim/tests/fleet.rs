@@ -7,7 +7,8 @@
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use evergrant_sim::fleet::{self, Slip};
+use evergrant_core::time::Span;
+use evergrant_sim::fleet::{self, Slip, Trouble};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -80,4 +81,20 @@ fn an_untroubled_fleet_asks_for_one_token_in_each_lifetime() {
         assert_eq!(outcome.ledger.token.max_in_flight, 1, "{seed}");
     }
     assert!(seen > 10, "{seen}");
+}
+
+/// It is told to wait like everybody, but never alone first.
+#[test]
+fn a_member_behind_a_bad_proxy_keeps_nobody_from_a_token() {
+    for seed in 1..=40 {
+        let mut fleet = fleet::drawn(seed);
+        fleet.events.clear();
+        fleet.troubles = vec![(Span::ZERO, Trouble::BadProxy(0, fleet.duration))];
+        fleet.quiet_from = Span::ZERO;
+        let outcome = fleet::run(&fleet, seed, false);
+        assert!(outcome.broken.is_empty(), "{seed}: {:?}", outcome.broken);
+        let lifetimes = fleet.duration.as_secs_f64() / fleet.config.tokens.lifetime.as_secs_f64();
+        assert!(outcome.issued as f64 >= lifetimes.floor(), "{seed}: {} in {lifetimes} lifetimes", outcome.issued);
+        assert!(outcome.ledger.token.requests as f64 <= lifetimes * 3.0, "{seed}");
+    }
 }

@@ -8,8 +8,8 @@
 //! After it, sending it ends the grant wherever reuse is detected, so it is sent only when nothing is left to serve.
 //!
 //! A token endpoint that is out of order, or that limits its clients, is so for every process. Who has met such a failure
-//! tells the others when it will ask again, and they send nothing before: all together back off as one process does. They
-//! go a little sooner than it would: if it is alone in its trouble, another one is first the next time.
+//! tells the others when to ask again, and they send nothing before: all together back off as one process does. It asks a
+//! little later than they do itself: if it is alone in its trouble, another one is first the next time.
 //!
 //! Source: RFC 9700 section 4.14.2 (reuse detection).
 
@@ -18,7 +18,7 @@ use super::{Keeper, Reason};
 use crate::event::Event;
 use crate::time::{Boot, Now};
 use crate::token::{Generation, Instants, Issued, Token};
-use crate::wire::{TokenFailure, TokenFailureKind};
+use crate::wire::TokenFailure;
 
 /// A failure of the token endpoint that one process has met and that others keep to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +27,7 @@ pub struct SharedFailure {
     pub failure: TokenFailure,
     /// The how many-th in a row.
     pub streak: u32,
-    /// When the process that met it asks again.
+    /// When others ask.
     pub not_before: Boot,
 }
 
@@ -103,21 +103,24 @@ impl Keeper {
         Some(SharedFailure { failure, streak: *streak, not_before: (*not_before)? })
     }
 
-    /// Another process has met this failure and would not ask yet: the flight is over without a request.
+    /// Others keep to the failure that this process has met, and go before it.
+    pub(super) fn step_back(&mut self, now: Now) {
+        let Some(not_before) = self.failures.not_before else { return };
+        let most = (not_before - now.boot).scaled(1, 4);
+        let luck = self.luck(SPREAD, Generation(self.flights));
+        self.failures.not_before = Some(not_before + most.scaled(1_000 + i64::from(luck), 2_000));
+    }
+
+    /// Another process has met this failure and nobody is to ask yet: the flight is over without a request.
     pub(super) fn handle_shared_failure(&mut self, flight: FlightId, shared: &SharedFailure, now: Now) {
         if self.flight.take_if(|current| current.id() == flight).is_none() {
             return;
         }
         let SharedFailure { failure, streak, not_before } = shared;
-        let luck = self.luck(SPREAD, Generation(self.flights));
-        let spread = (*not_before - now.boot).scaled(i64::from(luck), 4_000);
-        // Sooner than a server allows nobody asks.
-        let is_ordered = failure.kind == TokenFailureKind::RateLimited;
-        let at = if is_ordered { *not_before + spread } else { *not_before - spread };
         self.failures.streak = self.failures.streak.max(*streak);
-        self.failures.not_before = Some(at);
+        self.failures.not_before = Some(*not_before);
         self.failures.last = Some(failure.clone());
-        let retry_in_s = (at - now.boot).as_secs_f64();
+        let retry_in_s = (*not_before - now.boot).as_secs_f64();
         self.events.note(Event::RefreshPostponed { failure: failure.kind.name(), retry_in_s }, now.boot);
         self.wake();
     }

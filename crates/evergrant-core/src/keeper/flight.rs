@@ -192,7 +192,6 @@ impl Keeper {
         self.profile.classify_token_failure(&mut failure);
         if failure.kind.answer_may_be_lost() && !current.has_asked_twice {
             current.has_asked_twice = true;
-            self.counters.token_requests += 1;
             return FlightNext::AskAgain;
         }
         self.flight = None;
@@ -211,6 +210,11 @@ impl Keeper {
         FlightNext::Over
     }
 
+    /// A token request is about to be sent.
+    pub(super) fn note_request(&mut self) {
+        self.counters.token_requests += 1;
+    }
+
     /// A refused token request was sent once more within its flight, with another proof of who the client is.
     pub fn handle_sent_again(&mut self) {
         self.counters.token_requests += 1;
@@ -225,7 +229,6 @@ impl Keeper {
             return false;
         }
         self.flights += 1;
-        self.counters.token_requests += 1;
         let id = FlightId(self.flights);
         self.flight = Some(Flight { id, reason, has_asked_twice: false });
         self.actions.push_back(Action::RequestToken { flight: id, reason });
@@ -372,7 +375,7 @@ impl Keeper {
             let remaining = self.slots.active.as_ref().map(|active| active.token.instants.gone - now);
             asked_for.unwrap_or_else(|| self.policy.backoff(self.failures.streak, remaining, luck))
         };
-        self.failures.streak += 1;
+        self.failures.streak = self.failures.streak.saturating_add(1);
         self.failures.not_before = Some(now + wait);
     }
 }

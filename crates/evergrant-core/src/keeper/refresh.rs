@@ -85,7 +85,8 @@ pub enum Next {
     LookAgain,
     /// Take the intent back if one was written: the refresh token was certainly not spent. Then [`Refresh::handle_withdrawn`].
     Withdraw,
-    /// Store this failure beside what is there, so that others keep to it. Then [`Refresh::handle_shared`].
+    /// Where a fleet shares the store, store this failure beside what is there, so that others keep to it. Then
+    /// [`Refresh::handle_shared`]; anywhere else [`Refresh::handle_unshared`].
     Share(SharedFailure),
     /// Store both tokens under this generation, the mint, no failure, and nothing in doubt. Then [`Refresh::handle_commit`].
     Commit(Generation),
@@ -240,6 +241,7 @@ impl Refresh {
         match intent {
             Ok(doubt) => {
                 self.next_doubt = doubt;
+                keeper.note_request();
                 Next::Send
             }
             Err(failure) => self.handle_failure(failure, keeper, now),
@@ -301,8 +303,14 @@ impl Refresh {
         }
     }
 
-    /// The failure is stored, or others have to find out by themselves.
-    pub fn handle_shared(&mut self) -> Next {
+    /// The failure is stored, or others have to find out by themselves. They go first.
+    pub fn handle_shared(&mut self, keeper: &mut Keeper, now: Now) -> Next {
+        keeper.step_back(now);
+        self.handle_unshared()
+    }
+
+    /// There is nobody to share it with.
+    pub fn handle_unshared(&mut self) -> Next {
         let failure = self.failure.take();
         Next::End(failure.map_or(Ending::Unknown, Ending::Failed))
     }

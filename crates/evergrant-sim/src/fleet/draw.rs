@@ -51,6 +51,9 @@ pub fn drawn(seed: u64) -> Fleet {
     if draw.happens(200) {
         fleet.events.extend(outage(&mut draw, troubled));
     }
+    if draw.happens(100) {
+        fleet.troubles.push((moment(&mut draw, troubled), Trouble::BadProxy(0, LONGEST)));
+    }
     fleet
 }
 

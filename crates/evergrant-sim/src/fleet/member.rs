@@ -7,7 +7,7 @@ mod flight;
 
 use std::collections::BTreeMap;
 
-use evergrant_core::keeper::{Action, Keeper};
+use evergrant_core::keeper::{Action, Keeper, Refresh};
 use evergrant_core::policy::Policy;
 use evergrant_core::profile::Profile;
 use evergrant_core::time::{Boot, Now, Span, Wall};
@@ -188,7 +188,7 @@ impl Member {
             (Purpose::Beat, told) => self.beaten(told, now),
             (Purpose::Intent, told) => self.intended(told, now),
             (Purpose::Withdraw, _) => self.step(now, |refresh, keeper, now| refresh.handle_withdrawn(keeper, now)),
-            (Purpose::Share, _) => self.step(now, |refresh, _, _| refresh.handle_shared()),
+            (Purpose::Share, _) => self.step(now, Refresh::handle_shared),
             (Purpose::LookAgain, told) => self.looked_again(told, now),
             (Purpose::Commit, told) => self.committed(told, now),
             (Purpose::Compare, told) => self.compared(told, now),

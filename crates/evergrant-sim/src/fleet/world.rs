@@ -35,6 +35,7 @@ struct Place {
     life: u64,
     stopped_until: Boot,
     cut_until: Boot,
+    bad_proxy_until: Boot,
 }
 
 /// A fleet under way.
@@ -82,7 +83,7 @@ impl<'a> World<'a> {
             is_grant_lost: false,
             log: String::new(),
         };
-        let place = || Place { member: None, life: 0, stopped_until: START, cut_until: START };
+        let place = || Place { member: None, life: 0, stopped_until: START, cut_until: START, bad_proxy_until: START };
         let mut world = Self {
             fleet,
             seed: Seed::new(seed ^ 0x0f1e_e700),
@@ -326,6 +327,11 @@ impl<'a> World<'a> {
         let timed_out = Err(TokenFailure::of(TokenFailureKind::TimedOut));
         self.at(self.now + patience, Event::TokenAnswered(place, life, attempt, timed_out));
         let arrives = self.now + self.seed.delay(self.fleet.to_provider);
+        if self.places[place].bad_proxy_until > self.now {
+            let failure = TokenFailure::of(TokenFailureKind::ServerError).with_status(503);
+            self.out_of_order = Some((place, arrives));
+            return self.at(arrives, Event::TokenAnswered(place, life, attempt, Err(failure)));
+        }
         self.at(arrives, Event::TokenArrives(place, life, attempt, refresh_token, self.now));
     }
 
@@ -465,6 +471,6 @@ const RECOVERY: Span = Span::from_secs(20 * 60);
 /// By then everybody has started and has a token.
 const FIRST_TOKEN: Span = Span::from_secs(60);
 const PATIENCE: Span = Span::from_secs(30);
-/// Three quarters of the shortest wait after a failure.
-const SHORTEST_BACK_OFF: Span = Span::from_millis(750);
+/// The shortest wait after a failure, less what clocks and messages take.
+const SHORTEST_BACK_OFF: Span = Span::from_millis(900);
 const MOST_COMPLAINTS: usize = 20;

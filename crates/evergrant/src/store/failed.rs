@@ -6,7 +6,7 @@
 use evergrant_core::keeper::SharedFailure;
 use evergrant_core::time::{Now, OffsetInterval, Span};
 use evergrant_core::wire::{RetryAfter, TokenFailure, TokenFailureKind};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::record::{Owner, Stamp};
 
@@ -33,6 +33,12 @@ enum Kind {
 }
 
 impl Failed {
+    /// What of it can be read. A record is not lost for a failure that a later version tells of in another way.
+    pub(super) fn if_readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+        Ok(value.and_then(|value| serde_json::from_value(value).ok()))
+    }
+
     /// This process has just met it; `at` is now. `None` if it says nothing to others.
     pub(crate) fn new(shared: &SharedFailure, at: Stamp) -> Option<Self> {
         let kind = match shared.failure.kind {
@@ -66,9 +72,12 @@ impl Failed {
         let wait = self.wait_ns.clamp(Span::ZERO, RetryAfter::CAP);
         let failure = TokenFailure { status: self.status, ..TokenFailure::of(kind) };
         let failure = failure.with_description(&format!("so it answered {}", self.owner));
-        Some(SharedFailure { failure, streak: self.streak, not_before: now.boot - age + wait })
+        Some(SharedFailure { failure, streak: self.streak.min(LONGEST_STREAK), not_before: now.boot - age + wait })
     }
 }
+
+/// The wait grows no more long before.
+const LONGEST_STREAK: u32 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -92,6 +101,23 @@ mod tests {
         assert_eq!((known.failure.kind, known.failure.status), (TokenFailureKind::ServerError, Some(503)));
         let words = known.failure.to_string();
         assert!(words.contains("process ") && !words.contains("client-7"), "{words}");
+    }
+
+    #[test]
+    fn what_a_later_version_tells_in_another_way_is_left_out() {
+        #[derive(Deserialize)]
+        struct Holder {
+            #[serde(default, deserialize_with = "Failed::if_readable")]
+            failed: Option<Failed>,
+        }
+        let read = |text: &str| serde_json::from_str::<Holder>(text).unwrap().failed;
+        assert_eq!(read(r#"{"failed":{"kind":"of_tomorrow","more":[1]}}"#), None);
+        assert_eq!(read("{}"), None);
+        let now = clock::now();
+        let wait = Span::from_secs(1);
+        let failed = Failed::new(&met(TokenFailureKind::ServerError, now.boot, wait), Stamp::of(now, None));
+        let text = serde_json::json!({ "failed": failed }).to_string();
+        assert_eq!(read(&text), failed);
     }
 
     #[test]

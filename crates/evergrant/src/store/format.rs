@@ -203,7 +203,7 @@ struct Stored {
     issued: Option<Issued>,
     intent: Option<Intent>,
     mints: Vec<Stamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "Failed::if_readable")]
     failed: Option<Failed>,
 }
 

@@ -227,21 +227,27 @@ fn a_failure_of_the_token_endpoint_is_shared_and_keeps_everybody_from_asking() {
     rotation.step(&Next::Withdraw, |refresh, keeper, now| refresh.handle_withdrawn(keeper, now));
     let Next::Share(shared) = rotation.next.clone() else { panic!("{:?}", rotation.next) };
     assert!(shared.not_before >= at + Span::from_secs(1), "{shared:?}");
-    rotation.next = rotation.refresh.handle_shared();
+    let now = rotation.stage.now();
+    rotation.next = rotation.refresh.handle_shared(&mut rotation.stage.keeper, now);
     assert_eq!(rotation.failure().status, Some(503));
 
     let mut other = Rotation::with(Stored { failure: Some(Box::new(shared.clone())), ..grant(3, "one") });
-    assert_eq!(other.next, Next::End(Ending::Postponed(shared.failure)));
-    let waits = |stage: &mut Stage| {
+    assert_eq!(other.next, Next::End(Ending::Postponed(shared.failure.clone())));
+    let asks_after = |stage: &mut Stage| {
         let since = stage.at;
         while stage.flights.is_empty() {
-            stage.pass(Span::from_millis(10));
+            stage.pass(Span::from_millis(1));
         }
         stage.at - since
     };
     let wait = shared.not_before - at;
-    let waited = waits(&mut other.stage);
-    assert!(waited <= wait + Span::from_millis(10) && waited >= wait.scaled(3, 4), "{waited} of {wait}");
+    let (first, second) = (asks_after(&mut other.stage), asks_after(&mut rotation.stage));
+    assert!(first >= wait && first <= wait + Span::from_millis(1), "{first} of {wait}");
+    assert!(second >= wait.scaled(9, 8) && second <= wait.scaled(5, 4) + Span::from_millis(1), "{second} of {wait}");
+
+    // With the same record under its lease it goes on.
+    let same = Stored { failure: Some(Box::new(shared)), ..grant(3, "one") };
+    assert_eq!(Rotation::on(other.stage, same).next, Next::Intend);
 }
 
 #[test]
@@ -251,9 +257,10 @@ fn nobody_asks_before_the_server_allows_it() {
     let limited = Stored { failure: out_of_order(TokenFailureKind::RateLimited, at + wait), ..grant(3, "one") };
     let mut rotation = Rotation::with(limited);
     assert!(matches!(rotation.next, Next::End(Ending::Postponed(_))));
+    assert_eq!(rotation.stage.keeper.report(rotation.stage.now()).counters.token_requests, 0, "none was sent");
     rotation.stage.pass(wait - Span::from_millis(1));
     assert!(rotation.stage.flights.is_empty());
-    rotation.stage.pass(wait.scaled(1, 4) + Span::from_millis(1));
+    rotation.stage.pass(Span::from_millis(1));
     assert_eq!(rotation.stage.flights.len(), 1);
 }
 

@@ -171,7 +171,7 @@ impl Member {
                     if flight.lease.is_some() && self.slip != Some(Slip::KeepsFailures) {
                         return self.write(Purpose::Share, false);
                     }
-                    flight.refresh.handle_shared()
+                    flight.refresh.handle_unshared()
                 }
                 Next::Commit(_) => {
                     if let Some(minted) = flight.refresh.minted().cloned() {

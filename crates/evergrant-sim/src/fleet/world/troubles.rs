@@ -27,6 +27,7 @@ impl World<'_> {
                 self.places[place].cut_until = now + lasts;
                 self.excuse_without_store(lasts);
             }
+            Trouble::BadProxy(place, lasts) => self.places[place].bad_proxy_until = now + lasts,
             Trouble::StoreDown(lasts) => {
                 self.store_down_until = now + lasts;
                 self.reconnect(now + lasts);

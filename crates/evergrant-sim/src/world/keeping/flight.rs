@@ -75,10 +75,7 @@ impl Keeping {
                     self.record.intent = None;
                     flying.refresh.handle_withdrawn(&mut self.keeper, now)
                 }
-                Next::Share(failure) => {
-                    self.record.failure = Some(Box::new(failure));
-                    flying.refresh.handle_shared()
-                }
+                Next::Share(_) => flying.refresh.handle_unshared(),
                 Next::Commit(_) => {
                     self.store(&flying, now.boot);
                     flying.refresh.handle_commit(Committed::Ours, &mut self.keeper, now)
