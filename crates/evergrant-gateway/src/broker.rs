@@ -16,7 +16,8 @@
 //! A handle that is not known here goes nowhere. Any other Authorization is the caller's own and passes unchanged.
 //!
 //! Whoever runs a gateway for one program need not tell it the client secret: a [`Welcome`] has a handle, and a local
-//! secret with which the program can log in at this gateway and nowhere else.
+//! secret with which the program can log in at this gateway and nowhere else. Everything that the program starts shares
+//! that handle, so a logout with it is answered and ends nothing.
 //!
 //! Source: RFC 6749 sections 2.3.1, 4 and 5; RFC 7009.
 
@@ -39,7 +40,6 @@ use evergrant::store::PrivateFile;
 use evergrant_core::Secret;
 use evergrant_core::attempt::Route;
 use evergrant_core::keeper::AcquireError;
-use evergrant_core::time::Boot;
 use evergrant_core::verdict::Verdict;
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
@@ -74,7 +74,7 @@ impl Default for BrokerConfig {
 /// What a program needs to call a gateway that was started for it.
 #[derive(Clone, Debug)]
 pub struct Welcome {
-    /// An access token for this gateway, which ends with it.
+    /// An access token for this gateway, which ends with it and by no logout before.
     pub handle: Secret,
     /// Id and local secret for a program that wants to log in; nothing where logins are not answered.
     pub login: Option<(String, Secret)>,
@@ -181,7 +181,9 @@ impl Broker {
         }
         let caller = match carried.map(|text| self.table.look_up(text, boot())) {
             None => Caller::default(),
-            Some(Some(Handle { id, subject: Subject::Own })) => Caller { handle: Some(id), grant: None },
+            Some(Some(Handle { id, subject: Subject::Own | Subject::Welcome })) => {
+                Caller { handle: Some(id), grant: None }
+            }
             Some(Some(Handle { id, subject: Subject::Access(grant) })) => match self.grants.source(&grant, own) {
                 Some(source) => Caller { handle: Some(id), grant: Some(source) },
                 None => return Admitted::Here(Errand::UnknownHandle),
@@ -204,17 +206,12 @@ impl Broker {
     pub(crate) fn welcome(&self, own: &TokenSource) -> Welcome {
         let local_secret = || self.local_secret.get_or_init(handles::random_local_secret).clone();
         let login = self.config.answers_logins.then(|| (own.client_id(), local_secret()));
-        // Nobody can be given another one, so it makes room for no other.
-        Welcome { handle: self.issue_used_at(Subject::Own, Boot::from_nanos(i64::MAX)), login }
+        Welcome { handle: self.issue(Subject::Welcome), login }
     }
 
     /// A new handle, noted for the shelf.
     fn issue(&self, subject: Subject) -> Secret {
-        self.issue_used_at(subject, boot())
-    }
-
-    fn issue_used_at(&self, subject: Subject, used: Boot) -> Secret {
-        let issued = self.table.issue(subject, used);
+        let issued = self.table.issue(subject, boot());
         tracing::debug!(handle = %issued.known.handle.id, "handle issued");
         if let Some(evicted) = &issued.evicted {
             tracing::info!(handle = %evicted.handle.id, "handle ended: there are too many, and it was unused for longest");
@@ -225,8 +222,12 @@ impl Broker {
         issued.text
     }
 
-    /// Ends a handle, and with it the grant that it stands for; `false` if there is none.
+    /// Ends a handle, and with it the grant that it stands for; `false` if there is none. That of a welcome stays: one
+    /// program is done with it, and others may not be.
     async fn end_handle(&self, text: &str, own: &TokenSource) -> bool {
+        if self.table.look_up(text, boot()).is_some_and(|handle| handle.subject == Subject::Welcome) {
+            return true;
+        }
         let Some(ended) = self.table.end(text) else { return false };
         tracing::debug!(handle = %ended.handle.id, "handle ended by its caller");
         self.metrics.handles_ended.add();

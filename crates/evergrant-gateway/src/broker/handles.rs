@@ -5,8 +5,8 @@
 //! hash also takes a time that tells nothing about the handles that exist.
 //!
 //! A handle has no end of its own: it ends by a logout, or when the table is full and it was the one unused for longest.
-//! What it stands for is a [`Subject`]: the gateway's own credential, or a grant of one caller. Tokens come and go
-//! behind it. A table belongs to one [`scope`](HandleTable::new), the credential and the listener it was made for; with
+//! The one of a [`Welcome`](super::Welcome) does neither: nobody could be given another. What a handle stands for is a
+//! [`Subject`]: the gateway's own credential, or a grant of one caller. Tokens come and go behind it. A table belongs to one [`scope`](HandleTable::new), the credential and the listener it was made for; with
 //! another one its handles are unknown.
 //!
 //! Times are boot times of the last use, for eviction only. They are not kept over a restart; then the order in which
@@ -43,6 +43,8 @@ impl fmt::Display for HandleId {
 pub(crate) enum Subject {
     /// The access token of the gateway's own credential.
     Own,
+    /// The same, for whom the gateway was started for; it ends with this process and not before.
+    Welcome,
     /// The access token of a caller's grant, by the grant's name.
     Access(Arc<str>),
     /// The refresh token of a caller's grant, by the grant's name.
@@ -53,7 +55,7 @@ impl Subject {
     /// The grant that it belongs to, unless it is the gateway's own credential.
     pub(crate) fn grant(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Own => None,
+            Self::Own | Self::Welcome => None,
             Self::Access(grant) | Self::Refresh(grant) => Some(grant),
         }
     }
@@ -114,15 +116,15 @@ impl HandleTable {
         table
     }
 
-    /// Makes a handle, as if it were last used at `used`. Its text leaves this function and is kept nowhere.
-    pub(crate) fn issue(&self, subject: Subject, used: Boot) -> Issued {
+    /// Makes a handle. Its text leaves this function and is kept nowhere.
+    pub(crate) fn issue(&self, subject: Subject, now: Boot) -> Issued {
         let text = random_handle();
         let hash = hash_of(text.expose());
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let evicted = if entries.by_hash.len() >= self.bound { entries.evict() } else { None };
         entries.last_id += 1;
         let handle = Handle { id: HandleId(entries.last_id), subject };
-        let used = AtomicI64::new(used.as_nanos());
+        let used = AtomicI64::new(now.as_nanos());
         entries.by_hash.insert(hash, Entry { handle: handle.clone(), used });
         Issued { text, known: Known { hash, handle }, evicted }
     }
@@ -190,9 +192,10 @@ impl HandleTable {
 }
 
 impl Entries {
-    /// Takes out the handle that was unused for longest.
+    /// Takes out the handle that was unused for longest, of those that can end.
     fn evict(&mut self) -> Option<Known> {
-        let (hash, _) = self.by_hash.iter().min_by_key(|(_, entry)| entry.age())?;
+        let can_end = |(_, entry): &(&Hash, &Entry)| entry.handle.subject != Subject::Welcome;
+        let (hash, _) = self.by_hash.iter().filter(can_end).min_by_key(|(_, entry)| entry.age())?;
         let hash = *hash;
         self.by_hash.remove(&hash).map(|entry| Known { hash, handle: entry.handle })
     }
@@ -276,7 +279,7 @@ mod tests {
         assert_eq!(next.evicted.map(|known| known.handle.id), Some(HandleId(2)));
         assert!(table.look_up(handles[1].text.expose(), at(12)).is_none());
         assert!(table.look_up(handles[0].text.expose(), at(12)).is_some());
-        let kept = table.issue(Subject::Own, Boot::from_nanos(i64::MAX));
+        let kept = table.issue(Subject::Welcome, at(0));
         assert!(table.look_up(kept.text.expose(), at(13)).is_some());
         let evicted: Vec<_> = (14..20).filter_map(|secs| own(&table, secs).evicted).collect();
         assert!(evicted.len() == 6 && !evicted.contains(&kept.known), "it makes no room, whenever it was used");

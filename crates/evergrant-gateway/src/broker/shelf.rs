@@ -140,7 +140,7 @@ impl Document {
         let ended: BTreeSet<&Hash> =
             changes.iter().filter(|change| matches!(change, Change::Ended(_))).map(Change::hash).collect();
         document.handles.extend(changes.iter().filter_map(|change| match change {
-            Change::Made(known) if !ended.contains(&known.hash) => Some(Line::of(scope, known)),
+            Change::Made(known) if !ended.contains(&known.hash) => Line::of(scope, known),
             Change::Made(_) | Change::Ended(_) => None,
         }));
         let of_scope = document.handles.iter().filter(|line| line.scope == scope).count();
@@ -156,13 +156,15 @@ impl Document {
 }
 
 impl Line {
-    fn of(scope: &str, known: &Known) -> Self {
+    /// The line of a handle, unless it ends with its process.
+    fn of(scope: &str, known: &Known) -> Option<Self> {
         let (kind, grant) = match &known.handle.subject {
+            Subject::Welcome => return None,
             Subject::Own => (Kind::Own, None),
             Subject::Access(grant) => (Kind::Access, Some(grant.to_string())),
             Subject::Refresh(grant) => (Kind::Refresh, Some(grant.to_string())),
         };
-        Self { scope: scope.to_owned(), id: known.handle.id.0, sha256: hex(&known.hash), kind, grant }
+        Some(Self { scope: scope.to_owned(), id: known.handle.id.0, sha256: hex(&known.hash), kind, grant })
     }
 
     fn known(&self) -> Option<Known> {

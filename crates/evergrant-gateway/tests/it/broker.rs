@@ -127,6 +127,29 @@ async fn a_welcome_opens_this_gateway_without_the_clients_secret() {
 }
 
 #[tokio::test]
+async fn a_logout_of_one_program_leaves_the_welcome_to_the_others() {
+    let (_upstream, log, gateway, welcome) = welcoming(Profile::genesys(Region::UsEast1), true).await;
+    let (handle, (id, secret)) = (welcome.handle.expose(), welcome.login.unwrap());
+    let client = format!("client_id={id}&client_secret={}", secret.expose());
+    let bearer = format!("Bearer {handle}");
+    for (method, path, authorization, form) in [
+        (Method::DELETE, "/api/v2/tokens/me", &*bearer, String::new()),
+        (Method::GET, "/logout", &bearer, String::new()),
+        (Method::POST, "/oauth/revoke", "", format!("{client}&token={handle}")),
+    ] {
+        let (response, body) = send(&gateway, method, path, authorization, &form).await;
+        assert_eq!(response.status(), 200, "{path}: {body}");
+        assert_eq!(call(&gateway, handle).await, 200, "after {path}");
+    }
+    assert!(log.all().iter().all(|seen| seen.head == "GET /api/v2/users/me"), "no logout reached the provider");
+    let form = format!("grant_type=client_credentials&{client}");
+    let (_, body) = send(&gateway, Method::POST, "/login/oauth/token", "", &form).await;
+    let own = body["access_token"].as_str().unwrap();
+    send(&gateway, Method::DELETE, "/api/v2/tokens/me", &format!("Bearer {own}"), "").await;
+    assert_eq!(call(&gateway, own).await, 401, "a handle of a login ends");
+}
+
+#[tokio::test]
 async fn where_logins_are_the_upstreams_a_handle_still_opens_the_gateway() {
     let (_upstream, log, gateway, welcome) = welcoming(Profile::oauth2(), false).await;
     assert!(welcome.login.is_none());
