@@ -15,6 +15,7 @@ mod child;
 mod dry_run;
 mod folder;
 mod home;
+mod ignored;
 mod leash;
 mod outfit;
 mod sdk_files;
@@ -58,11 +59,14 @@ pub(crate) fn run(args: &ExecArgs, layers: &Layers, before: &Before) -> Result<u
     }
     folder::sweep();
     let runtime = launch::small_runtime()?;
-    if args.gateway || args.token_file {
+    let code = if args.gateway || args.token_file {
         runtime.block_on(plan.attended(before))
     } else {
         runtime.block_on(plan.alone(before))
-    }
+    };
+    // After a signal something may wait in a system call that cannot be called off, such as the look-up of a name.
+    runtime.shutdown_timeout(LAST_WAIT);
+    code
 }
 
 /// All that is known before a token is asked for.
@@ -116,11 +120,16 @@ impl Plan<'_> {
 
     /// Runs the command with a token, and nobody beside it.
     async fn alone(&self, before: &Before) -> Result<u8, Failures> {
-        let token = token::acquire(self.settings, self.args.min_remaining).await?;
+        // As process 1 of a container we would not even be ended by a signal that is not caught.
+        let mut signals = Signals::catch()?;
+        let token = match signals.unless_ended(token::acquire(self.settings, self.args.min_remaining)).await {
+            Ok(token) => token?,
+            Err(code) => return Ok(code),
+        };
         let ends = token.remaining.map(|left| boot() + left);
         let facts = self.facts(Secret::new(token.text), None, None);
         let command = self.command(leash::free, &facts);
-        Ok(supervise(command, self.program(), &mut Signals::catch()?, before, ends).await?)
+        Ok(supervise(command, self.program(), &mut signals, before, ends).await?)
     }
 
     /// Runs the command with a source of tokens that lives as long.
@@ -273,3 +282,6 @@ fn region(settings: &Settings, layers: &Layers) -> Option<Region> {
     let of_urls = urls.into_iter().flatten().find_map(|url| Region::of_url(url));
     of_urls.or_else(|| Region::parse(&layers.plain(Setting::Region)?.value).ok())
 }
+
+/// A second is what open requests get as well.
+const LAST_WAIT: Duration = Duration::from_secs(1);

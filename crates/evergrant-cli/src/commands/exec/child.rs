@@ -2,7 +2,9 @@
 //!
 //! The child shares our terminal and standard streams, gets the signals that we get, and its exit code becomes ours,
 //! 128 + n if signal n ended it. A signal that a terminal sends goes to the whole foreground group, so the child has it
-//! already and it is not sent twice.
+//! already and it is not sent twice. But one that arrives before there is a child reaches us alone: until then it ends
+//! the run, and around the start it is passed on whoever sent it. What we were started to ignore stays ignored, here and
+//! in the child (`ignored`).
 //!
 //! Stopping is the child's choice, as under a shell: SIGTSTP is passed on, and only when the child has stopped do we
 //! stop, so that the shell gets its terminal back. A child that is stopped by somebody else, where no shell waits for us,
@@ -11,14 +13,15 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
+use std::task::{Context, Poll, Waker};
 
 use evergrant::clock::boot;
 use evergrant_core::time::{Boot, Span};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, getpid, kill_process, waitid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
+use super::ignored::Ignored;
 use crate::exit;
 use crate::failure::Failure;
 use crate::harden::Before;
@@ -42,42 +45,76 @@ const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TER
 
 /// The signals of this process, which from now on end it no longer.
 pub(super) struct Signals {
-    caught: mpsc::Receiver<Signal>,
+    caught: Caught,
     of_child: tokio::signal::unix::Signal,
 }
 
+/// The signals that are passed on.
+struct Caught(Vec<(Signal, tokio::signal::unix::Signal)>);
+
 impl Signals {
+    /// Catches what is passed on, but for what this process was started to ignore.
     pub(super) fn catch() -> Result<Self, Failure> {
         let catch =
             |kind| signal(kind).map_err(|error| Failure::new(exit::INTERNAL, "cannot catch signals").because(error));
-        let (sender, caught) = mpsc::channel(16);
-        for forwarded in FORWARDED {
-            let mut arriving = catch(SignalKind::from_raw(forwarded.as_raw()))?;
-            let sender = sender.clone();
-            tokio::spawn(
-                async move { while arriving.recv().await.is_some() && sender.send(forwarded).await.is_ok() {} },
-            );
-        }
-        Ok(Self { caught, of_child: catch(SignalKind::child())? })
+        let ignored = Ignored::now();
+        let caught = FORWARDED.into_iter().filter(|signal| !ignored.has(*signal)).map(|signal| {
+            let arriving = catch(SignalKind::from_raw(signal.as_raw()))?;
+            Ok((signal, arriving))
+        });
+        Ok(Self { caught: Caught(caught.collect::<Result<_, Failure>>()?), of_child: catch(SignalKind::child())? })
     }
 
     /// What the work gives, or the exit code of a run that a signal ended before.
     pub(super) async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Result<T, u8> {
         let ended = async {
             loop {
-                match self.caught.recv().await {
-                    Some(signal) if ENDING.contains(&signal) => return signal,
-                    Some(signal) if signal == Signal::TSTP => stop(),
-                    Some(_) => {}
-                    None => std::future::pending().await,
+                match self.caught.next().await {
+                    signal if ENDING.contains(&signal) => return signal,
+                    signal if signal == Signal::TSTP => stop(),
+                    _ => {}
                 }
             }
         };
         tokio::select! {
-            done = work => Ok(done),
+            // What has arrived counts, also where the work is done.
+            biased;
             signal = ended => Err(code_of_signal(signal.as_raw())),
+            done = work => Ok(done),
         }
     }
+}
+
+impl Caught {
+    async fn next(&mut self) -> Signal {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Signal> {
+        for (signal, arriving) in &mut self.0 {
+            if arriving.poll_recv(context).is_ready() {
+                return Poll::Ready(*signal);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// All that has arrived by now.
+    async fn arrived(&mut self) -> Vec<Signal> {
+        look_for_events().await;
+        let mut context = Context::from_waker(Waker::noop());
+        std::iter::from_fn(|| match self.poll_next(&mut context) {
+            Poll::Ready(signal) => Some(signal),
+            Poll::Pending => None,
+        })
+        .collect()
+    }
+}
+
+/// Returns once the runtime has looked for events, and with them for signals: it does so before a task that gave way
+/// goes on.
+async fn look_for_events() {
+    tokio::task::yield_now().await;
 }
 
 /// Runs a command to its end. If it is still there shortly before `token_ends`, a warning says so.
@@ -88,17 +125,27 @@ pub(super) async fn supervise(
     before: &Before,
     token_ends: Option<Boot>,
 ) -> Result<u8, Failure> {
+    if let Err(code) = signals.unless_ended(look_for_events()).await {
+        return Ok(code);
+    }
     let mut child = before.restored_for(|| command.spawn()).map_err(|error| spawn_failure(program, &error))?;
     let mut is_told_to_stop = false;
+    // Nobody can say whether these came before the child. Twice is better than never.
+    for signal in signals.caught.arrived().await {
+        is_told_to_stop |= signal == Signal::TSTP;
+        pass_on(&child, signal);
+    }
     let mut warning = std::pin::pin!(warn_before(token_ends));
     loop {
         tokio::select! {
             status = child.wait() => return status.map(exit_code).map_err(|error| {
                 Failure::new(exit::INTERNAL, "cannot wait for the command").because(error)
             }),
-            Some(signal) = signals.caught.recv() => {
+            signal = signals.caught.next() => {
                 is_told_to_stop = signal == Signal::TSTP || (is_told_to_stop && signal != Signal::CONT);
-                forward(&child, signal);
+                if !(OF_TERMINALS.contains(&signal) && is_in_foreground()) {
+                    pass_on(&child, signal);
+                }
             }
             Some(()) = signals.of_child.recv() => {
                 if has_stopped(&child) && (std::mem::take(&mut is_told_to_stop) || is_in_foreground()) {
@@ -134,10 +181,7 @@ fn pid_of(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
 }
 
-fn forward(child: &Child, signal: Signal) {
-    if OF_TERMINALS.contains(&signal) && is_in_foreground() {
-        return;
-    }
+fn pass_on(child: &Child, signal: Signal) {
     if let Some(pid) = pid_of(child)
         && let Err(error) = kill_process(pid, signal)
     {
@@ -203,5 +247,26 @@ mod tests {
         assert_eq!(exit_code(ExitStatus::from_raw(15)), 143);
         assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), 3);
         assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_came_while_nobody_looked_ends_a_run_that_has_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = folder.path().join("started");
+        let before = crate::harden::process();
+        let command = || {
+            let mut command = Command::new("touch");
+            command.arg(&started);
+            command
+        };
+        let mut signals = Signals::catch().unwrap();
+        let mut arriving = signal(SignalKind::interrupt()).unwrap();
+        kill_process(getpid(), Signal::INT).unwrap();
+        arriving.recv().await;
+        let program = OsStr::new("touch");
+        assert_eq!(supervise(command(), program, &mut signals, &before, None).await.unwrap(), 130);
+        assert!(!started.exists());
+        assert_eq!(supervise(command(), program, &mut signals, &before, None).await.unwrap(), 0, "it counts once");
+        assert!(started.exists());
     }
 }

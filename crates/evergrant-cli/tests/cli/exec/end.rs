@@ -1,10 +1,11 @@
-//! How a command ends when `exec` is not there to end it.
+//! Signals: what ends a command, what ends a run before it, and what ends nothing.
 
 use evergrant_core::time::Span;
+use evergrant_sim::faults::{Event, TokenFault};
 use rustix::process::Signal;
 
-use super::{genesys, lines};
-use crate::support::{Folder, evergrant};
+use super::{finish, genesys, lines};
+use crate::support::{Folder, evergrant, program};
 
 const TRAPS: &str = r#"trap 'touch "$DONE"; exit' TERM; echo ready; while :; do sleep 0.05; done"#;
 
@@ -39,5 +40,42 @@ fn every_other_signal_reaches_the_command_beside_a_gateway_too() {
         running.signal(signal);
         assert_eq!(said.next().unwrap().unwrap(), name);
         assert_eq!(running.wait().code(), Some(5));
+    }
+}
+
+#[test]
+fn a_signal_while_the_token_is_waited_for_ends_the_run() {
+    for option in [&[][..], &["--gateway"], &["--token-file"]] {
+        let provider = genesys(Span::from_secs(100));
+        provider.handle().apply(Event::token(TokenFault::Slow(Span::from_secs(2))));
+        let arguments = ["exec"].iter().chain(option).chain(&["--", "echo", "started"]);
+        let (mut running, _home) = evergrant(arguments).client_of(&provider).start();
+        running.when(|| provider.handle().ledger().token.in_flight > 0);
+        running.signal(Signal::TERM);
+        let mut said = lines(&mut running);
+        assert_eq!(running.wait().code(), Some(143), "{option:?}");
+        assert!(said.next().is_none(), "{option:?}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_exec_was_started_to_ignore_stays_ignored() {
+    for option in ["", "--gateway"] {
+        let provider = genesys(Span::from_secs(100));
+        provider.handle().apply(Event::token(TokenFault::Slow(Span::from_secs(1))));
+        let script = format!(
+            r#"trap '' HUP INT; exec "$0" exec {option} -- sh -c 'grep SigIgn: /proc/self/status; read line; exit 6'"#
+        );
+        let run = program(&["sh", "-c", &script, env!("CARGO_BIN_EXE_evergrant")]).client_of(&provider);
+        let (mut running, _home) = run.start();
+        running.when(|| provider.handle().ledger().token.in_flight > 0);
+        running.signal(Signal::HUP);
+        let mut said = lines(&mut running);
+        let line = said.next().unwrap().unwrap();
+        let ignored = u64::from_str_radix(line.strip_prefix("SigIgn:").unwrap().trim(), 16).unwrap();
+        assert_eq!(ignored & 0x4003, 0b11, "HUP and INT, but not TERM: {line}");
+        running.signal(Signal::HUP);
+        assert_eq!(finish(running, 6), "");
     }
 }
