@@ -8,12 +8,15 @@
 //! the system unlocks it when it dies. So the next run finds the folders without an owner and removes them. A process id
 //! would not do: it may belong to another process by then.
 //!
+//! A folder goes with whatever the command has put into it, a file before the folders beside it: the token does not stay
+//! because something else does. What cannot be removed is told of.
+//!
 //! Limits: an advisory lock, as good as the file system's. A folder whose owner died before it made the lock is only
 //! removed once it is older than any start takes.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,9 +69,14 @@ impl PrivateFolder {
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next run.
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::debug!(%error, path = %self.path.display(), "cannot remove the private folder");
+        if let Err(error) = remove(&self.path)
+            && self.path.exists()
+        {
+            Failure::new(exit::OK, "cannot remove the private folder of the command")
+                .at(self.path.display())
+                .because(error)
+                .hint("a later `exec` tries it again; see whether something in it is yours, and remove it")
+                .print_warning();
         }
     }
 }
@@ -166,10 +174,37 @@ fn sweep_in(base: &Path) {
         }
         if let Some(_claim) = Claim::of(&entry.path()) {
             tracing::debug!(path = %entry.path().display(), "removing what a killed run left behind");
-            // A run beside this one may have been quicker.
-            let _ = fs::remove_dir_all(entry.path());
+            if let Err(error) = remove(&entry.path()) {
+                // A run beside this one may have been quicker.
+                tracing::debug!(%error, path = %entry.path().display(), "cannot remove a private folder");
+            }
         }
     }
+}
+
+/// Removes a folder and all that can be removed in it, files first. Gives the first error if something stays.
+fn remove(folder: &Path) -> io::Result<()> {
+    // A tool may have taken the right to write from a folder of its own, as Go does in its cache of modules. Where it
+    // cannot be given back, what follows says so.
+    let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
+    let mut folders = Vec::new();
+    let mut first = Ok(());
+    for entry in fs::read_dir(folder)? {
+        let removed = match entry {
+            Ok(entry) if entry.file_type().is_ok_and(|kind| kind.is_dir()) => {
+                folders.push(entry.path());
+                Ok(())
+            }
+            Ok(entry) => fs::remove_file(entry.path()),
+            Err(error) => Err(error),
+        };
+        first = first.and(removed);
+    }
+    for path in folders {
+        let removed = remove(&path);
+        first = first.and(removed);
+    }
+    fs::remove_dir(folder).or_else(|error| first.and(Err(error)))
 }
 
 /// The right to remove a folder. It holds the lock meanwhile, so that nobody moves in.

@@ -9,7 +9,7 @@ use evergrant_sim::faults::{Event, TokenFault};
 use rustix::process::Signal;
 
 use super::{finish, genesys, lines};
-use crate::support::{Folder, evergrant, provider};
+use crate::support::{Folder, evergrant, program, provider};
 
 /// The private folders below a runtime folder.
 fn left(runtime: &Folder) -> usize {
@@ -32,6 +32,41 @@ fn the_token_file_is_the_owners_alone_and_goes_with_the_command() {
     assert_eq!(finish(running, 4), "");
     assert!(!path.exists());
     assert_eq!(left(&runtime), 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_token_goes_whatever_else_is_in_the_folder_and_what_stays_is_told_of() {
+    const SCRIPT: &str = r#"cd "${EVERGRANT_ACCESS_TOKEN_FILE%/*}"; mkdir -p made/deep; touch made/deep/file; chmod 500 made/deep made
+        echo "$EVERGRANT_ACCESS_TOKEN_FILE"; read line; exit 4"#;
+    let is_root = rustix::process::geteuid().is_root();
+    // To root without its privileges a folder can be read-only, and somebody else's.
+    let unprivileged: &[&str] = if is_root { &["setpriv", "--bounding-set=-all", "--inh-caps=-all"] } else { &[] };
+    for has_foreign in [false, true] {
+        if has_foreign && !is_root {
+            continue;
+        }
+        let (provider, runtime) = (provider(), Folder::new());
+        let words = [env!("CARGO_BIN_EXE_evergrant"), "exec", "--token-file", "--", "sh", "-c", SCRIPT];
+        let run = program(&[unprivileged, &words].concat()).client_of(&provider);
+        let (mut running, _home) = run.env("XDG_RUNTIME_DIR", runtime.path()).start();
+        let path = lines(&mut running).next().unwrap().unwrap();
+        let (path, folder) = (Path::new(&path), Path::new(&path).parent().unwrap());
+        assert!(path.exists());
+        if has_foreign {
+            let foreign = folder.join("foreign");
+            std::fs::create_dir(&foreign).unwrap();
+            std::fs::write(foreign.join("file"), "").unwrap();
+            std::os::unix::fs::chown(&foreign, Some(65_534), None).unwrap();
+            std::fs::set_permissions(&foreign, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let said = finish(running, 4);
+        assert!(!path.exists() && !folder.join("made").exists());
+        assert_eq!(folder.exists(), has_foreign);
+        let warning = "warning: cannot remove the private folder of the command\n";
+        assert_eq!(said.starts_with(warning) && said.contains(folder.to_str().unwrap()), has_foreign, "{said}");
+        assert_eq!(said.is_empty(), !has_foreign, "{said}");
+    }
 }
 
 #[test]
