@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::shell::{self, Failure, capture, command};
 use crate::tidy::licences::Allowed;
-use crate::{musl, profile};
+use crate::{musl, origin, profile};
 
 mod archive;
 mod contents;
@@ -127,6 +127,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
         } else {
             profile::unguided(&target, Some(&release.commit))?
         };
+        origin::must_not_show_in(&program)?;
         built.push((target, program));
     }
     let [(host, program), (target, static_program)] = &built[..] else { unreachable!("both were built") };

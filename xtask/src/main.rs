@@ -13,6 +13,7 @@ mod bench;
 mod book;
 mod dist;
 mod musl;
+mod origin;
 mod pages;
 mod profile;
 mod python;

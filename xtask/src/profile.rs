@@ -14,7 +14,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::shell::{self, Failure, capture, command};
-use crate::{musl, setup};
+use crate::{musl, origin, setup};
 
 /// Builds the program for a target with a profile and says where it is; `commit` is what it is told of its source.
 pub(crate) fn program(target: &str, commit: Option<&str>) -> Result<PathBuf, Failure> {
@@ -25,7 +25,7 @@ pub(crate) fn program(target: &str, commit: Option<&str>) -> Result<PathBuf, Fai
         fs::remove_dir_all(&counts).map_err(|error| Failure::new(format!("{}: {error}", counts.display()), ""))?;
     }
     println!("building the program with counters, some minutes ...");
-    let counting = build("profile/counting", target, commit, &format!("-Cprofile-generate={}", counts.display()))?;
+    let counting = build("profile/counting", target, commit, &[format!("-Cprofile-generate={}", counts.display())])?;
     println!("building what trains it ...");
     let trainer = bench()?;
     println!("serving requests to count ...");
@@ -33,12 +33,12 @@ pub(crate) fn program(target: &str, commit: Option<&str>) -> Result<PathBuf, Fai
     let merged = counts.join("merged").display().to_string();
     capture(&mut command(&merge, ["merge", "-o", &merged, &counts.display().to_string()]))?;
     println!("building the program with what was counted, some minutes ...");
-    build("profile/guided", target, commit, &format!("-Cprofile-use={merged}"))
+    build("profile/guided", target, commit, &[format!("-Cprofile-use={merged}")])
 }
 
 /// Builds the same program without a profile.
 pub(crate) fn unguided(target: &str, commit: Option<&str>) -> Result<PathBuf, Failure> {
-    build("profile/unguided", target, commit, "")
+    build("profile/unguided", target, commit, &[])
 }
 
 /// Builds the bench in the same profile and says where it is.
@@ -47,16 +47,14 @@ pub(crate) fn bench() -> Result<String, Failure> {
     Ok(shell::target().join("dist/bench").display().to_string())
 }
 
-fn build(folder: &str, target: &str, commit: Option<&str>, flags: &str) -> Result<PathBuf, Failure> {
+fn build(folder: &str, target: &str, commit: Option<&str>, flags: &[String]) -> Result<PathBuf, Failure> {
     let home = shell::target().join(folder);
     // With a target named, build scripts and macros are built without the flags.
     let place = home.display().to_string();
     let args = ["build", "--locked", "--profile", "dist", "-p", "evergrant-cli", "--target", target];
     let mut cargo = command("cargo", args);
-    cargo
-        .args(["--target-dir", &place])
-        .env("RUSTFLAGS", flags)
-        .envs(commit.map(|commit| ("EVERGRANT_COMMIT", commit)));
+    cargo.args(["--target-dir", &place]).envs(commit.map(|commit| ("EVERGRANT_COMMIT", commit)));
+    origin::hide_from(&mut cargo, flags)?;
     capture(musl::with_compiler(&mut cargo))?;
     Ok(home.join(target).join("dist/evergrant"))
 }

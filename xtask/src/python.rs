@@ -7,11 +7,14 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::origin;
 use crate::shell::{self, Failure, capture, command};
 use crate::steps::Report;
 
 const HOME: &str = "crates/evergrant-py";
 const MIB: f64 = 1_048_576.0;
+/// The profile of a wheel that is shipped.
+const RELEASED: &str = "wheel";
 /// What a wheel may weigh that is shipped.
 const LARGEST: u64 = 6 << 20;
 
@@ -65,7 +68,7 @@ pub(crate) fn must_be_small(wheel: &Path) -> Result<(), Failure> {
 
 /// The wheel as it is shipped: optimised, stripped, with panics that become exceptions.
 pub(crate) fn released() -> Result<PathBuf, Failure> {
-    wheel("wheel")
+    wheel(RELEASED)
 }
 
 /// Builds the wheel with a profile of cargo's.
@@ -78,7 +81,11 @@ fn wheel(profile: &str) -> Result<PathBuf, Failure> {
     let (maturin, python) = (tools.join("maturin").display().to_string(), tools.join("python").display().to_string());
     let (manifest, out) = (format!("{HOME}/Cargo.toml"), folder.display().to_string());
     let args = ["build", "--locked", "--profile", profile, "--manifest-path", &manifest, "--interpreter", &python];
-    capture(command(&maturin, args.into_iter().chain(["--out", &out])).env("CARGO_TARGET_DIR", shell::target()))?;
+    let mut maturin = command(&maturin, args.into_iter().chain(["--out", &out]));
+    if profile == RELEASED {
+        origin::hide_from(&mut maturin, &[])?;
+    }
+    capture(maturin.env("CARGO_TARGET_DIR", shell::target()))?;
     let built = std::fs::read_dir(&folder).map_err(|error| at(&folder, &error))?;
     let wheel = built.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "whl"));
     wheel.ok_or_else(|| Failure::new(format!("no wheel in {}", folder.display()), ""))

@@ -8,8 +8,8 @@
 use std::path::Path;
 
 use super::{BILL, NOTICES, Release, copy, empty, papers, remove, write};
-use crate::python;
 use crate::shell::{self, Failure, capture, command};
+use crate::{origin, python};
 
 /// Makes the wheel, checks it, and returns its file's name.
 pub(super) fn package(release: &Release, bill_of_program: &Path) -> Result<String, Failure> {
@@ -71,9 +71,11 @@ fn check(release: &Release, wheel: &Path, bill_of_program: &Path) -> Result<(), 
     venv(&home)?;
     pip(&home, &["--no-index", &wheel])?;
     let imported = shell::stdout(&mut command(&python(&home), ["-c", IMPORT]))?;
-    if imported.trim() != release.version {
+    let (version, module) = imported.trim().split_once(' ').unwrap_or_default();
+    if version != release.version {
         return Err(Failure::new("the installed wheel is of another version", imported));
     }
+    origin::must_not_show_in(Path::new(module))?;
     remove(&home)
 }
 
@@ -92,7 +94,8 @@ import evergrant, importlib.metadata as m
 names = {str(f) for f in m.files('evergrant')}
 assert any(n.endswith('licenses/THIRD-PARTY-LICENSES') for n in names), names
 assert any(n.endswith('sboms/evergrant.cdx.json') for n in names), names
-print(m.version('evergrant') if evergrant.__version__ == m.version('evergrant') else evergrant.__version__)";
+module = next(f for f in m.files('evergrant') if f.suffix == '.so')
+print(m.version('evergrant') if evergrant.__version__ == m.version('evergrant') else evergrant.__version__, module.locate())";
 
 #[cfg(test)]
 mod tests {
