@@ -24,7 +24,7 @@ const FLEETS: u64 = 200;
 const MEMBERS: usize = 50;
 const DAY: i64 = 86_400;
 const LIFETIME: i64 = 3_600;
-const ENDPOINT_DOWN: (i64, i64) = (370 * 60, 385 * 60);
+const ENDPOINT_DOWN: (i64, i64) = (347 * 60, 362 * 60);
 const STORE_DOWN: (i64, i64) = (750 * 60, 765 * 60);
 const STORE_EMPTIED: i64 = 18 * 3_600;
 /// By this age of a token its refresh is due, whatever was drawn.
