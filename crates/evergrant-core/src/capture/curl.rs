@@ -246,12 +246,9 @@ impl DayClock {
         let mut stamp = stamp?;
         // curl takes the second from one clock and its fraction from another: of two runs the later one may show a second less.
         // The order of the log is right.
-        if let Some(last) = self.last {
-            let back = last - stamp;
-            let is_a_second_back = |back: Span| back > Span::ZERO && back <= RUNS_DISAGREE_BY;
-            if is_a_second_back(back) || is_a_second_back(back + Span::from_secs(86_400)) {
-                stamp = last;
-            }
+        let is_a_second_less = |last: Span| (ORDER_OF_LINES..=SECOND).contains(&(last - stamp));
+        if self.last.is_some_and(is_a_second_less) {
+            stamp = stamp + SECOND;
         }
         // A log goes forward; only midnight takes it far back.
         if self.last.is_some_and(|last| last - stamp > HALF_A_DAY) {
@@ -319,8 +316,9 @@ fn without_head(body: &[u8]) -> Option<Vec<u8>> {
     Some(without_head(rest).unwrap_or_else(|| rest.to_vec()))
 }
 
-/// A second, and what passes between two lines.
-const RUNS_DISAGREE_BY: Span = Span::from_millis(1_100);
+const SECOND: Span = Span::from_secs(1);
+/// Lines of one run may be written in another order than they happened.
+const ORDER_OF_LINES: Span = Span::from_millis(2);
 const HALF_A_DAY: Span = Span::from_secs(12 * 3600);
 const QUARTER: Span = Span::from_secs(900);
 
