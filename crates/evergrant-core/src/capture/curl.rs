@@ -248,7 +248,7 @@ impl DayClock {
         // The order of the log is right.
         let is_a_second_less = |last: Span| (ORDER_OF_LINES..=SECOND).contains(&(last - stamp));
         if self.last.is_some_and(is_a_second_less) {
-            stamp = stamp + SECOND;
+            stamp += SECOND;
         }
         // A log goes forward; only midnight takes it far back.
         if self.last.is_some_and(|last| last - stamp > HALF_A_DAY) {
