@@ -315,10 +315,10 @@ impl Keeper {
         self.newest
     }
 
-    /// Is a token request under way? Whoever ends now could lose its answer.
+    /// The token request that is under way. Whoever ends now could lose its answer.
     #[must_use]
-    pub fn is_minting(&self) -> bool {
-        self.flight.is_some()
+    pub fn flight_in_the_air(&self) -> Option<FlightId> {
+        self.flight.as_ref().map(flight::Flight::id)
     }
 
     /// A provider clock that jumped forward by `jump` has ended tokens that much earlier; a backward jump changes nothing.

@@ -106,13 +106,10 @@ impl Settings {
         environment: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let all = given.copy()?;
-        let is_behind_a_gateway = settings::CLIENT_SECRET_ELSEWHERE.iter().any(|variable| {
-            let value = environment.call_method1("get", (*variable, "")).and_then(|value| value.extract::<String>());
-            value.is_ok_and(|value| settings::is_of_a_gateway(&value))
-        });
+        let text = |variable: &str| environment.call_method1("get", (variable,)).ok()?.extract::<String>().ok();
+        let is_under_a_gateway = settings::is_under_a_gateway(text);
         for (name, elsewhere) in NAMES {
-            // An `exec --gateway` around this process has set these for other tools, and no provider knows them.
-            let is_ours = is_behind_a_gateway && matches!(name, "client_id" | "client_secret");
+            let is_ours = is_under_a_gateway && matches!(name, "client_id" | "client_secret");
             let elsewhere = if is_ours { &[] } else { elsewhere };
             let own = format!("EVERGRANT_{}", name.to_uppercase());
             for variable in std::iter::once(own.as_str()).chain(elsewhere.iter().copied()) {
@@ -129,8 +126,8 @@ impl Settings {
         for name in ["client_secret", "client_secret_file", "refresh_token", "refresh_token_file", "client_auth"] {
             is_credential_given |= all.contains(name)?;
         }
-        if is_behind_a_gateway && !is_credential_given {
-            return Err(config(given.py(), "the environment", BEHIND_A_GATEWAY));
+        if is_under_a_gateway && !is_credential_given {
+            return Err(config(given.py(), "the environment", UNDER_A_GATEWAY));
         }
         Ok(all)
     }
@@ -396,7 +393,7 @@ fn wrong_type(name: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
 }
 
 const NO_PROVIDER: &str = "give a region for Genesys Cloud, a token_url for any other OAuth server, or an issuer";
-const BEHIND_A_GATEWAY: &str = "this program runs under `evergrant exec --gateway` and has no secret of its own; send its \
+const UNDER_A_GATEWAY: &str = "this program runs under `evergrant exec --gateway` and has no secret of its own; send its \
                                 requests to the URL in EVERGRANT_GATEWAY_URL, without a source, or leave --gateway out";
 const VOLATILE: &str = "a refresh token that changes with every use would be lost with this process; give a store that \
                         lasts, such as file:PATH with a store_key, or allow_volatile=True";

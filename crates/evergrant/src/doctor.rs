@@ -32,6 +32,7 @@ mod visit;
 mod words;
 
 pub use examine::examine;
+pub use gateway::reachable;
 pub use report::{Check, Counts, LatencyPoint, Measured, Name, OffsetPoint, Ruling, Skew, State, TokenLine};
 pub use report::{FORMAT_VERSION, Progress, Report};
 pub use setup::{GatewayPlace, GatewaySetup, Identity, Setup};

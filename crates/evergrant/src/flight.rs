@@ -204,16 +204,18 @@ impl Errand<'_> {
 
     /// Lets the others know. Whoever does not hear of it finds out by itself.
     async fn share(&mut self, failure: &SharedFailure) -> Next {
-        if !self.shared.flights.store().is_of_a_fleet() {
+        let flights = &self.shared.flights;
+        let Some(lease) = self.lease.as_mut().filter(|_| flights.store().is_of_a_fleet()) else {
             return self.refresh.handle_unshared();
+        };
+        self.record.failed = Failed::new(failure, flights.stamp());
+        match lease.write(&self.record).await {
+            Ok(()) => self.shared.act(|keeper, now| self.refresh.handle_shared(keeper, now)),
+            Err(error) => {
+                tracing::debug!(%error, "a failure of the token endpoint is not told to other processes");
+                self.refresh.handle_unshared()
+            }
         }
-        self.record.failed = Failed::new(failure, self.shared.flights.stamp());
-        if let Some(lease) = &mut self.lease
-            && let Err(error) = lease.write(&self.record).await
-        {
-            tracing::debug!(%error, "a failure of the token endpoint is not told to other processes");
-        }
-        self.shared.act(|keeper, now| self.refresh.handle_shared(keeper, now))
     }
 
     /// Makes both tokens durable together, then lets the keeper serve the new one.

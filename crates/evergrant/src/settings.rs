@@ -33,6 +33,13 @@ pub fn is_of_a_gateway(text: &str) -> bool {
     text.starts_with(HANDLE_PREFIX) || text.starts_with(LOCAL_SECRET_PREFIX)
 }
 
+/// Has an `exec --gateway` around this process set, for other tools, variables that hold a client elsewhere? Those are then no
+/// settings: no provider knows them. `get` reads a variable.
+#[must_use]
+pub fn is_under_a_gateway<S: AsRef<str>>(get: impl Fn(&str) -> Option<S>) -> bool {
+    CLIENT_SECRET_ELSEWHERE.iter().filter_map(|name| get(name)).any(|secret| is_of_a_gateway(secret.as_ref()))
+}
+
 /// Which of the settings that can name a provider are given.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Given {

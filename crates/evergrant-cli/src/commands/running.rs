@@ -2,9 +2,9 @@
 //!
 //! Nothing is needed but the address, which has a default, and the caller secret where the gateway asks for one.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use evergrant::doctor::reachable;
 use evergrant::tls::Tls;
 use evergrant_core::Secret;
 use evergrant_gateway::Address;
@@ -108,16 +108,6 @@ fn root_of(error: &dyn std::error::Error) -> String {
     }
     let text = root.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
-}
-
-/// An address that can be connected to: a listener on all addresses is also on loopback.
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    SocketAddr::new(ip, addr.port())
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);

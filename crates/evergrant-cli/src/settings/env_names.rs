@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use evergrant::settings::{CLIENT_ID_ELSEWHERE, CLIENT_SECRET_ELSEWHERE, is_of_a_gateway};
+use evergrant::settings::{CLIENT_ID_ELSEWHERE, is_of_a_gateway, is_under_a_gateway};
 use evergrant_core::Secret;
 
 use super::catalog::{Kind, SPECS};
@@ -66,11 +66,10 @@ impl Environment {
     /// Forgets what an `exec --gateway` around this process has set for other tools. Here it would be stronger than a
     /// settings file, and be shown to a provider that knows nothing of it.
     fn leave_to_other_tools(&mut self) {
-        let is_local = |found: &Found<Secret>| is_of_a_gateway(found.value.expose());
-        if CLIENT_SECRET_ELSEWHERE.iter().any(|name| self.get(name).is_some_and(is_local)) {
+        if is_under_a_gateway(|name| self.get(name).map(|found| found.value.expose())) {
             CLIENT_ID_ELSEWHERE.iter().for_each(|name| self.remove(name));
         }
-        self.variables.retain(|_, found| !is_local(found));
+        self.variables.retain(|_, found| !is_of_a_gateway(found.value.expose()));
     }
 
     /// These variables.

@@ -249,13 +249,16 @@ impl DayClock {
         let is_a_second_less = |last: Span| (ORDER_OF_LINES..=SECOND).contains(&(last - stamp));
         if self.last.is_some_and(is_a_second_less) {
             stamp += SECOND;
+        } else if self.last.is_some_and(|last| is_a_second_less(last + DAY)) {
+            // And midnight came between.
+            stamp = stamp + SECOND - DAY;
         }
         // A log goes forward; only midnight takes it far back.
         if self.last.is_some_and(|last| last - stamp > HALF_A_DAY) {
             self.days += 1;
         }
         self.last = Some(stamp);
-        let since = Span::from_secs(self.days.saturating_mul(86_400)) + stamp;
+        let since = DAY.scaled(self.days, 1) + stamp;
         Some(Wall::from_nanos(0) + since + self.shift.unwrap_or_default())
     }
 
@@ -317,6 +320,7 @@ fn without_head(body: &[u8]) -> Option<Vec<u8>> {
 }
 
 const SECOND: Span = Span::from_secs(1);
+const DAY: Span = Span::from_secs(24 * 3600);
 /// Lines of one run may be written in another order than they happened.
 const ORDER_OF_LINES: Span = Span::from_millis(2);
 const HALF_A_DAY: Span = Span::from_secs(12 * 3600);

@@ -11,7 +11,7 @@
 //! kept through all later ones: the grace counts from the first use.
 //!
 //! A failure that says something of the token endpoint and nothing of who asked is stored as well, and nobody sends a request
-//! before whoever met it would. Not so one that may have spent a refresh token: that has to be asked for again at once.
+//! before the wait after it is over. Not so one that may have spent a refresh token: that has to be asked for again at once.
 //!
 //! ```text
 //! lease -> [adopt | postpone | not renewable | in doubt] -> intend -> send -> commit -> end
@@ -303,13 +303,13 @@ impl Refresh {
         }
     }
 
-    /// The failure is stored, or others have to find out by themselves. They go first.
+    /// The failure is stored, and others keep to it. They go first.
     pub fn handle_shared(&mut self, keeper: &mut Keeper, now: Now) -> Next {
         keeper.step_back(now);
         self.handle_unshared()
     }
 
-    /// There is nobody to share it with.
+    /// There is nobody to share it with, or the store did not take it.
     pub fn handle_unshared(&mut self) -> Next {
         let failure = self.failure.take();
         Next::End(failure.map_or(Ending::Unknown, Ending::Failed))

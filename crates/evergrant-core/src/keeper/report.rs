@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Keeper;
-use super::flight::{Flight, FlightId};
 use super::slots::Held;
 use crate::Secret;
 use crate::policy::Policy;
@@ -163,12 +162,6 @@ impl KeptVerdict {
 }
 
 impl Keeper {
-    /// The token request that is under way. Whoever ends now could lose its answer.
-    #[must_use]
-    pub fn flight_in_the_air(&self) -> Option<FlightId> {
-        self.flight.as_ref().map(Flight::id)
-    }
-
     /// A picture of this moment.
     #[must_use]
     pub fn report(&self, now: Now) -> Report {

@@ -110,7 +110,8 @@ fn shown(place: &GatewayPlace) -> String {
 }
 
 /// An address that can be connected to: a listener on all addresses is also on loopback.
-fn reachable(addr: SocketAddr) -> SocketAddr {
+#[must_use]
+pub fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -1,7 +1,6 @@
-//! A failure of the token endpoint in a record, so that nobody asks before whoever met it would.
+//! A failure of the token endpoint in a record, so that nobody asks again too soon.
 //!
-//! What is kept is which of the two kinds it was that concern everybody, who met it when, and for how long that process was
-//! going to wait. The server's words are not: they may say something of the one that asked.
+//! What is kept is which of the two kinds it was that concern everybody, who met it when, and how long to wait since. The server's words are not: they may say something of the one that asked.
 
 use evergrant_core::keeper::SharedFailure;
 use evergrant_core::time::{Now, OffsetInterval, Span};
@@ -21,7 +20,7 @@ pub struct Failed {
     owner: Owner,
     /// When it was.
     at: Stamp,
-    /// After which time it asks again.
+    /// After which time the token endpoint may be asked again.
     wait_ns: Span,
 }
 
@@ -41,22 +40,7 @@ impl Failed {
 
     /// This process has just met it; `at` is now. `None` if it says nothing to others.
     pub(crate) fn new(shared: &SharedFailure, at: Stamp) -> Option<Self> {
-        let kind = match shared.failure.kind {
-            TokenFailureKind::ServerError => Kind::ServerError,
-            TokenFailureKind::RateLimited => Kind::RateLimited,
-            TokenFailureKind::InvalidGrant
-            | TokenFailureKind::RotationLost
-            | TokenFailureKind::InvalidClient
-            | TokenFailureKind::UnauthorizedClient
-            | TokenFailureKind::InvalidScope
-            | TokenFailureKind::UnsupportedGrantType
-            | TokenFailureKind::Malformed
-            | TokenFailureKind::Lost
-            | TokenFailureKind::Unreachable
-            | TokenFailureKind::TimedOut
-            | TokenFailureKind::Redirected
-            | TokenFailureKind::Rejected => return None,
-        };
+        let (kind, _) = KINDS.into_iter().find(|(_, kind)| *kind == shared.failure.kind)?;
         let wait_ns = shared.not_before - at.boot;
         let (status, streak) = (shared.failure.status, shared.streak);
         Some(Self { kind, status, streak, owner: Owner::this_process(), at, wait_ns })
@@ -65,10 +49,7 @@ impl Failed {
     /// The same on this boot's clock; `None` if no clock tells how long ago it was.
     pub(crate) fn shared(&self, now: Now, store: Option<OffsetInterval>) -> Option<SharedFailure> {
         let age = self.at.age(now, store)?;
-        let kind = match self.kind {
-            Kind::ServerError => TokenFailureKind::ServerError,
-            Kind::RateLimited => TokenFailureKind::RateLimited,
-        };
+        let (_, kind) = KINDS.into_iter().find(|(kind, _)| *kind == self.kind)?;
         let wait = self.wait_ns.clamp(Span::ZERO, RetryAfter::CAP);
         let failure = TokenFailure { status: self.status, ..TokenFailure::of(kind) };
         let failure = failure.with_description(&format!("so it answered {}", self.owner));
@@ -76,6 +57,9 @@ impl Failed {
     }
 }
 
+/// How each kind is written.
+const KINDS: [(Kind, TokenFailureKind); 2] =
+    [(Kind::ServerError, TokenFailureKind::ServerError), (Kind::RateLimited, TokenFailureKind::RateLimited)];
 /// The wait grows no more long before.
 const LONGEST_STREAK: u32 = 64;
 
@@ -125,6 +109,8 @@ mod tests {
         let now = clock::now();
         for kind in [TokenFailureKind::Unreachable, TokenFailureKind::InvalidClient, TokenFailureKind::Lost] {
             assert_eq!(Failed::new(&met(kind, now.boot, Span::from_secs(1)), Stamp::of(now, None)), None);
+            assert!(!kind.concerns_everybody());
         }
+        assert!(KINDS.iter().all(|(_, kind)| kind.concerns_everybody()));
     }
 }

@@ -97,6 +97,10 @@ fn a_run_of_curl_whose_seconds_are_one_behind_does_not_come_before_the_one_above
     assert_eq!(at("12:38:38.006243") - first, Span::from_micros(18_439));
     assert_eq!(at("12:38:38.024743") - first, Span::from_micros(36_939));
     assert_eq!(at("12:38:39.500000") - first, Span::from_micros(512_196));
+    let midnight = at("00:00:00.200000");
+    assert_eq!(at("23:59:59.350000") - midnight, Span::from_millis(150));
+    assert_eq!(at("00:00:01.200000") - midnight, SECOND);
+    let first = at("12:38:39.500000");
     let set_back = at("12:38:20.000000");
     assert!(set_back < first, "a clock that is set back is no such thing");
 }

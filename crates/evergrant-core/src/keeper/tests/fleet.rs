@@ -29,7 +29,7 @@ fn a_published_token_ends_the_wait_for_a_lease() {
     publish(&mut stage, 2);
     stage.keeper.handle_overtaken(flight);
     stage.tick();
-    assert!(stage.flights.is_empty() && !stage.keeper.is_minting(), "nothing is left to ask for");
+    assert!(stage.flights.is_empty() && stage.keeper.flight_in_the_air().is_none(), "nothing is left to ask for");
     stage.pass(Span::from_secs(11));
     assert_eq!(stage.send(Replay::Free).unwrap().generation, Generation(2));
 }
