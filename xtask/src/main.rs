@@ -32,7 +32,7 @@ Usage: cargo xtask TASK
   book [--check | --page PATH]  the guide as a site, all links checked; --check also runs what its pages show,
                                 --page what one page shows
   bench [PART] [--quick] [--write FILE]
-                                speed and memory, as a table: token, verdict, latency, fleet, gateway
+                                speed and memory, as a table: token, verdict, latency, fleet, scale, gateway
   reference                     the generated parts of docs/reference, written anew
   soak [--kills N] [--gateways N] [--rounds N]
                                 the tests of crashes and fleets with larger numbers
