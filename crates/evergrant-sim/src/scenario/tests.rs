@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use evergrant_core::policy::Policy;
+
 use super::*;
 
 #[test]
@@ -41,4 +43,34 @@ fn calls_may_fail_only_in_an_outage() {
     assert!(scenario.may_fail(outage.to, outage.to + ms));
     assert!(!scenario.may_fail(outage.to + ms, outage.to + ms));
     assert!(!Scenario::named("no_fault").unwrap().may_fail(Span::ZERO, Span::MAX));
+}
+
+/// Walks through every course that the back-off allows, in steps of luck, from a first failure to the first try after
+/// the fault. The bound is what the latest one needs: a client that is later breaks a promise, and none may be earlier.
+#[test]
+fn the_outage_ends_with_the_longest_back_off_that_is_promised() {
+    let scenario = Scenario::named("endpoint_down_across_expiry").unwrap();
+    let [fault, cleared] = [0, 1].map(|event: usize| scenario.events[event].after);
+    let life = scenario.config.tokens.lifetime;
+    let mut latest = Span::ZERO;
+    // The refresh of a token that came just before the fault begins when a third of its life is left, or sooner by the
+    // jitter; that of one that came long before begins just after the fault does.
+    for first_ms in (fault.as_millis()..(fault + life.scaled(2, 3)).as_millis()).step_by(100) {
+        let first = Span::from_millis(first_ms);
+        let left_at_first = life.scaled(1, 3);
+        latest = latest.max(latest_try(first, 0, first + left_at_first, cleared));
+    }
+    let bound = scenario.forced.outages[0].to;
+    assert_eq!(bound, cleared + table::LONGEST_BACK_OFF);
+    assert!(latest <= bound && bound - latest < Span::from_millis(100), "{latest} is the latest of {bound}");
+}
+
+/// When the last try comes that a client may make after a failure at `at`, the `n`-th, with a token that is gone at `gone`.
+fn latest_try(at: Span, n: u32, gone: Span, cleared: Span) -> Span {
+    if at >= cleared {
+        return at;
+    }
+    let left = (gone > at).then(|| gone - at);
+    let tries = [0, 100, 1_000].map(|luck| at + Policy::default().backoff(n, left, luck));
+    tries.into_iter().map(|next| latest_try(next, n + 1, gone, cleared)).max().unwrap_or(at)
 }
