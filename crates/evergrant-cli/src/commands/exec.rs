@@ -17,6 +17,7 @@ mod folder;
 mod home;
 mod ignored;
 mod leash;
+mod orphans;
 mod outfit;
 mod sdk_files;
 mod token_file;

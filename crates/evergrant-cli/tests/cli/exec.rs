@@ -1,5 +1,6 @@
 //! `evergrant exec`.
 
+mod container;
 mod end;
 mod files;
 mod gateway;

@@ -9,6 +9,8 @@
 //! Stopping is the child's choice, as under a shell: SIGTSTP is passed on, and only when the child has stopped do we
 //! stop, so that the shell gets its terminal back. A child that is stopped by somebody else, where no shell waits for us,
 //! stops alone: nobody would wake us again. SIGCONT wakes both.
+//!
+//! As process 1 of a container we also take in what the command leaves behind (`orphans`).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt as _;
@@ -22,6 +24,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ignored::Ignored;
+use super::orphans;
 use crate::exit;
 use crate::failure::Failure;
 use crate::harden::Before;
@@ -135,6 +138,10 @@ pub(super) async fn supervise(
         is_told_to_stop |= signal == Signal::TSTP;
         pass_on(&child, signal);
     }
+    // Before the signals were caught, somebody else may have been this process and have had children.
+    if let Some(status) = orphans::take_in(pid_of(&child)) {
+        return Ok(exit_code(status));
+    }
     let mut warning = std::pin::pin!(warn_before(token_ends));
     loop {
         tokio::select! {
@@ -148,6 +155,9 @@ pub(super) async fn supervise(
                 }
             }
             Some(()) = signals.of_child.recv() => {
+                if let Some(status) = orphans::take_in(pid_of(&child)) {
+                    return Ok(exit_code(status));
+                }
                 if has_stopped(&child) && (std::mem::take(&mut is_told_to_stop) || is_in_foreground()) {
                     stop();
                 }
