@@ -8,7 +8,7 @@
 //!
 //! Ending is local too. A logout, or a DELETE of the caller's own token, ends the handle; the token behind it is shared
 //! and stays. A request to end a token that carries no handle has nothing to end and says so by doing nothing: it must
-//! not reach the provider, where it would end the token that this gateway adds.
+//! not reach the provider, where it would end the token that this gateway adds. That is so without logins too.
 //!
 //! A caller that logs a person in brings a code or a refresh token of its own. That is redeemed here in the same way and
 //! kept apart from the gateway's own tokens ([`grants`]).
@@ -60,8 +60,8 @@ use crate::metrics::Metrics;
 pub struct BrokerConfig {
     /// The file that keeps handles over a restart; without it they end with the process.
     pub handles_file: Option<PathBuf>,
-    /// Are logins and logouts answered here? Without it they go to the upstream like any other request, and the only
-    /// handles are those of a [`Welcome`].
+    /// Are logins answered here? Without it they go to the upstream like any other request, and the only handles are
+    /// those of a [`Welcome`]. What would end the gateway's own token is answered here all the same.
     pub answers_logins: bool,
 }
 
@@ -80,10 +80,11 @@ pub struct Welcome {
     pub login: Option<(String, Secret)>,
 }
 
-/// The logins at one site.
+/// The logins at one site, and the logouts also where there are no logins.
 #[derive(Debug)]
 pub(crate) struct Broker {
-    config: BrokerConfig,
+    /// Nothing if no handle is known here.
+    config: Option<BrokerConfig>,
     /// The credential and the site that its handles belong to.
     scope: String,
     paths: Paths,
@@ -127,25 +128,25 @@ pub(crate) enum Errand {
 }
 
 impl Broker {
-    /// The broker of a site, if it has one. A site that takes another's place keeps that one's broker with its handles,
-    /// unless another credential or another file is behind it now.
+    /// The broker of a site. A site that takes another's place keeps that one's broker with its handles, unless another
+    /// credential or another file is behind it now.
     pub(crate) fn for_site(
         before: Option<&Arc<Self>>,
         config: Option<&BrokerConfig>,
         site: &str,
         source: &TokenSource,
         metrics: &Arc<Metrics>,
-    ) -> Option<Arc<Self>> {
-        let config = config?;
+    ) -> Arc<Self> {
         let scope = format!("{}/{site}", source.key().as_str());
-        if let Some(before) = before.filter(|before| before.scope == scope && before.config == *config) {
-            return Some(Arc::clone(before));
+        if let Some(before) = before.filter(|before| before.scope == scope && before.config.as_ref() == config) {
+            return Arc::clone(before);
         }
-        let shelf = Shelf::new(config.handles_file.as_ref().map(PrivateFile::new), scope.clone());
+        let handles_file = config.and_then(|config| config.handles_file.as_ref());
+        let shelf = Shelf::new(handles_file.map(PrivateFile::new), scope.clone());
         let table = HandleTable::new(MOST_HANDLES, shelf.known());
         let (paths, metrics) = (Paths::of(source.profile()), Arc::clone(metrics));
-        Some(Arc::new(Self {
-            config: config.clone(),
+        Arc::new(Self {
+            config: config.cloned(),
             scope,
             paths,
             table,
@@ -154,22 +155,22 @@ impl Broker {
             grants: Grants::default(),
             local_secret: OnceLock::new(),
             metrics,
-        }))
+        })
     }
 
     /// Looks at a request's head: is it for the API or for the broker? A caller's prefix is taken off the target.
     pub(crate) fn admit<B>(&self, own: &TokenSource, request: &mut Request<B>) -> Admitted {
-        let place = match self.config.answers_logins {
-            true => self.paths.place(request.method(), request.uri().path()),
-            false => Place::Elsewhere,
-        };
+        let meant = self.paths.place(request.method(), request.uri().path());
+        let ends_a_token = matches!(meant, Place::Logout | Place::OwnToken);
+        let place = if ends_a_token || self.answers_logins() { meant } else { Place::Elsewhere };
         match place {
             Place::Token => return Admitted::Here(Errand::Token),
             Place::Revocation => return Admitted::Here(Errand::Revocation),
             Place::Logout | Place::OwnToken | Place::Api(_) | Place::Elsewhere => {}
         }
-        let carried = carried_handle(request.headers());
-        if carried.is_none() && has_misplaced_handle(request.headers()) {
+        let knows_handles = self.config.is_some();
+        let carried = carried_handle(request.headers()).filter(|_| knows_handles);
+        if knows_handles && carried.is_none() && has_misplaced_handle(request.headers()) {
             return Admitted::Here(Errand::UnknownHandle);
         }
         if matches!(place, Place::Logout | Place::OwnToken) {
@@ -202,11 +203,15 @@ impl Broker {
         Admitted::Call(caller)
     }
 
-    /// A new handle, and what its bearer can log in with.
-    pub(crate) fn welcome(&self, own: &TokenSource) -> Welcome {
+    fn answers_logins(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.answers_logins)
+    }
+
+    /// A new handle, and what its bearer can log in with; nothing where no handle is known.
+    pub(crate) fn welcome(&self, own: &TokenSource) -> Option<Welcome> {
         let local_secret = || self.local_secret.get_or_init(handles::random_local_secret).clone();
-        let login = self.config.answers_logins.then(|| (own.client_id(), local_secret()));
-        Welcome { handle: self.issue(Subject::Welcome), login }
+        let login = self.config.as_ref()?.answers_logins.then(|| (own.client_id(), local_secret()));
+        Some(Welcome { handle: self.issue(Subject::Welcome), login })
     }
 
     /// A new handle, noted for the shelf.

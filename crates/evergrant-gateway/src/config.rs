@@ -44,7 +44,8 @@ pub struct GatewayConfig {
     pub caller_secret: Option<Secret>,
     /// Does a refusal that is passed on carry `evergrant-verdict`?
     pub verdict_header: bool,
-    /// How callers' logins are handled; `None` sends them to the upstream like any other request.
+    /// How callers' logins are handled; `None` sends them to the upstream like any other request. A logout that carries
+    /// no Authorization of the caller's own never gets there: it would end the token that the gateway adds for all.
     pub broker: Option<BrokerConfig>,
     /// How a rate limit of the provider is shared out. Sites with one credential and the same rules share one pace.
     pub pace: PaceRules,

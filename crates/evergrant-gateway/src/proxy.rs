@@ -118,12 +118,11 @@ async fn answer_visitor(
     if cors::is_preflight(&request) {
         return cors::preflight(request.headers(), CallerBody::whole(bytes::Bytes::new()));
     }
-    let caller = match site.broker.as_ref().map(|broker| (broker, broker.admit(&site.source, &mut request))) {
-        None => Caller::default(),
-        Some((_, Admitted::Call(caller))) => caller,
+    let caller = match site.broker.admit(&site.source, &mut request) {
+        Admitted::Call(caller) => caller,
         // In a box: logins are rare and need more room than a call.
-        Some((broker, Admitted::Here(errand))) => {
-            return Box::pin(broker.answer(errand, &site.source, peer, request)).await.map(CallerBody::whole);
+        Admitted::Here(errand) => {
+            return Box::pin(site.broker.answer(errand, &site.source, peer, request)).await.map(CallerBody::whole);
         }
     };
     let mut call = match Call::accept(site, visitor, peer, open, caller, request) {

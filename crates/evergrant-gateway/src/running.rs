@@ -264,13 +264,7 @@ pub(crate) fn site(
         Some(_) | None => Arc::new(Sender::new(&config, &tls)?),
     };
     Ok(Site {
-        broker: Broker::for_site(
-            old.and_then(|old| old.broker.as_ref()),
-            config.broker.as_ref(),
-            &name,
-            &source,
-            &metrics,
-        ),
+        broker: Broker::for_site(old.map(|old| &old.broker), config.broker.as_ref(), &name, &source, &metrics),
         gate: Gate::of_proxy(&bound, &config),
         pace: hub.paces.of(source.key(), &config.pace),
         name: name.into(),

@@ -95,11 +95,11 @@ impl Gateway {
         self.admin.iter().map(|entrance| entrance.bound.clone()).collect()
     }
 
-    /// Lets a program in that knows nothing of the client, at the first site; `None` if that has no broker.
+    /// Lets a program in that knows nothing of the client, at the first site; `None` if that knows no handles.
     #[must_use]
     pub fn welcome(&self) -> Option<Welcome> {
         let site = self.served.first()?.current.get();
-        Some(site.broker.as_ref()?.welcome(&site.source))
+        site.broker.welcome(&site.source)
     }
 
     /// What changes the gateway while it runs.

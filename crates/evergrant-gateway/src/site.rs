@@ -49,8 +49,8 @@ pub(crate) struct Site {
     pub(crate) config: GatewayConfig,
     pub(crate) gate: Gate,
     pub(crate) source: TokenSource,
-    /// The logins of callers, unless the upstream takes them.
-    pub(crate) broker: Option<Arc<Broker>>,
+    /// The logins of callers, unless the upstream takes them, and their logouts.
+    pub(crate) broker: Arc<Broker>,
     pub(crate) sender: Arc<Sender>,
     pub(crate) tls: Arc<Tls>,
     pub(crate) metrics: Arc<Metrics>,

@@ -93,8 +93,8 @@ impl Call {
 
     pub(super) fn no_token(&self, error: &AcquireError, verdict: &Verdict) -> Result<Response<CallerBody>, Problem> {
         // A caller whose own login is over can log in again; for the gateway's own it can only wait.
-        if let (Some(broker), Some(grant)) = (&self.site.broker, &self.caller.grant)
-            && let Some(response) = broker.grant_over(grant, error, verdict)
+        if let Some(grant) = &self.caller.grant
+            && let Some(response) = self.site.broker.grant_over(grant, error, verdict)
         {
             return Ok(response.map(CallerBody::whole));
         }

@@ -265,6 +265,44 @@ async fn the_shared_token_cannot_be_ended_without_a_handle() {
     assert_eq!(seen, "Bearer own", "a caller's own token is its own to end");
 }
 
+/// Logins are the upstream's here, but the token that a logout would end there is the gateway's.
+#[tokio::test]
+async fn the_shared_token_cannot_be_ended_where_logins_are_the_upstreams() {
+    let genesys = || Profile::genesys(Region::UsEast1);
+    let logouts = [
+        (Method::DELETE, "/api/v2/tokens/me"),
+        (Method::DELETE, "/gw/api/v2/tokens/me/"),
+        (Method::GET, "/logout"),
+        (Method::POST, "/login/logout"),
+    ];
+    let (_upstream, log, gateway, welcome) = welcoming(genesys(), false).await;
+    let bearer = format!("Bearer {}", welcome.handle.expose());
+    for (method, path) in logouts.clone() {
+        for authorization in [&*bearer, "", "Bearer "] {
+            let (response, _) = send(&gateway, method.clone(), path, authorization, "").await;
+            assert_eq!(response.status(), 200, "{path} {authorization:?}");
+        }
+        let (response, _) = send(&gateway, method, path, "Bearer eg1_unknown", "").await;
+        assert_eq!(response.status(), 401, "{path}");
+    }
+    assert_eq!(log.count(), 0, "no logout reached the provider");
+    assert_eq!(call(&gateway, welcome.handle.expose()).await, 200, "others have this handle too");
+
+    let (upstream, log, _) = start(None).await;
+    let bare = TestGateway::with_source(upstream.addr, source_of(genesys(), SECRET).await, |config| {
+        config.broker = None;
+    })
+    .await;
+    for (method, path) in logouts {
+        let (response, body) = send(&bare, method.clone(), path, "", "").await;
+        assert_eq!((response.status().as_u16(), body), (200, serde_json::json!({})), "{path}");
+        let reached = log.count();
+        let (_, seen) = send(&bare, method, path, "Bearer own", "").await;
+        assert_eq!((seen.as_str(), log.count()), (Some("Bearer own"), reached + 1), "{path}");
+    }
+    assert_eq!(log.count(), 4, "a caller's own token is its own to end");
+}
+
 #[tokio::test]
 async fn handles_work_at_their_own_gateway_and_after_its_restart() {
     let folder = tempfile::tempdir().unwrap();
