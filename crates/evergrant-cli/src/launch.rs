@@ -29,8 +29,11 @@ use crate::settings::resolve::client_secret::check_white_space;
 use crate::settings::resolve::{Client, Findings, Identity, Settings};
 use crate::settings::values;
 
-/// A wait shorter than this shows no spinner.
-const SPINNER_AFTER: Duration = Duration::from_millis(400);
+/// A wait shorter than this shows no spinner, and no word about it.
+pub(crate) const SPINNER_AFTER: Duration = Duration::from_millis(400);
+/// After a signal something may wait in a system call that cannot be called off, such as the look-up of a name. A second
+/// is what open requests get as well.
+pub(crate) const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The runtime for a command that does one thing.
 pub(crate) fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {

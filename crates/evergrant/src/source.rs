@@ -181,6 +181,14 @@ impl TokenSource {
         }
     }
 
+    /// The same for a process that wants to end at once: it waits only where that could lose more than a token, which is
+    /// where a refresh token is spent.
+    pub async fn shutdown_in_haste(self) {
+        if self.shared.flights.rotates() {
+            self.shutdown().await;
+        }
+    }
+
     /// What is known about the provider.
     #[must_use]
     pub fn profile(&self) -> &Profile {

@@ -35,7 +35,7 @@ use evergrant_gateway::{BrokerConfig, Callers, Gateway, GatewayConfig, Upstream}
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
-use self::child::{Signals, supervise};
+use self::child::supervise;
 use self::folder::PrivateFolder;
 use self::outfit::{Door, Facts, Outfit};
 use crate::args::{ExecArgs, SdkConfig};
@@ -48,6 +48,7 @@ use crate::settings::catalog::Setting;
 use crate::settings::layers::Layers;
 use crate::settings::resolve::{Identity, Settings};
 
+pub(crate) use self::child::Signals;
 pub(crate) use self::leash::become_command;
 
 /// Runs the command and returns its exit code.
@@ -65,8 +66,7 @@ pub(crate) fn run(args: &ExecArgs, layers: &Layers, before: &Before) -> Result<u
     } else {
         runtime.block_on(plan.alone(before))
     };
-    // After a signal something may wait in a system call that cannot be called off, such as the look-up of a name.
-    runtime.shutdown_timeout(LAST_WAIT);
+    runtime.shutdown_timeout(launch::LAST_WAIT);
     code
 }
 
@@ -123,8 +123,8 @@ impl Plan<'_> {
     async fn alone(&self, before: &Before) -> Result<u8, Failures> {
         // As process 1 of a container we would not even be ended by a signal that is not caught.
         let mut signals = Signals::catch()?;
-        let token = match signals.unless_ended(token::acquire(self.settings, self.args.min_remaining)).await {
-            Ok(token) => token?,
+        let token = match token::acquire(self.settings, self.args.min_remaining, Some(&mut signals)).await? {
+            Ok(token) => token,
             Err(code) => return Ok(code),
         };
         let ends = token.remaining.map(|left| boot() + left);
@@ -283,6 +283,3 @@ fn region(settings: &Settings, layers: &Layers) -> Option<Region> {
     let of_urls = urls.into_iter().flatten().find_map(|url| Region::of_url(url));
     of_urls.or_else(|| Region::parse(&layers.plain(Setting::Region)?.value).ok())
 }
-
-/// A second is what open requests get as well.
-const LAST_WAIT: Duration = Duration::from_secs(1);

@@ -1,12 +1,14 @@
 //! `evergrant token`: one token on standard output.
 
+use evergrant::TokenSource;
 use evergrant::core::profile::ProfileKind;
 use evergrant::core::time::Span;
 use serde_json::json;
 
 use crate::args::{TokenArgs, TokenFormat};
+use crate::commands::exec::Signals;
 use crate::exit;
-use crate::failure::Failures;
+use crate::failure::{Failure, Failures};
 use crate::launch::{self, Started};
 use crate::render;
 use crate::settings::layers::Layers;
@@ -34,7 +36,17 @@ pub(crate) struct Ready {
 /// Prints a token.
 pub(crate) fn run(args: &TokenArgs, layers: &Layers) -> Result<u8, Failures> {
     let settings = Settings::for_tokens(layers)?;
-    let token = launch::small_runtime()?.block_on(acquire(&settings, args.min_remaining))?;
+    let runtime = launch::small_runtime()?;
+    let token = runtime.block_on(async {
+        // Elsewhere a signal ends this process by itself, which a shell that runs a script tells apart from an exit code.
+        let mut signals = settings.spends_refresh_tokens().then(Signals::catch).transpose()?;
+        acquire(&settings, args.min_remaining, signals.as_mut()).await
+    });
+    runtime.shutdown_timeout(launch::LAST_WAIT);
+    let token = match token? {
+        Ok(token) => token,
+        Err(code) => return Ok(code),
+    };
     if args.json {
         render::json(&json!({
             "access_token": token.text,
@@ -56,18 +68,60 @@ pub(crate) fn run(args: &TokenArgs, layers: &Layers) -> Result<u8, Failures> {
     Ok(exit::OK)
 }
 
-/// A token from the source that the settings describe, which has ended when this returns.
-pub(crate) async fn acquire(settings: &Settings, min_remaining: Option<Span>) -> Result<Ready, Failures> {
-    Ok(match launch::start(settings).await? {
-        Started::Source(source) => {
-            let guard = launch::token(&source, settings, min_remaining).await?;
-            let token = Ready { text: guard.expose().to_owned(), remaining: guard.remaining() };
-            drop(guard);
-            source.shutdown().await;
-            token
+/// A token from the source that the settings describe, which has ended when this returns; or the exit code of a run that
+/// a signal ended before.
+///
+/// A refresh token on its way is waited for, whatever ends the run: the provider may have replaced it already, and its
+/// successor is in the answer. Only a second signal ends that wait; then the store tells the next run what is in doubt.
+pub(crate) async fn acquire(
+    settings: &Settings,
+    min_remaining: Option<Span>,
+    mut signals: Option<&mut Signals>,
+) -> Result<Result<Ready, u8>, Failures> {
+    let source = match unless_ended(&mut signals, launch::start(settings)).await {
+        Ok(Ok(Started::Source(source))) => source,
+        Ok(Ok(Started::ReadyToken(token))) => {
+            return Ok(Ok(Ready { text: token.expose().to_owned(), remaining: None }));
         }
-        Started::ReadyToken(token) => Ready { text: token.expose().to_owned(), remaining: None },
-    })
+        Ok(Err(failure)) => return Err(failure.into()),
+        Err(code) => return Ok(Err(code)),
+    };
+    let acquiring = async {
+        let guard = launch::token(&source, settings, min_remaining).await?;
+        let token = Ready { text: guard.expose().to_owned(), remaining: guard.remaining() };
+        drop(guard);
+        source.clone().shutdown().await;
+        Ok::<_, Failure>(token)
+    };
+    let outcome = unless_ended(&mut signals, acquiring).await;
+    if !matches!(outcome, Ok(Ok(_))) {
+        // The exit code is that of the first signal.
+        let _ = unless_ended(&mut signals, end(source)).await;
+    }
+    match outcome {
+        Ok(token) => Ok(Ok(token?)),
+        Err(code) => Ok(Err(code)),
+    }
+}
+
+/// What the work gives, or the exit code of a run that a signal ended before, if signals are caught.
+async fn unless_ended<T>(signals: &mut Option<&mut Signals>, work: impl Future<Output = T>) -> Result<T, u8> {
+    match signals {
+        Some(signals) => signals.unless_ended(work).await,
+        None => Ok(work.await),
+    }
+}
+
+/// Ends a source of which nothing more is wanted, and says so if that takes long.
+async fn end(source: TokenSource) {
+    let mut ending = std::pin::pin!(source.shutdown_in_haste());
+    if tokio::time::timeout(launch::SPINNER_AFTER, &mut ending).await.is_err() {
+        Failure::new(exit::OK, "waiting for the answer to a refresh token")
+            .because("the provider may have replaced it already, and only the answer has the next one")
+            .hint("another signal ends the wait; the next run then tries what is left of the grant")
+            .print_warning();
+        ending.await;
+    }
 }
 
 /// The text as one word of a POSIX shell. Tokens rarely need it: most are made of unreserved characters.

@@ -15,6 +15,7 @@ mod store;
 
 use std::path::PathBuf;
 
+use evergrant::grant::Grant;
 use evergrant::tls::ClientIdentity;
 use evergrant_core::pace::PaceRules;
 use evergrant_core::profile::Profile;
@@ -143,6 +144,11 @@ impl Settings {
             Identity::Client(client) => client.label.as_deref().unwrap_or_default(),
             Identity::ReadyToken(_) => "",
         }
+    }
+
+    /// Does a token request spend something that only its answer replaces?
+    pub(crate) fn spends_refresh_tokens(&self) -> bool {
+        matches!(&self.identity, Identity::Client(client) if client.credential.grant == Grant::RefreshToken)
     }
 
     /// Where tokens come from: the URL of the token endpoint, or of the issuer that names it.

@@ -47,7 +47,7 @@ const OF_TERMINALS: [Signal; 4] = [Signal::INT, Signal::QUIT, Signal::WINCH, Sig
 const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
 /// The signals of this process, which from now on end it no longer.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     caught: Caught,
     of_child: tokio::signal::unix::Signal,
 }
@@ -57,7 +57,7 @@ struct Caught(Vec<(Signal, tokio::signal::unix::Signal)>);
 
 impl Signals {
     /// Catches what is passed on, but for what this process was started to ignore.
-    pub(super) fn catch() -> Result<Self, Failure> {
+    pub(crate) fn catch() -> Result<Self, Failure> {
         let catch =
             |kind| signal(kind).map_err(|error| Failure::new(exit::INTERNAL, "cannot catch signals").because(error));
         let ignored = Ignored::now();
@@ -69,7 +69,7 @@ impl Signals {
     }
 
     /// What the work gives, or the exit code of a run that a signal ended before.
-    pub(super) async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Result<T, u8> {
+    pub(crate) async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Result<T, u8> {
         let ended = async {
             loop {
                 match self.caught.next().await {
