@@ -13,14 +13,17 @@ mod paginate;
 use std::io::Write;
 
 use bytes::Bytes;
+use evergrant::TokenSource;
 use evergrant::client::Response;
 use evergrant::core::time::Span;
 use evergrant::core::verdict::Verdict;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::json;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::args::ApiArgs;
+use crate::commands::token;
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch;
@@ -45,14 +48,31 @@ pub(crate) fn run(args: &ApiArgs, layers: &Layers) -> Result<u8, Failures> {
         return paginate::run(args, &settings, outgoing);
     }
     let timeout = settings.timing.timeout;
-    launch::small_runtime()?.block_on(async {
-        let work = exchange(args, &settings, outgoing);
-        tokio::time::timeout(timeout.to_duration(), work).await.unwrap_or_else(|_elapsed| Err(too_slow(timeout).into()))
-    })
+    let runtime = launch::small_runtime()?;
+    let code = runtime.block_on(async {
+        let mut signals = token::signals(&settings)?;
+        let mut signals = signals.as_mut();
+        let deadline = Instant::now() + timeout.to_duration();
+        let too_slow = |_elapsed| too_slow(timeout);
+        let starting = timeout_at(deadline, launch::start_source(&settings, "api"));
+        let source = match token::unless_ended(&mut signals, starting).await {
+            Ok(source) => source.map_err(too_slow)??,
+            Err(code) => return Ok(Err(code)),
+        };
+        let work =
+            async { timeout_at(deadline, exchange(args, &settings, &source, outgoing)).await.map_err(too_slow)? };
+        token::keeping(&source, &mut signals, work).await
+    });
+    runtime.shutdown_timeout(launch::LAST_WAIT);
+    code.map(|(Ok(code) | Err(code))| code)
 }
 
-async fn exchange(args: &ApiArgs, settings: &Settings, outgoing: Outgoing) -> Result<u8, Failures> {
-    let source = launch::start_source(settings, "api").await?;
+async fn exchange(
+    args: &ApiArgs,
+    settings: &Settings,
+    source: &TokenSource,
+    outgoing: Outgoing,
+) -> Result<u8, Failures> {
     let place = format!("{} {}", outgoing.method, values::shown(&outgoing.url));
     let sender = client::client(source.clone(), settings, settings.timing.timeout)?;
     let Outgoing { method, url, headers, body } = outgoing;
@@ -68,10 +88,9 @@ async fn exchange(args: &ApiArgs, settings: &Settings, outgoing: Outgoing) -> Re
         print_body(&mut answer).await?;
     } else {
         let failure = refused(&place, &mut answer).await;
-        source.shutdown().await;
+        source.clone().shutdown().await;
         return Err(failure.into());
     }
-    source.shutdown().await;
     Ok(code)
 }
 

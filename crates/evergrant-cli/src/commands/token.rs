@@ -38,8 +38,7 @@ pub(crate) fn run(args: &TokenArgs, layers: &Layers) -> Result<u8, Failures> {
     let settings = Settings::for_tokens(layers)?;
     let runtime = launch::small_runtime()?;
     let token = runtime.block_on(async {
-        // Elsewhere a signal ends this process by itself, which a shell that runs a script tells apart from an exit code.
-        let mut signals = settings.spends_refresh_tokens().then(Signals::catch).transpose()?;
+        let mut signals = signals(&settings)?;
         acquire(&settings, args.min_remaining, signals.as_mut()).await
     });
     runtime.shutdown_timeout(launch::LAST_WAIT);
@@ -68,11 +67,14 @@ pub(crate) fn run(args: &TokenArgs, layers: &Layers) -> Result<u8, Failures> {
     Ok(exit::OK)
 }
 
+/// The signals of a command whose end may have to wait. Where nothing is spent a signal ends this process by itself,
+/// which a shell that runs a script tells apart from an exit code.
+pub(crate) fn signals(settings: &Settings) -> Result<Option<Signals>, Failure> {
+    settings.spends_refresh_tokens().then(Signals::catch).transpose()
+}
+
 /// A token from the source that the settings describe, which has ended when this returns; or the exit code of a run that
 /// a signal ended before.
-///
-/// A refresh token on its way is waited for, whatever ends the run: the provider may have replaced it already, and its
-/// successor is in the answer. Only a second signal ends that wait; then the store tells the next run what is in doubt.
 pub(crate) async fn acquire(
     settings: &Settings,
     min_remaining: Option<Span>,
@@ -88,24 +90,43 @@ pub(crate) async fn acquire(
     };
     let acquiring = async {
         let guard = launch::token(&source, settings, min_remaining).await?;
-        let token = Ready { text: guard.expose().to_owned(), remaining: guard.remaining() };
-        drop(guard);
-        source.clone().shutdown().await;
-        Ok::<_, Failure>(token)
+        Ok(Ready { text: guard.expose().to_owned(), remaining: guard.remaining() })
     };
-    let outcome = unless_ended(&mut signals, acquiring).await;
+    keeping(&source, &mut signals, acquiring).await
+}
+
+/// What work with a source gives, which has ended then; or the exit code of a run that a signal ended before.
+///
+/// A refresh token on its way is waited for, whatever ends the run: the provider may have replaced it already, and its
+/// successor is in the answer. Only a second signal ends that wait; then the store tells the next run what is in doubt.
+pub(crate) async fn keeping<T>(
+    source: &TokenSource,
+    signals: &mut Option<&mut Signals>,
+    work: impl Future<Output = Result<T, Failures>>,
+) -> Result<Result<T, u8>, Failures> {
+    let working = async {
+        let done = work.await;
+        if done.is_ok() {
+            source.clone().shutdown().await;
+        }
+        done
+    };
+    let outcome = unless_ended(signals, working).await;
     if !matches!(outcome, Ok(Ok(_))) {
         // The exit code is that of the first signal.
-        let _ = unless_ended(&mut signals, end(source)).await;
+        let _ = unless_ended(signals, end(source.clone())).await;
     }
     match outcome {
-        Ok(token) => Ok(Ok(token?)),
+        Ok(done) => Ok(Ok(done?)),
         Err(code) => Ok(Err(code)),
     }
 }
 
 /// What the work gives, or the exit code of a run that a signal ended before, if signals are caught.
-async fn unless_ended<T>(signals: &mut Option<&mut Signals>, work: impl Future<Output = T>) -> Result<T, u8> {
+pub(crate) async fn unless_ended<T>(
+    signals: &mut Option<&mut Signals>,
+    work: impl Future<Output = T>,
+) -> Result<T, u8> {
     match signals {
         Some(signals) => signals.unless_ended(work).await,
         None => Ok(work.await),

@@ -101,7 +101,10 @@ impl Run<'_> {
             return Err(report::in_doubt(&place, file.path()).into());
         }
         // A token that cannot be had is told before anything is written.
-        launch::token(&source, self.settings, None).await?;
+        if let Err(failure) = launch::token(&source, self.settings, None).await {
+            source.shutdown_in_haste().await;
+            return Err(failure.into());
+        }
         let mut writer = Writer::open(format, target, resume, begun)?;
         let ended = writer.write_all(&mut pages, &stopped).await;
         writer.screen.end();
