@@ -37,8 +37,10 @@ pub(crate) use stored::{restore, stored};
 pub(crate) fn fly(shared: Arc<Shared>, flight: FlightId) -> impl Future<Output = ()> {
     // Begun now, not when the flight gets its turn: whatever is newer than now overtakes it.
     let refresh = shared.look(|keeper, _| Refresh::new(flight, shared.flights.rotates(), keeper));
+    // So is the watch: a runtime that ends drops flights that never had a turn.
+    let watch = Watch { shared: Arc::clone(&shared), flight };
     async move {
-        let _watch = Watch { shared: Arc::clone(&shared), flight };
+        let _watch = watch;
         let span = spans::token_request(shared.flights.place());
         take_off(shared, refresh, &span).await;
     }

@@ -80,3 +80,24 @@ async fn the_background_task_ends_with_the_last_clone() {
     until("all tasks end", || runtime.metrics().num_alive_tasks() == 0).await;
     drop(sim);
 }
+
+#[test]
+fn a_flight_whose_runtime_has_ended_is_over() {
+    let sim = SimServer::start(ProviderConfig::genesys()).unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = runtime();
+    let source = {
+        let _in = ended.enter();
+        builder(&sim).build().unwrap()
+    };
+    drop(ended);
+    runtime().block_on(async {
+        let ask = || source.token_lasting(Span::ZERO, Some(evergrant::clock::boot()));
+        // Its token request is dropped before its first step, and who asks next is told so.
+        ask().await.unwrap_err();
+        let error = ask().await.unwrap_err();
+        assert_eq!(error.kind, AcquireErrorKind::Unreachable, "{error}");
+        let is_over = tokio::time::timeout(Duration::from_secs(10), source.clone().shutdown()).await;
+        assert!(is_over.is_ok(), "the shutdown waits for a token request that will never end");
+    });
+}
