@@ -35,13 +35,14 @@ struct Step {
     run: fn() -> Result<Report, Failure>,
 }
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step { name: "setup", about: "installs what the tests need and is not there yet", run: setup::run },
     Step { name: "fmt", about: "formatting", run: fmt },
     Step { name: "tidy", about: "rules of the tree: imports, purity, sizes, licences", run: tidy::step },
     Step { name: "clippy", about: "lints, as errors", run: clippy },
     Step { name: "tests", about: "unit, property, simulation and black-box tests", run: tests },
     Step { name: "matrix", about: "the gateway against every fault of the simulated provider", run: matrix },
+    Step { name: "races", about: "the library's hot path and its driver, under shuttle's scheduler", run: races },
     Step { name: "otel", about: "traces arrive at a collector, in a build with that feature", run: otel },
     Step { name: "doc-tests", about: "examples in the documentation", run: doc_tests },
     Step { name: "docs", about: "documentation builds without a warning, private items too", run: docs },
@@ -155,6 +156,14 @@ fn tests() -> Result<Report, Failure> {
 
 fn matrix() -> Result<Report, Failure> {
     nextest(&["--profile", "matrix", "-p", "evergrant-cli", "--test", "matrix"])
+}
+
+/// The unit tests of the library in which shuttle decides who runs next. The program is named because the crates below the
+/// library are then those that the step before has built.
+fn races() -> Result<Report, Failure> {
+    let crates = ["-p", "evergrant", "-p", "evergrant-cli", "--lib", "--features", "evergrant/shuttle"];
+    let only = ["-E", "package(evergrant) & test(/^races::/)"];
+    nextest(&[&crates[..], &only[..]].concat())
 }
 
 /// The one feature that is not a default: its crates and the program are built for it, everything else is at hand.

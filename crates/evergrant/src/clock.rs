@@ -19,10 +19,14 @@
 
 use std::fmt;
 use std::sync::OnceLock;
+#[cfg(not(all(test, feature = "shuttle")))]
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evergrant_core::time::{Boot, Now, Span, Wall};
 use serde::{Deserialize, Serialize};
+
+#[cfg(all(test, feature = "shuttle"))]
+use crate::sync::clocks::{self as platform, wall};
 
 /// The boot clock alone.
 #[inline]
@@ -82,6 +86,7 @@ pub fn boot_id() -> Option<&'static BootId> {
     BOOT_ID.get_or_init(platform::boot_id).as_ref()
 }
 
+#[cfg(not(all(test, feature = "shuttle")))]
 fn wall() -> Wall {
     let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     Wall::from_nanos(match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -114,7 +119,7 @@ fn bracketed<T>(mut outer: impl FnMut() -> Boot, mut inner: impl FnMut() -> T) -
 const BRACKET_LIMIT: Span = Span::from_millis(1);
 const BRACKET_TRIES: u32 = 3;
 
-#[cfg(unix)]
+#[cfg(all(unix, not(all(test, feature = "shuttle"))))]
 mod platform {
     use evergrant_core::time::{Boot, Span};
     use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -171,7 +176,7 @@ mod platform {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(all(not(unix), not(all(test, feature = "shuttle"))))]
 mod platform {
     use std::sync::OnceLock;
     use std::time::Instant;

@@ -5,11 +5,11 @@
 //! one counter and ask again whenever it moves. A background task sleeps until the keeper's next timeout, at most 30
 //! seconds: timers of the runtime stop while the machine is suspended, so they are hints and nothing depends on them.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use arc_swap::{ArcSwapOption, Guard};
 use evergrant_core::Secret;
 use evergrant_core::attempt::Replay;
 use evergrant_core::keeper::{Action, Keeper, Need, ProbeOutcome, is_proof};
@@ -19,8 +19,6 @@ use evergrant_core::profile::{Probe, ProbeMethod, Profile};
 use evergrant_core::time::{Boot, Now, Server, Span};
 use evergrant_core::token::Token;
 use http::{HeaderValue, Method};
-use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
 
 use crate::client_secrets::ClientSecrets;
 use crate::clock;
@@ -31,6 +29,7 @@ use crate::news;
 use crate::source::{BuildError, bearer};
 use crate::spans;
 use crate::store::Store;
+use crate::sync::{self, ArcSwap, AtomicBool, AtomicI64, Handle, Mutex, Notify, watch};
 use crate::tls::Tls;
 use crate::trace;
 use crate::transport::{ApiProbe, TransportError, TransportOptions};
@@ -92,7 +91,7 @@ impl Shared {
             profile.api_url.as_deref().map(|url| ApiProbe::new(url, &parts.tls, parts.transport)).transpose()?;
         let patience = parts.policy.patience;
         let flights = Flights::new(parts)?;
-        let keeper = Keeper::new(profile.clone(), policy, seed());
+        let keeper = Keeper::new(profile.clone(), policy, sync::seed());
         // Without a common store every process mints for itself, and they had better not do it together.
         let keeper = if flights.store().is_of_a_fleet() { keeper.shared(flights.key().number()) } else { keeper };
         let nothing = Published {
@@ -197,7 +196,7 @@ impl Shared {
         if !*self.is_restored.borrow() {
             let mut restored = self.is_restored.subscribe();
             // Later than that the caller goes without it, as if the store held nothing.
-            let _ = tokio::time::timeout((until - clock::boot()).to_duration(), restored.wait_for(|is| *is)).await;
+            let _ = sync::timeout((until - clock::boot()).to_duration(), restored.wait_for(|is| *is)).await;
         }
     }
 
@@ -205,7 +204,7 @@ impl Shared {
     pub(crate) async fn wait(&self, changes: &mut watch::Receiver<u64>, until: Boot) {
         let at_most = (until - clock::boot()).to_duration().min(LONGEST_SLEEP);
         // Both outcomes mean the same: ask the keeper again.
-        let _ = tokio::time::timeout(at_most, changes.changed()).await;
+        let _ = sync::timeout(at_most, changes.changed()).await;
     }
 
     /// May the store be looked at on behalf of a caller who would otherwise be told to log in?
@@ -347,7 +346,7 @@ async fn run(weak: Weak<Shared>) {
         shared.timer_at.store(at.as_nanos(), Ordering::Relaxed);
         let sleep = (at - clock::boot()).to_duration().clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
         drop(shared);
-        let _ = tokio::time::timeout(sleep, timer.notified()).await;
+        let _ = sync::timeout(sleep, timer.notified()).await;
     }
 }
 
@@ -396,11 +395,6 @@ fn is_due(next: &AtomicI64, now: Boot, every: Span) -> bool {
     let at = next.load(Ordering::Relaxed);
     now.as_nanos() >= at
         && next.compare_exchange(at, (now + every).as_nanos(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-}
-
-/// Tells replicas apart; without randomness all would refresh at the same instant, which is bearable.
-fn seed() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
 }
 
 const REPORT_EVERY: Span = Span::from_millis(500);

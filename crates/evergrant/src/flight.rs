@@ -29,7 +29,7 @@ use crate::driver::Shared;
 use crate::grant::{Credential, GrantError, TokenRequest};
 use crate::store::{Failed, Intent, Lease, Record, STEPS, StoreError};
 use crate::transport::TokenExchange;
-use crate::{clock, doubt, spans};
+use crate::{clock, doubt, spans, sync};
 pub(crate) use means::Flights;
 pub(crate) use stored::{restore, stored};
 
@@ -395,7 +395,7 @@ async fn write_persistently(shared: &Shared, lease: &mut Lease, record: &Record)
                 if clock::boot() >= deadline {
                     break;
                 }
-                tokio::time::sleep(wait.to_duration()).await;
+                sync::sleep(wait.to_duration()).await;
             }
         }
     }

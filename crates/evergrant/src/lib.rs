@@ -28,6 +28,9 @@ pub mod offset;
 mod origin;
 pub mod pages;
 mod peeked;
+#[cfg(feature = "shuttle")]
+#[cfg(test)]
+mod races;
 mod redeem;
 mod replay;
 mod retry_after;
@@ -37,6 +40,7 @@ mod source;
 pub mod spans;
 mod status;
 pub mod store;
+mod sync;
 pub mod time_service;
 pub mod tls;
 mod trace;

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::driver::Shared;
 use crate::flight;
 use crate::store::{Record, StoreError};
+use crate::sync;
 
 /// Follows the store until the last clone of the source is gone.
 pub(crate) async fn follow(weak: Weak<Shared>) {
@@ -25,7 +26,7 @@ pub(crate) async fn follow(weak: Weak<Shared>) {
         let due = pause(&shared, news.is_told()).map_or(Boot::FAR, |pause| looked + pause);
         drop(shared);
         let is_told = tokio::select! {
-            () = tokio::time::sleep((due - clock::boot()).to_duration().min(LONGEST_SLEEP)) => false,
+            () = sync::sleep((due - clock::boot()).to_duration().min(LONGEST_SLEEP)) => false,
             () = news.changed() => true,
             changed = changes.changed() => match changed {
                 Ok(()) => false,
@@ -62,13 +63,14 @@ pub(crate) async fn look_for_help(shared: &Shared) -> bool {
     is_news
 }
 
-async fn listen(weak: &Weak<Shared>) -> Option<(tokio::sync::watch::Receiver<u64>, crate::store::News)> {
+async fn listen(weak: &Weak<Shared>) -> Option<(sync::watch::Receiver<u64>, crate::store::News)> {
     let shared = weak.upgrade()?;
     let news = shared.flights.store().listen(shared.flights.key()).await;
     Some((shared.changes(), news))
 }
 
-async fn look(shared: &Arc<Shared>) {
+/// Takes over what the store holds, if it is newer or helps.
+pub(crate) async fn look(shared: &Arc<Shared>) {
     if shared.look(|keeper, _| keeper.is_waiting_for_a_person()) {
         look_for_help(shared).await;
         return;

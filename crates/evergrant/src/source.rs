@@ -35,7 +35,6 @@ use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Token};
 use evergrant_core::verdict::Verdict;
 use http::HeaderValue;
-use tokio::sync::watch;
 
 use crate::client_secrets::ClientSecrets;
 use crate::clock;
@@ -45,6 +44,7 @@ use crate::grant::{Credential, GrantError};
 use crate::news;
 use crate::status::{EventStatus, SkewMoment, SkewStatus, SourceStatus};
 use crate::store::{CredentialKey, Store, StoreUrl};
+use crate::sync::watch;
 use crate::tls::{ClientIdentity, Tls};
 use crate::transport::{TransportError, TransportOptions};
 

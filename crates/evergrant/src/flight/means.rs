@@ -3,8 +3,8 @@
 //! The last record of this process is kept because it may be the only copy: when a rotated refresh token cannot be
 //! stored, the next lease, or the first look at a store that works again, writes it there.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use evergrant_core::Secret;
 use evergrant_core::time::{OffsetInterval, Span};
@@ -18,6 +18,7 @@ use crate::grant::{Credential, Grant};
 use crate::redeem::RedeemAs;
 use crate::source::BuildError;
 use crate::store::{self, CredentialKey, Lease, Record, Stamp, Store, StoreError, TokenHash};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use crate::tls::Tls;
 use crate::transport::{TokenEndpoint, TransportOptions, discover};
 use crate::{clock, doubt};

@@ -1,13 +1,14 @@
 //! The store that forgets: same contract, one process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use evergrant_core::time::{Boot, Span};
-use tokio::sync::{Mutex as LeaseLock, OwnedMutexGuard};
+use tokio::sync::OwnedMutexGuard;
 
 use super::{Contents, CredentialKey, Listed, Record, StoreError};
 use crate::clock;
+use crate::sync::{self, LeaseLock, Mutex, MutexGuard};
 
 /// Records in this process's memory, shared by the clones of this value.
 #[derive(Clone, Debug, Default)]
@@ -39,12 +40,11 @@ impl MemoryStore {
     pub(super) async fn lease(&self, key: &CredentialKey, deadline: Boot) -> Result<MemoryLease, StoreError> {
         let lock = Arc::clone(self.shared().locks.entry(key.clone()).or_default());
         let wait = (deadline - clock::boot()).max(Span::ZERO);
-        let guard =
-            tokio::time::timeout(wait.to_duration(), lock.lock_owned()).await.map_err(|_| StoreError::Busy {
-                what: "the lease in memory".to_owned(),
-                holder: "another task of this process".to_owned(),
-                waited: wait,
-            })?;
+        let guard = sync::timeout(wait.to_duration(), lock.lock_owned()).await.map_err(|_| StoreError::Busy {
+            what: "the lease in memory".to_owned(),
+            holder: "another task of this process".to_owned(),
+            waited: wait,
+        })?;
         Ok(MemoryLease { store: self.clone(), key: key.clone(), record: self.load(key), _guard: guard })
     }
 

@@ -10,6 +10,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use super::{AnswerHead, ConnectionFailure, Target, TransportError, TransportOptions, client, read_body};
 use crate::clock;
 use crate::grant::TokenRequest;
+use crate::sync;
 use crate::tls::Tls;
 
 /// A token endpoint that requests can be sent to.
@@ -59,7 +60,7 @@ impl TokenEndpoint {
         let timeout = at_most.map_or(self.timeout, |at_most| at_most.min(self.timeout));
         let builder = self.builder(request, timeout);
         let sent = clock::boot();
-        let answer = builder.send().await;
+        let answer = sync::send(builder).await;
         let received = clock::boot();
         match answer {
             Ok(response) => {
