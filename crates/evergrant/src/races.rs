@@ -17,9 +17,9 @@
 //!
 //! `slips` breaks one part at a time and sees that a scene finds it.
 //!
-//! A failure prints its schedule. `EVERGRANT_SCHEDULE=... cargo nextest run -p evergrant --lib --features shuttle SCENE`
-//! runs that one alone. Limits: those of `sync`; the file, keyring and Redis stores wait for threads and sockets, and are
-//! not run here.
+//! A failure prints its schedule, and with `EVERGRANT_SCHEDULE` the same code plays that one alone (`CONTRIBUTING.md`).
+//!
+//! Limits: those of `sync`; the file, keyring and Redis stores wait for threads and sockets, and are not run here.
 
 mod ends;
 mod flights;
