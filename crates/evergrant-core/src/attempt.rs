@@ -294,11 +294,13 @@ fn complaint_of(profile: &Profile, error: &ApiError) -> Option<Complaint> {
     }
 }
 
-/// How often a request was sent with one generation.
+/// What one generation met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Tried {
     generation: Generation,
     last_refused: Boot,
+    /// How often it was tried again when that was planned.
+    planned_retries: u32,
 }
 
 /// One request of a caller, through all its sends.
@@ -316,9 +318,7 @@ pub struct Attempt {
     pub sent: Boot,
     /// The last answer that refused it.
     pub refusal: Option<Refusal>,
-    /// How often this generation was tried again when it was planned.
-    pub planned_retries: u32,
-    /// How often this generation was tried again sooner, because others succeeded with it.
+    /// How often any generation was tried again sooner than planned, because others succeeded with it.
     pub early_retries: u32,
     /// When the same new token is tried next.
     pub retry_at: Option<Boot>,
@@ -336,7 +336,6 @@ impl Attempt {
             generation: Generation::default(),
             sent: started,
             refusal: None,
-            planned_retries: 0,
             early_retries: 0,
             retry_at: None,
             tried: Vec::new(),
@@ -345,9 +344,6 @@ impl Attempt {
 
     /// Notes a send.
     pub fn mark_sent(&mut self, generation: Generation, now: Boot) {
-        if generation != self.generation {
-            (self.planned_retries, self.early_retries) = (0, 0);
-        }
         self.generation = generation;
         self.sent = now;
         self.retry_at = None;
@@ -358,7 +354,7 @@ impl Attempt {
         let (generation, last_refused) = (self.generation, refusal.received);
         match self.tried.iter_mut().find(|tried| tried.generation == generation) {
             Some(tried) => tried.last_refused = last_refused,
-            None => self.tried.push(Tried { generation, last_refused }),
+            None => self.tried.push(Tried { generation, last_refused, planned_retries: 0 }),
         }
         self.refusal = Some(refusal);
     }
@@ -367,6 +363,22 @@ impl Attempt {
     #[must_use]
     pub fn refused_with(&self, generation: Generation) -> Option<Boot> {
         self.tried.iter().find(|tried| tried.generation == generation).map(|tried| tried.last_refused)
+    }
+
+    /// How often a generation that refused the request was tried again when that was planned. Each generation begins
+    /// anew, and coming back to one does not.
+    #[must_use]
+    pub fn planned_retries(&self, generation: Generation) -> u32 {
+        self.tried.iter().find(|tried| tried.generation == generation).map_or(0, |tried| tried.planned_retries)
+    }
+
+    /// Notes that a generation that refused the request is tried again: as planned, or sooner.
+    pub fn mark_retry(&mut self, generation: Generation, is_early: bool) {
+        if is_early {
+            self.early_retries += 1;
+        } else if let Some(tried) = self.tried.iter_mut().find(|tried| tried.generation == generation) {
+            tried.planned_retries += 1;
+        }
     }
 
     /// With how many generations the request was refused.
@@ -422,6 +434,20 @@ mod tests {
         assert!(refused(Replay::IfRefused, refusal(true, false, true)).may_send_again());
         assert!(refused(Replay::IfRefused, refusal(false, true, true)).may_send_again());
         assert!(refused(Replay::Free, refusal(false, false, true)).may_send_again());
+    }
+
+    #[test]
+    fn planned_retries_count_for_each_generation_and_early_ones_for_all() {
+        let mut attempt = refused(Replay::Free, refusal(true, true, true));
+        attempt.mark_retry(Generation(1), false);
+        attempt.mark_retry(Generation(1), true);
+        for generation in [Generation(2), Generation(1)] {
+            attempt.mark_sent(generation, Boot::from_secs(1));
+            attempt.mark_refused(refusal(true, true, true));
+        }
+        attempt.mark_retry(Generation(2), true);
+        assert_eq!([1, 2].map(|generation| attempt.planned_retries(Generation(generation))), [1, 0]);
+        assert_eq!(attempt.early_retries, 2);
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl Policy {
     /// How many generations one request is sent with, at most: the previous, the active and the candidate token, which
     /// a step of the server's clock or a revocation ends together, and the one that is minted because of that.
     pub const GENERATIONS_PER_REQUEST: usize = 4;
-    /// How often a request is sent again with the same new token sooner than planned, because others succeed with it.
+    /// How often a request is sent again sooner than planned with a new token that refused it, because others succeed
+    /// with that token; with all its tokens together, or a route that refuses every token would be asked too often.
     pub const EARLY_RETRIES: u32 = 8;
     /// How long a route that refuses good tokens is remembered.
     pub const ROUTE_MEMORY: Span = Span::from_secs(600);

@@ -183,8 +183,9 @@ impl Keeper {
     /// As soon as somebody's later request succeeds with it, everybody who waits tries at once; but not time and again, or
     /// each success of a busy client would send all that wait to nodes that still do not know the token.
     fn try_same_again(&mut self, attempt: &mut Attempt, newest: &Held, now: Now) -> Step {
-        let refused = attempt.refused_with(newest.generation()).unwrap_or(now.boot);
-        let planned = attempt.planned_retries;
+        let generation = newest.generation();
+        let refused = attempt.refused_with(generation).unwrap_or(now.boot);
+        let planned = attempt.planned_retries(generation);
         let at = *attempt.retry_at.get_or_insert_with(|| refused + Policy::propagation_retry(planned));
         let first_at = refused + Policy::propagation_retry(0);
         let is_early_allowed = attempt.early_retries < Policy::EARLY_RETRIES;
@@ -193,9 +194,7 @@ impl Keeper {
             let look_at = if newest.is_suspect() { at } else { first_at };
             return Step::Wait(look_at.min(attempt.deadline));
         }
-        let is_early = now.boot < at;
-        attempt.early_retries += u32::from(is_early);
-        attempt.planned_retries += u32::from(!is_early);
+        attempt.mark_retry(generation, now.boot < at);
         self.counters.same_token_retries += 1;
         self.send(attempt, Arc::clone(&newest.token), now)
     }

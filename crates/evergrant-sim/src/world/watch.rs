@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evergrant_core::offset::{OffsetState, Reading, Source};
+use evergrant_core::policy::Policy;
 use evergrant_core::time::{Boot, Span};
 use evergrant_core::token::{Generation, Token};
 use evergrant_core::verdict::{Confidence, Verdict};
@@ -35,7 +36,7 @@ pub(super) struct Watch {
     spent_unanswered: BTreeSet<String>,
     refused: BTreeSet<Generation>,
     mints_for_refusal: usize,
-    sends: BTreeMap<CallId, u32>,
+    sends: BTreeMap<CallId, usize>,
 }
 
 impl Watch {
@@ -227,5 +228,6 @@ const EVIDENCE_LASTS: Span = Span::from_secs(700);
 const MOST_NOTED: usize = 20;
 /// The first failures of several flights in a row, each asked twice: more is a loop.
 const MOST_REQUESTS_A_MINUTE: usize = 60;
-/// Four generations, and the retries of each while it settles.
-const MOST_SENDS: u32 = 60;
+/// Four generations, each sent once and then five times within its first second; every two seconds of the longest
+/// patience, which is 30; and the early retries.
+const MOST_SENDS: usize = Policy::GENERATIONS_PER_REQUEST * (1 + 5) + 30 / 2 + Policy::EARLY_RETRIES as usize;
