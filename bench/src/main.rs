@@ -2,9 +2,9 @@
 //!
 //! Every number has its yardstick beside it, measured in the same run on the same machine: one atomic load for a token,
 //! nginx for a request, the direct call for a latency. Rounds alternate between the two, so that both see the same
-//! neighbours, and the round with the median ratio is shown. `--write FILE` puts the table into a page. The goals are for a reader to compare with: a busy machine
-//! may miss them, and nothing fails if it does. `--quick` takes a third of the rounds of the gateway's part, to see
-//! that everything works.
+//! neighbours, and the round with the median ratio is shown. `--write FILE` puts the table into a page. The goals are for a
+//! reader to compare with: a busy machine may miss them, and nothing fails if it does. `--quick` takes a third of the rounds of the gateway's part, to see
+//! that everything works, and a tenth of the fleets.
 //!
 //! `train` measures nothing: it makes the gateway do what it usually does, for a compiler that counts.
 //!
@@ -79,7 +79,8 @@ fn main() -> ExitCode {
         _ => Err(format!("usage: bench PATH-OF-EVERGRANT [{}] [--quick] [--write FILE]", PARTS.join("|")).into()),
     };
     let shown = measured.and_then(|rows| {
-        rows.iter().for_each(|(_, rows)| print!("{}", table::render(rows)));
+        let tables = rows.iter().map(|(_, sheet)| sheet.render()).collect::<Vec<_>>();
+        print!("{}", tables.join("\n"));
         page.map_or(Ok(()), |page| page::write(page, rows, effort))
     });
     ended(shown)
@@ -95,9 +96,10 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
     }
 }
 
-/// The tables of these parts: the fleet's, that of ten thousand replicas, and that of all others.
-fn measure(program: &Path, parts: &[&str], effort: Effort) -> Result<Vec<(page::Table, Vec<table::Row>)>, Failure> {
+/// The tables of these parts: the fleet's, the two of ten thousand replicas, and that of all others.
+fn measure(program: &Path, parts: &[&str], effort: Effort) -> Result<Vec<(page::Table, table::Sheet)>, Failure> {
     let (mut rows, mut of_fleet, mut of_scale) = (Vec::new(), Vec::new(), Vec::new());
+    let mut tables = Vec::new();
     for part in parts {
         eprintln!("measuring {part} ...");
         match *part {
@@ -105,10 +107,15 @@ fn measure(program: &Path, parts: &[&str], effort: Effort) -> Result<Vec<(page::
             "verdict" => rows.extend(verdict::rows()?),
             "latency" => rows.extend(latency::rows(program)?),
             "fleet" => of_fleet.extend(fleet::rows(effort)?),
-            "scale" => of_scale.extend(scale::rows(effort)?),
+            "scale" => {
+                let (rows, of_rules) = scale::measure(effort)?;
+                of_scale.extend(rows);
+                tables.push((page::Table::Rules, of_rules));
+            }
             _ => rows.extend(gateway::rows(program, effort)?),
         }
     }
-    let tables = [(page::Table::Speed, rows), (page::Table::Fleet, of_fleet), (page::Table::Scale, of_scale)];
-    Ok(tables.into_iter().filter(|(_, rows)| !rows.is_empty()).collect())
+    let of_rows = [(page::Table::Speed, rows), (page::Table::Fleet, of_fleet), (page::Table::Scale, of_scale)];
+    let of_rows = of_rows.into_iter().filter(|(_, rows)| !rows.is_empty());
+    Ok(of_rows.map(|(table, rows)| (table, table::Sheet::of(&rows))).chain(tables).collect())
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::table::{Row, markdown};
+use crate::table::Sheet;
 use crate::{Effort, Failure};
 
 /// A table of the page.
@@ -18,6 +18,8 @@ pub(crate) enum Table {
     Fleet,
     /// Of ten thousand replicas.
     Scale,
+    /// Of the same with other rules.
+    Rules,
 }
 
 impl Table {
@@ -26,16 +28,17 @@ impl Table {
             Self::Speed => ["<!-- measured: begin -->\n", "<!-- measured: end -->"],
             Self::Fleet => ["<!-- measured fleet: begin -->\n", "<!-- measured fleet: end -->"],
             Self::Scale => ["<!-- measured scale: begin -->\n", "<!-- measured scale: end -->"],
+            Self::Rules => ["<!-- measured rules: begin -->\n", "<!-- measured rules: end -->"],
         }
     }
 }
 
 /// Replaces these tables of the page.
-pub(crate) fn write(page: &Path, tables: Vec<(Table, Vec<Row>)>, effort: Effort) -> Result<(), Failure> {
+pub(crate) fn write(page: &Path, tables: Vec<(Table, Sheet)>, effort: Effort) -> Result<(), Failure> {
     let mut text = fs::read_to_string(page).map_err(|error| format!("{}: {error}", page.display()))?;
-    let rounds = if effort == Effort::Quick { " A third of the rounds." } else { "" };
-    for (table, rows) in tables {
-        let measured = format!("\n{}{rounds}\n\n{}\n", machine(), markdown(&rows));
+    let rounds = if effort == Effort::Quick { " A small part of it (`--quick`)." } else { "" };
+    for (table, sheet) in tables {
+        let measured = format!("\n{}{rounds}\n\n{}\n", machine(), sheet.markdown());
         text = with(&text, table, &measured).ok_or("the page has no marks for a table")?;
     }
     fs::write(page, text)?;

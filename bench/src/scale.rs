@@ -3,7 +3,9 @@
 //! Every fleet is simulated by itself (`evergrant_sim::fleet`), and what it does to provider and store is added up second
 //! by second. All start within the same two seconds, which is the worst that can happen to them. In the day the token
 //! endpoint is out of order for a quarter of an hour, then the store for as long, and later the store starts again without its
-//! data.
+//! data. The same day is run once more for each rule that can be replaced ([`rules`]).
+
+mod rules;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -14,10 +16,10 @@ use evergrant_core::time::Span;
 use evergrant_sim::ProviderConfig;
 use evergrant_sim::config::Delay;
 use evergrant_sim::faults::{At, Chance, Event, TokenFault, TokenRule};
-use evergrant_sim::fleet::{self, Fleet, Outcome, Trouble};
+use evergrant_sim::fleet::{self, Fleet, Outcome, Rules, Trouble};
 use evergrant_sim::scenario::Grant;
 
-use crate::table::{Goal, Row};
+use crate::table::{Goal, Row, Sheet};
 use crate::{Effort, Failure};
 
 const FLEETS: u64 = 200;
@@ -32,9 +34,17 @@ const LATEST_REFRESH: i64 = LIFETIME * 4 / 5;
 /// How long after the start of all, or after an outage, is looked at by itself.
 const MOMENT: i64 = 120;
 
-pub(crate) fn rows(effort: Effort) -> Result<Vec<Row>, Failure> {
+/// The table of the rules that ship, and the one that puts others beside them.
+pub(crate) fn measure(effort: Effort) -> Result<(Vec<Row>, Sheet), Failure> {
     let fleets = if effort == Effort::Quick { FLEETS / 10 } else { FLEETS };
-    let sum = Mutex::new(Sum::default());
+    let shipped = total(fleets, |seed| a_day(Rules::default(), seed))?;
+    let of_rules = rules::compare(fleets, &shipped)?;
+    Ok((shipped.rows(), of_rules))
+}
+
+/// What these fleets do together.
+fn total(fleets: u64, fleet: impl Fn(u64) -> Fleet + Sync) -> Result<Sum, Failure> {
+    let sum = Mutex::new(Sum { fleets, ..Sum::default() });
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     std::thread::scope(|scope| {
@@ -45,20 +55,22 @@ pub(crate) fn rows(effort: Effort) -> Result<Vec<Row>, Failure> {
                     if seed >= fleets {
                         return;
                     }
-                    let outcome = fleet::run(&a_day(), seed, false);
+                    let outcome = fleet::run(&fleet(seed), seed, false);
                     sum.lock().unwrap_or_else(PoisonError::into_inner).add(&outcome);
                 }
             });
         }
     });
-    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Whichever thread was first: a table is the same each time.
+    sum.adoptions.sort_unstable();
     match sum.broken.first() {
         Some(broken) => Err(format!("a promise was broken: {broken}").into()),
-        None => Ok(sum.rows(fleets)),
+        None => Ok(sum),
     }
 }
 
-fn a_day() -> Fleet {
+fn a_day(rules: Rules, seed: u64) -> Fleet {
     let secs = Span::from_secs;
     let way = Delay::uniform(Span::from_micros(200), Span::from_millis(2));
     let mut config = ProviderConfig::genesys().with_lifetime(secs(LIFETIME));
@@ -75,10 +87,12 @@ fn a_day() -> Fleet {
     ];
     Fleet {
         members: MEMBERS,
+        machines: fleet::clocks(seed, MEMBERS),
         grant: Grant::RefreshToken,
         ttl: secs(6),
         config,
         events,
+        rules,
         to_store: way,
         to_provider: Delay::uniform(Span::from_millis(5), Span::from_millis(40)),
         call_every: Delay::uniform(secs(60), secs(120)),
@@ -92,9 +106,12 @@ fn a_day() -> Fleet {
 /// What all fleets did together.
 #[derive(Default)]
 struct Sum {
+    fleets: u64,
     broken: Vec<String>,
     requests: u64,
     issues: Vec<Span>,
+    refusals: u64,
+    first_token: Span,
     commands_at: Vec<u64>,
     adoptions: Vec<Span>,
     after_endpoint: Span,
@@ -106,6 +123,9 @@ impl Sum {
         self.broken.extend(outcome.broken.iter().cloned());
         self.requests += outcome.ledger.token.requests;
         self.issues.extend(&outcome.issues);
+        self.refusals += u64::try_from(outcome.refusals.len()).unwrap_or(0);
+        let first = outcome.generations.first().map_or(Span::ZERO, |(stored, _)| *stored);
+        self.first_token = self.first_token.max(first);
         self.commands_at.resize(self.commands_at.len().max(outcome.commands_at.len()), 0);
         for (sum, commands) in self.commands_at.iter_mut().zip(&outcome.commands_at) {
             *sum += u64::from(*commands);
@@ -133,47 +153,71 @@ impl Sum {
         seconds.into_values().max().unwrap_or(0) as f64
     }
 
-    fn rows(mut self, fleets: u64) -> Vec<Row> {
-        self.adoptions.sort_unstable();
-        let p99 = self.adoptions.get(self.adoptions.len() * 99 / 100).copied().unwrap_or_default();
-        let row = |what, unit, measured, goal| Row { what, unit, measured, beside: None, goal };
-        let replicas = fleets as f64 * MEMBERS as f64;
-        let commands = self.commands_at.iter().sum::<u64>() as f64;
+    fn replicas(&self) -> f64 {
+        self.fleets as f64 * MEMBERS as f64
+    }
+
+    fn commands(&self) -> f64 {
+        self.commands_at.iter().sum::<u64>() as f64
+    }
+
+    fn commands_a_minute(&self) -> f64 {
+        self.commands() / self.replicas() / (DAY as f64 / 60.0)
+    }
+
+    /// The most commands in one second of the start, and of the time after it.
+    fn most_commands(&self) -> [f64; 2] {
         let most = |seconds: &[u64]| seconds.iter().copied().max().unwrap_or(0) as f64;
         let moment = usize::try_from(MOMENT).unwrap_or(0).min(self.commands_at.len());
         let (first, later) = self.commands_at.split_at(moment);
+        [most(first), most(later)]
+    }
+
+    /// Of so many, how many each fleet had in each lifetime of its grant.
+    fn a_lifetime(&self, of: u64) -> f64 {
+        of as f64 / (DAY as f64 / LIFETIME as f64 * self.fleets as f64)
+    }
+
+    fn issued(&self) -> u64 {
+        u64::try_from(self.issues.len()).unwrap_or(0)
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let p99 = self.adoptions.get(self.adoptions.len() * 99 / 100).copied().unwrap_or_default();
+        let row = |what, unit, measured, goal| Row { what, unit, measured, beside: None, goal };
+        let info = |what, unit, measured| row(what, unit, measured, Goal::None);
+        let [first, later] = self.most_commands();
         let back = ENDPOINT_DOWN.1;
-        let lifetimes = DAY as f64 / LIFETIME as f64 * fleets as f64;
-        let a_lifetime = self.requests as f64 / lifetimes;
-        let a_minute = commands / replicas / (DAY as f64 / 60.0);
+        let requests = self.a_lifetime(self.requests);
         vec![
-            row("replicas", "", replicas, Goal::None),
+            info("replicas", "", self.replicas()),
             row(
-                "token requests for each lifetime of a grant, with those that failed",
+                "token requests for each hour that a token lives, with those that failed",
                 "",
-                a_lifetime,
+                requests,
                 Goal::AtMost(2.0),
             ),
-            row("most tokens issued in one second: the start of all", "", self.peak(0, MOMENT), Goal::None),
-            row("the same in the hours after it", "", self.peak(MOMENT, ENDPOINT_DOWN.0), Goal::None),
-            row("the same when the token endpoint is back", "", self.peak(back, back + MOMENT), Goal::None),
+            info("of them answered with a token", "", self.a_lifetime(self.issued())),
+            info(
+                "those that failed in the outage, of each fleet",
+                "",
+                (self.requests - self.issued()) as f64 / self.fleets as f64,
+            ),
+            info("most tokens issued in one second: the start of all", "", self.peak(0, MOMENT)),
+            info("the same in the hours after it", "", self.peak(MOMENT, ENDPOINT_DOWN.0)),
+            info("the same when the token endpoint is back", "", self.peak(back, back + MOMENT)),
             row(
                 "from a commit to the last of fifty that has it, p99",
                 "ms",
                 p99.as_secs_f64() * 1e3,
                 Goal::AtMost(200.0),
             ),
-            row(
-                "the last refresh that had waited for the token endpoint",
-                "s",
-                self.after_endpoint.as_secs_f64(),
-                Goal::None,
-            ),
-            row("the last refresh that had waited for the store", "s", self.after_store.as_secs_f64(), Goal::None),
-            row("commands for a replica and minute", "", a_minute, Goal::AtMost(5.0)),
-            row("commands a second for all", "", commands / DAY as f64, Goal::None),
-            row("most commands in one second: the start of all", "", most(first), Goal::None),
-            row("the same later", "", most(later), Goal::None),
+            info("the last refresh that had waited for the token endpoint", "s", self.after_endpoint.as_secs_f64()),
+            info("the last refresh that had waited for the store", "s", self.after_store.as_secs_f64()),
+            row("commands for a replica and minute", "", self.commands_a_minute(), Goal::AtMost(5.0)),
+            info("commands a second for all", "", self.commands() / DAY as f64),
+            info("most commands in one second: the start of all", "", first),
+            info("the same later", "", later),
         ]
     }
 }

@@ -86,33 +86,59 @@ impl Row {
     }
 }
 
-/// The rows as a table in Markdown.
-pub(crate) fn markdown(rows: &[Row]) -> String {
-    let line = |cells: [String; 6]| format!("| {} |\n", cells.join(" | "));
-    let rule = "|---|---:|---|---:|---|---|\n".to_owned();
-    std::iter::once(line(HEADS.map(str::to_owned)) + &rule).chain(rows.iter().map(|row| line(row.cells()))).collect()
+/// A table as it is shown: its heads, and its lines of as many cells.
+#[derive(Debug)]
+pub(crate) struct Sheet {
+    pub(crate) heads: Vec<&'static str>,
+    /// Which columns end at their right.
+    pub(crate) is_number: Vec<bool>,
+    pub(crate) lines: Vec<Vec<String>>,
 }
 
-/// The rows under their heads, in columns.
-pub(crate) fn render(rows: &[Row]) -> String {
-    let lines: Vec<_> = std::iter::once(HEADS.map(str::to_owned)).chain(rows.iter().map(Row::cells)).collect();
-    let widths: Vec<usize> =
-        (0..6).map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0)).collect();
-    let mut out = String::new();
-    for [what, measured, beside, ratio, goal, met] in lines {
-        let (w, m, b, r, g) = (widths[0], widths[1], widths[2], widths[3], widths[4]);
-        let line = format!("{what:<w$}  {measured:>m$}  {beside:<b$}  {ratio:>r$}  {goal:<g$}  {met}");
-        out.push_str(line.trim_end());
-        out.push('\n');
+impl Sheet {
+    /// What was measured, line by line, with yardstick and goal.
+    pub(crate) fn of(rows: &[Row]) -> Self {
+        Self {
+            heads: vec!["what", "measured", "beside it", "ratio", "goal", ""],
+            is_number: vec![false, true, false, true, false, false],
+            lines: rows.iter().map(|row| row.cells().to_vec()).collect(),
+        }
     }
-    out
+
+    /// The table in Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule: String = self.is_number.iter().map(|is_number| if *is_number { "|---:" } else { "|---" }).collect();
+        let heads: Vec<_> = self.heads.iter().map(|head| (*head).to_owned()).collect();
+        let lines: String = self.lines.iter().map(|cells| line(cells)).collect();
+        format!("{}{rule}|\n{lines}", line(&heads))
+    }
+
+    /// The lines under their heads, in columns.
+    pub(crate) fn render(&self) -> String {
+        let heads = self.heads.iter().map(|head| (*head).to_owned()).collect();
+        let lines: Vec<&Vec<String>> = std::iter::once(&heads).chain(&self.lines).collect();
+        let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.heads.len()).map(width).collect();
+        let mut out = String::new();
+        for line in lines {
+            let columns = line.iter().zip(&widths).zip(&self.is_number);
+            let cells = columns.map(|((cell, width), is_number)| match is_number {
+                true => format!("{cell:>width$}"),
+                false => format!("{cell:<width$}"),
+            });
+            out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+            out.push('\n');
+        }
+        out
+    }
 }
 
-const HEADS: [&str; 6] = ["what", "measured", "beside it", "ratio", "goal", ""];
-
-fn number_text(number: f64, unit: &str) -> String {
+/// A number with its unit. A count has a fraction only if it is a mean, and then it is shown.
+pub(crate) fn number_text(number: f64, unit: &str) -> String {
     match unit {
-        "" => format!("{number:.0}"),
+        "" if number.fract() == 0.0 || number >= 100.0 => format!("{number:.0}"),
+        "" => format!("{number:.2}"),
         _ => format!("{number:.1} {unit}"),
     }
 }
@@ -141,7 +167,21 @@ mod tests {
         let expected = "what      measured  beside it       ratio  goal\n\
                         a call     61.0 ns  40.0 ns a load   1.52  <= 1.5 x  OVER\n\
                         requests         7\n";
-        assert_eq!(render(&rows), expected);
+        assert_eq!(Sheet::of(&rows).render(), expected);
+    }
+
+    #[test]
+    fn a_mean_shows_by_how_little_it_misses_its_goal() {
+        let mean = Row { unit: "", ..row(2.04, Goal::AtMost(2.0)) };
+        assert_eq!(mean.cells()[1..], ["2.04", "40 a load", "0.05", "<= 2", "OVER"].map(str::to_owned));
+        assert_eq!(number_text(422.6, ""), "423");
+    }
+
+    #[test]
+    fn markdown_has_numbers_at_the_right() {
+        let sheet =
+            Sheet { heads: vec!["what", "a"], is_number: vec![false, true], lines: vec![vec!["x".into(), "1".into()]] };
+        assert_eq!(sheet.markdown(), "| what | a |\n|---|---:|\n| x | 1 |\n");
     }
 
     #[test]

@@ -364,6 +364,18 @@ impl OffsetInterval {
         self.hi - self.lo
     }
 
+    /// The earliest moment of the boot clock at which the server's clock can have shown this.
+    #[must_use]
+    pub fn earliest(self, time: Server) -> Boot {
+        time - self.hi
+    }
+
+    /// The latest moment of the boot clock at which the server's clock can have shown this.
+    #[must_use]
+    pub fn latest(self, time: Server) -> Boot {
+        time - self.lo
+    }
+
     /// Is the offset inside, ends included?
     #[must_use]
     pub fn contains(self, offset: Offset) -> bool {

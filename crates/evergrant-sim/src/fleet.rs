@@ -12,11 +12,15 @@
 //!   members, store and token endpoint could have kept it.
 //! - **P2**: at the end every member serves a token that works, and all have the same generation.
 //!
-//! Limits: one boot clock for all members, so what a record of another machine says of time is taken as exact; callers only
-//! ask for tokens.
+//! Members run on machines of their own, whose boot clocks begin at another moment and run at another rate ([`BootClock`]); what
+//! a record of another machine says of time is read through the store's clock.
+//!
+//! Limits: callers only ask for tokens; nobody's calendar clock is wrong.
 
+mod clock;
 mod draw;
 mod member;
+mod rules;
 pub mod store;
 mod world;
 
@@ -26,8 +30,10 @@ use crate::config::{Delay, ProviderConfig};
 use crate::faults::At;
 use crate::ledger::Ledger;
 use crate::scenario::Grant;
-pub use draw::drawn;
+pub use clock::BootClock;
+pub use draw::{clocks, drawn};
 pub use member::Slip;
+pub use rules::{Jitter, Rules};
 use world::World;
 
 /// A fleet and what happens to it.
@@ -35,6 +41,8 @@ use world::World;
 pub struct Fleet {
     /// How many processes.
     pub members: usize,
+    /// The clocks of the machines that they run on, which take them by turns; without any, one that is the run's own.
+    pub machines: Vec<BootClock>,
     /// What they spend for tokens.
     pub grant: Grant,
     /// How long a lease lasts that nobody renews.
@@ -43,6 +51,8 @@ pub struct Fleet {
     pub config: ProviderConfig,
     /// What happens to it.
     pub events: Vec<At>,
+    /// What the members do otherwise than those that ship.
+    pub rules: Rules,
     /// One way to the store.
     pub to_store: Delay,
     /// One way to the provider.
@@ -76,6 +86,8 @@ pub enum Trouble {
     Failover(Span),
     /// A proxy answers the member's token requests with 503 in the token endpoint's place.
     BadProxy(usize, Span),
+    /// Whoever sends the next token request is killed while it waits for the answer, and starts again so much later.
+    KilledWhileAsking(Span),
 }
 
 /// What came of a fleet.
@@ -93,6 +105,8 @@ pub struct Outcome {
     pub issued: u64,
     /// Commands that reached the store in each second after the start.
     pub commands_at: Vec<u32>,
+    /// When a member asked for a lease that was somebody else's, after the start.
+    pub refusals: Vec<Span>,
     /// When tokens were issued, after the start.
     pub issues: Vec<Span>,
     /// When each generation was stored, and when the last member that took it over did so, after the start.

@@ -8,7 +8,8 @@ use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use evergrant_core::time::Span;
-use evergrant_sim::fleet::{self, Slip, Trouble};
+use evergrant_sim::config::Delay;
+use evergrant_sim::fleet::{self, Fleet, Jitter, Rules, Slip, Trouble};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -97,4 +98,66 @@ fn a_member_behind_a_bad_proxy_keeps_nobody_from_a_token() {
         assert!(outcome.issued as f64 >= lifetimes.floor(), "{seed}: {} in {lifetimes} lifetimes", outcome.issued);
         assert!(outcome.ledger.token.requests as f64 <= lifetimes * 3.0, "{seed}");
     }
+}
+
+fn with_rules(rules: Rules, seed: u64) -> Fleet {
+    Fleet { rules, ..fleet::drawn(seed) }
+}
+
+/// What keeps members apart saves work; no promise may rest on it.
+#[test]
+fn a_fleet_with_another_rule_keeps_its_promises() {
+    let drawn = [Jitter::OfReplica, Jitter::OfLook].map(|jitter| Rules { jitter, takes_turns: true });
+    let at_once = Rules { takes_turns: false, ..Rules::default() };
+    for rules in [drawn[0], drawn[1], at_once] {
+        for seed in 1..=60 {
+            let outcome = fleet::run(&with_rules(rules, seed), seed, false);
+            assert!(outcome.broken.is_empty(), "{seed}, {rules:?}: {:?}", outcome.broken);
+        }
+    }
+}
+
+/// Fleets of ten with the same tokens, in which nothing happens and nobody calls but what is in `troubles`.
+fn untroubled(rules: Rules, troubles: Vec<(Span, Trouble)>, seed: u64) -> Fleet {
+    let mut fleet = Fleet { members: 10, events: Vec::new(), messages_lost_permille: 0, ..with_rules(rules, 1) };
+    fleet.config = fleet.config.with_lifetime(Span::from_secs(3_600));
+    fleet.config.latency.token = Delay::uniform(Span::from_millis(10), Span::from_millis(80));
+    fleet.machines = fleet::clocks(seed, 10);
+    Fleet { troubles, duration: Span::from_secs(3_600), quiet_from: Span::ZERO, ..fleet }
+}
+
+/// The earliest of many draws is nearly always the earliest there is.
+#[test]
+fn what_is_drawn_at_each_look_sends_fleets_that_start_together_to_refresh_together() {
+    let spread = |jitter| {
+        let rules = Rules { jitter, takes_turns: true };
+        let second = |seed| fleet::run(&untroubled(rules, Vec::new(), seed), seed, false).issues[1];
+        let seconds: Vec<_> = (1..=30).map(second).collect();
+        *seconds.iter().max().unwrap() - *seconds.iter().min().unwrap()
+    };
+    let [of_credential, of_replica, of_look] = [Jitter::OfCredential, Jitter::OfReplica, Jitter::OfLook].map(spread);
+    println!("{of_credential:?}, {of_replica:?}, {of_look:?}");
+    assert!(of_credential > Span::from_secs(200), "{of_credential:?} of the 360 s that are allowed");
+    assert!(of_replica < of_credential.scaled(3, 4), "{of_replica:?}");
+    assert!(of_look < of_credential.scaled(1, 2), "{of_look:?}");
+}
+
+/// The one that asks is killed while all others wait for its lease.
+#[test]
+fn who_waits_for_the_lease_of_a_dead_member_goes_in_turn() {
+    let refused = |takes_turns| {
+        let rules = Rules { takes_turns, ..Rules::default() };
+        let killed = vec![(Span::ZERO, Trouble::KilledWhileAsking(Span::from_secs(60)))];
+        let refusals = |seed| {
+            let outcome = fleet::run(&untroubled(rules, killed.clone(), seed), seed, false);
+            assert!(outcome.broken.is_empty(), "{seed}: {:?}", outcome.broken);
+            assert!(outcome.issues[1] < Span::from_secs(9), "{seed}: {:?}", outcome.issues);
+            // Before it everybody has looked how long the lease lasts.
+            outcome.refusals.iter().filter(|at| **at > outcome.issues[0] + Span::from_millis(5_500)).count()
+        };
+        (1..=20).map(refusals).sum::<usize>()
+    };
+    let (in_turn, at_once) = (refused(true), refused(false));
+    println!("{in_turn} in turn, {at_once} at once");
+    assert!(in_turn * 2 < at_once, "{in_turn} in turn, {at_once} at once");
 }

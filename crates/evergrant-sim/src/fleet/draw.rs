@@ -2,7 +2,7 @@
 
 use evergrant_core::time::Span;
 
-use super::{Fleet, Trouble};
+use super::{BootClock, Fleet, Rules, Trouble};
 use crate::config::{Delay, InGrace, ProviderConfig, RotationConfig};
 use crate::faults::{At, Chance, Event, TokenFault, TokenRule};
 use crate::scenario::Grant;
@@ -34,10 +34,12 @@ pub fn drawn(seed: u64) -> Fleet {
     let to_provider = way(&mut draw);
     let mut fleet = Fleet {
         members,
+        machines: Vec::new(),
         grant,
         ttl: Span::from_secs(6),
         config,
         events: Vec::new(),
+        rules: Rules::default(),
         to_store,
         to_provider,
         call_every: Delay::uniform(Span::from_secs(1), Span::from_secs(5)),
@@ -54,7 +56,16 @@ pub fn drawn(seed: u64) -> Fleet {
     if draw.happens(100) {
         fleet.troubles.push((moment(&mut draw, troubled), Trouble::BadProxy(0, LONGEST)));
     }
+    let machines = 1 + usize::try_from(draw.below(u64::try_from(members).unwrap_or(1))).unwrap_or(0);
+    fleet.machines = clocks(draw.next(), machines);
     fleet
+}
+
+/// The boot clocks of so many machines.
+#[must_use]
+pub fn clocks(seed: u64, machines: usize) -> Vec<BootClock> {
+    let mut draw = Seed::new(seed ^ 0x000c_10c5);
+    (0..machines).map(|_| BootClock::drawn(&mut draw)).collect()
 }
 
 fn moment(draw: &mut Seed, troubled: Span) -> Span {

@@ -7,13 +7,15 @@ mod flight;
 
 use std::collections::BTreeMap;
 
-use evergrant_core::keeper::{Action, Keeper, Refresh};
-use evergrant_core::policy::Policy;
+use evergrant_core::keeper::{Action, Keeper, Need, Refresh};
 use evergrant_core::profile::Profile;
-use evergrant_core::time::{Boot, Now, Span, Wall};
+use evergrant_core::time::{Boot, Now, OffsetInterval, Server, Span, Wall};
 
 use super::store::{Acquired, Written};
-use crate::record::Record;
+use super::{BootClock, Fleet, Jitter, Rules};
+use crate::record::{Record, Stamp};
+use crate::scenario::Grant;
+use crate::seed::Seed;
 use flight::Flight;
 
 /// A slip that a member makes on purpose, so that the checks of a fleet can be seen to find it.
@@ -31,17 +33,20 @@ pub enum Slip {
     RepairsNothing,
     /// It tells nobody what the token endpoint answered.
     KeepsFailures,
+    /// It takes what another machine's boot clock showed for what its own did.
+    TakesForeignTimes,
 }
 
 impl Slip {
     /// Every one.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::IgnoresTheLease,
         Self::NeverBeats,
         Self::StoresNothing,
         Self::IsDeaf,
         Self::RepairsNothing,
         Self::KeepsFailures,
+        Self::TakesForeignTimes,
     ];
 }
 
@@ -70,11 +75,18 @@ pub(super) enum Command {
 
 /// What the store answers.
 pub(super) enum Told {
-    Acquired(Acquired<Entry>),
+    Acquired(Acquired<Entry>, Seen),
     Beat(bool),
     Written(Written),
-    Read(u64, Option<Entry>),
+    Read(u64, Option<Entry>, Seen),
     Done,
+}
+
+/// The store's clock in an answer, and when it was asked for by the clock of whoever asked.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) time: Server,
+    pub(super) sent: Boot,
 }
 
 /// What a member wants from the world.
@@ -123,8 +135,15 @@ enum Purpose {
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) keeper: Keeper,
+    /// The machine that it runs on, and its clock.
+    machine: (usize, BootClock),
+    /// How the store's clock stood to it when it was read last.
+    store_clock: Option<OffsetInterval>,
     ttl: Span,
     rotates: bool,
+    rules: Rules,
+    /// What is drawn at each look, where that is the rule.
+    draws: Seed,
     slip: Option<Slip>,
     held: Option<Record>,
     known: (u64, u64),
@@ -143,18 +162,24 @@ impl Member {
     pub(super) fn new(
         name: String,
         (number, luck): (u64, u64),
-        ttl: Span,
-        rotates: bool,
+        machine: (usize, BootClock),
+        fleet: &Fleet,
         slip: Option<Slip>,
         now: Boot,
     ) -> Self {
         let luck = luck.wrapping_mul(1_000_003);
-        let keeper = Keeper::new(Profile::oauth2(), Policy::default(), luck ^ number).shared(luck);
+        let rules = fleet.rules;
+        let keeper = Keeper::new(Profile::oauth2(), rules.policy(fleet.config.tokens.lifetime), luck ^ number);
+        let keeper = if rules.jitter == Jitter::OfReplica { keeper } else { keeper.shared(luck) };
         let mut member = Self {
             name,
             keeper,
-            ttl,
-            rotates,
+            machine,
+            store_clock: None,
+            ttl: fleet.ttl,
+            rotates: fleet.grant == Grant::RefreshToken,
+            rules,
+            draws: Seed::new(luck ^ number),
             slip,
             held: None,
             known: (0, 0),
@@ -181,9 +206,12 @@ impl Member {
     /// The store has answered, or has not in time.
     pub(super) fn hear(&mut self, number: u64, told: Option<Told>, now: Boot) {
         let Some(purpose) = self.asked.remove(&number) else { return };
+        if let Some(Told::Acquired(_, seen) | Told::Read(_, _, seen)) = told {
+            self.store_clock = OffsetInterval::new(seen.time - now, seen.time - seen.sent);
+        }
         match (purpose, told) {
             (Purpose::Restore, told) => self.restore(told, now),
-            (Purpose::Acquire, Some(Told::Acquired(acquired))) => self.acquired(acquired, now),
+            (Purpose::Acquire, Some(Told::Acquired(acquired, _))) => self.acquired(acquired, now),
             (Purpose::Acquire, _) => self.without_store(now),
             (Purpose::Beat, told) => self.beaten(told, now),
             (Purpose::Intent, told) => self.intended(told, now),
@@ -201,10 +229,10 @@ impl Member {
 
     fn restore(&mut self, told: Option<Told>, now: Boot) {
         match told {
-            Some(Told::Read(generation, entry)) => {
+            Some(Told::Read(generation, entry, _)) => {
                 self.known.1 = self.known.1.max(generation);
                 if let Some(Entry { record, .. }) = entry {
-                    let stored = record.stored(self.rotates, now);
+                    let stored = record.stored(self.rotates, &self.here(now));
                     self.keep_if_newer(&record);
                     self.keeper.handle_stored(stored, self.rotates, moment(now));
                 }
@@ -229,7 +257,7 @@ impl Member {
     }
 
     fn news(&mut self, told: Option<Told>, now: Boot) {
-        let Some(Told::Read(generation, entry)) = told else {
+        let Some(Told::Read(generation, entry, _)) = told else {
             self.is_store_down = true;
             return;
         };
@@ -240,11 +268,21 @@ impl Member {
         if let Some(Entry { record, .. }) =
             entry.filter(|entry| entry.record.generation > self.keeper.newest_generation())
         {
-            let stored = record.stored(self.rotates, now);
+            let stored = record.stored(self.rotates, &self.here(now));
             self.keep_if_newer(&record);
             self.keeper.handle_news(stored, moment(now));
         } else if self.held.as_ref().is_some_and(|held| held.generation.0 > generation) {
             self.write_back();
+        }
+    }
+
+    /// Draws once more how early the refresh begins, and asks for it if that is now.
+    fn draw_anew(&mut self, now: Boot) {
+        let luck = i64::try_from(self.draws.below(1_001)).unwrap_or(0);
+        let held = self.held.as_ref().and_then(Record::restored);
+        if let Some(lifetime) = held.and_then(|held| held.lifetime) {
+            // The answer is nobody's: the flight that it starts is what was wanted.
+            let _ = self.keeper.handle_acquire(Need::Lasting(Rules::lead(lifetime, luck)), now, Boot::FAR, moment(now));
         }
     }
 
@@ -263,6 +301,9 @@ impl Member {
             Alarm::Poll => {
                 if self.slip != Some(Slip::IsDeaf) {
                     self.send(Purpose::News, Command::Read);
+                }
+                if self.rules.jitter == Jitter::OfLook {
+                    self.draw_anew(now);
                 }
                 let is_urgent = self.is_store_down || self.keeper.is_waiting_for_a_person();
                 self.asks.push(Ask::At(now + if is_urgent { WAITING_POLL } else { POLL }, Alarm::Poll));
@@ -300,6 +341,14 @@ impl Member {
                 self.asks.push(Ask::At(next, Alarm::Timer));
             }
         }
+    }
+
+    /// This moment, as it is written into a record.
+    fn here(&self, now: Boot) -> Stamp {
+        let (machine, clock) = self.machine;
+        let boot_id = if self.slip == Some(Slip::TakesForeignTimes) { 0 } else { machine };
+        let true_time = clock.true_time(now);
+        Stamp { boot_id, at: Now { boot: now, ..moment(true_time) }, store: self.store_clock }
     }
 
     /// The generation that it holds in its store's terms.

@@ -1,27 +1,29 @@
 //! The queue of events around the members of a fleet: the ways to store and provider, what fails, and the checks.
 
+mod promises;
 mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use evergrant_core::keeper::{Acquire, Need};
-use evergrant_core::time::{Boot, Span};
+use evergrant_core::time::{Boot, Server, Span};
 use evergrant_core::token::Issued;
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind, parse_token_answer};
 
-use super::member::{Alarm, Ask, Command, Entry, Member, Slip, Told, moment};
+use super::member::{Alarm, Ask, Command, Entry, Member, Seen, Slip, Told, moment};
 use super::store::{self, FleetStore};
-use super::{Fleet, Outcome, Trouble};
+use super::{BootClock, Fleet, Outcome, Trouble};
 use crate::config::{CLIENT_ID, CLIENT_SECRET, Delay};
 use crate::ledger::{Ledger, TokenOutcome};
 use crate::provider::{Answer, Payload, Provider, Request};
+use crate::record::Stamp;
 use crate::scenario::Grant;
 use crate::seed::Seed;
 
 enum Event {
     Woken(usize, u64, Alarm),
-    Command(usize, u64, u64, Command),
+    /// A command arrives that was sent then.
+    Command(usize, u64, u64, Boot, Command),
     Told(usize, u64, u64, Option<Told>),
     Message(usize, u64),
     TokenArrives(usize, u64, u64, String, Boot),
@@ -57,6 +59,8 @@ pub(super) struct World<'a> {
     rewound_until: Boot,
     /// Who was told last that the token endpoint is out of order, and when, if no token was issued since.
     out_of_order: Option<(usize, Boot)>,
+    /// Whoever sends the next token request is killed for so long.
+    kills_next: Option<Span>,
     spent_and_stored: BTreeSet<String>,
     committed: BTreeMap<u64, Boot>,
     adopted: BTreeSet<(usize, u64, u64)>,
@@ -78,6 +82,7 @@ impl<'a> World<'a> {
             adoptions: Vec::new(),
             issued: 0,
             commands_at: Vec::new(),
+            refusals: Vec::new(),
             issues: Vec::new(),
             generations: Vec::new(),
             is_grant_lost: false,
@@ -98,6 +103,7 @@ impl<'a> World<'a> {
             excused_until: START,
             rewound_until: START,
             out_of_order: None,
+            kills_next: None,
             spent_and_stored: BTreeSet::new(),
             committed: BTreeMap::new(),
             adopted: BTreeSet::new(),
@@ -173,7 +179,7 @@ impl<'a> World<'a> {
                 }
                 self.with(place, |member, now| member.alarm(alarm, now));
             }
-            Event::Command(place, life, number, command) => self.command(place, life, number, command),
+            Event::Command(place, life, number, sent, command) => self.command((place, life, number), sent, command),
             Event::Told(place, _, number, told) => self.with(place, |member, now| member.hear(number, told, now)),
             Event::Message(place, _) => self.with(place, Member::message),
             Event::TokenArrives(place, life, attempt, refresh_token, sent) => {
@@ -203,15 +209,25 @@ impl<'a> World<'a> {
     }
 
     fn with(&mut self, place: usize, act: impl FnOnce(&mut Member, Boot)) {
-        let now = self.now;
+        let now = self.clock(place).local(self.now);
         let Some(member) = &mut self.places[place].member else { return };
         act(member, now);
         self.collect(place);
     }
 
+    /// The machine that a member runs on, and its clock.
+    fn machine(&self, place: usize) -> (usize, BootClock) {
+        let machine = place % self.fleet.machines.len().max(1);
+        (machine, self.fleet.machines.get(machine).copied().unwrap_or_default())
+    }
+
+    fn clock(&self, place: usize) -> BootClock {
+        self.machine(place).1
+    }
+
     /// What a member wants becomes events.
     fn collect(&mut self, place: usize) {
-        let life = self.places[place].life;
+        let (life, clock) = (self.places[place].life, self.clock(place));
         let Some(member) = &mut self.places[place].member else { return };
         let asks = std::mem::take(&mut member.asks);
         let held = member.held_generation();
@@ -221,7 +237,10 @@ impl<'a> World<'a> {
         }
         for ask in asks {
             match ask {
-                Ask::At(at, alarm) => self.at(at.max(self.now), Event::Woken(place, life, alarm)),
+                Ask::At(at, alarm) => {
+                    let at = clock.true_time(at).max(self.now);
+                    self.at(at, Event::Woken(place, life, alarm));
+                }
                 Ask::Store(number, command) => self.send_to_store(place, life, number, command),
                 Ask::Token { attempt, refresh_token, patience } => {
                     self.send_to_provider(place, life, attempt, refresh_token, patience);
@@ -238,10 +257,10 @@ impl<'a> World<'a> {
             return;
         }
         let arrives = self.now + self.seed.delay(self.fleet.to_store);
-        self.at(arrives, Event::Command(place, life, number, command));
+        self.at(arrives, Event::Command(place, life, number, self.now, command));
     }
 
-    fn command(&mut self, place: usize, life: u64, number: u64, command: Command) {
+    fn command(&mut self, (place, life, number): (usize, u64, u64), sent: Boot, command: Command) {
         let back = self.now + self.seed.delay(self.fleet.to_store);
         if self.store_down_until > self.now {
             return self.at(back, Event::Told(place, life, number, None));
@@ -251,7 +270,7 @@ impl<'a> World<'a> {
         let seconds = &mut self.outcome.commands_at;
         seconds.resize(seconds.len().max(second + 1), 0);
         seconds[second] += 1;
-        let (told, is_published) = self.obey(place, command);
+        let (told, is_published) = self.obey(place, sent, command);
         if is_published {
             self.publish();
         }
@@ -260,12 +279,15 @@ impl<'a> World<'a> {
         }
     }
 
-    fn obey(&mut self, place: usize, command: Command) -> (Told, bool) {
+    fn obey(&mut self, place: usize, sent: Boot, command: Command) -> (Told, bool) {
         let (ttl, now) = (self.fleet.ttl, self.now);
+        let seen = Seen { time: Server::from_nanos(now.as_nanos()), sent: self.clock(place).local(sent) };
         let name = format!("m{place}");
         match command {
             Command::Acquire { owner, known } => {
-                (Told::Acquired(self.store.acquire(&owner, &name, ttl, known, now)), false)
+                let acquired = self.store.acquire(&owner, &name, ttl, known, now);
+                self.outcome.refusals.extend(matches!(acquired, store::Acquired::No { .. }).then(|| now - START));
+                (Told::Acquired(acquired, seen), false)
             }
             Command::Heartbeat { owner, fence } => (Told::Beat(self.store.heartbeat(&owner, ttl, fence, now)), false),
             Command::Write { owner, fence, base, generation, entry, is_last } => {
@@ -286,7 +308,7 @@ impl<'a> World<'a> {
             }
             Command::Read => {
                 let (generation, entry) = self.store.read();
-                (Told::Read(generation, entry), false)
+                (Told::Read(generation, entry, seen), false)
             }
             Command::WriteBack { fence, generation, entry } => {
                 let was_lost = self.store.write_back(ttl, fence, generation, &entry, now);
@@ -333,12 +355,16 @@ impl<'a> World<'a> {
             return self.at(arrives, Event::TokenAnswered(place, life, attempt, Err(failure)));
         }
         self.at(arrives, Event::TokenArrives(place, life, attempt, refresh_token, self.now));
+        if let Some(lasts) = self.kills_next.take() {
+            self.kill(place, lasts);
+        }
     }
 
     /// A refresh token that may be spent has to be sent again within the grace, whatever the token endpoint said since.
     fn is_in_doubt_since_before(&self, at: Boot) -> bool {
         let (_, entry) = self.store.read();
-        entry.and_then(|entry| entry.record.intent).is_some_and(|intent| intent < at)
+        let intent = entry.and_then(|entry| entry.record.intended());
+        intent.is_some_and(|Stamp { boot_id, at: then, .. }| self.clock(boot_id).true_time(then.boot) < at)
     }
 
     fn serve_token(&mut self, place: usize, life: u64, attempt: u64, refresh_token: &str, sent: Boot) {
@@ -370,80 +396,22 @@ impl<'a> World<'a> {
             self.complain("P5: the grant is lost".to_owned());
             self.outcome.is_grant_lost = true;
         }
-        let result = result.map(|answer| (answer, Issued { sent, received: after }));
+        let clock = self.clock(place);
+        let issued = Issued { sent: clock.local(sent), received: clock.local(after) };
+        let result = result.map(|answer| (answer, issued));
         self.at(after, Event::TokenAnswered(place, life, attempt, result));
-    }
-
-    fn call(&mut self, place: usize, life: u64) {
-        let now = self.now;
-        let pause = self.seed.delay(self.fleet.call_every);
-        self.at(now + pause, Event::Woken(place, life, Alarm::Caller));
-        let is_spared = self.fleet.troubles.is_empty() && self.fleet.events.is_empty();
-        let calm_from = if is_spared { FIRST_TOKEN } else { self.fleet.quiet_from + RECOVERY };
-        let is_calm = now > START + calm_from && !self.outcome.is_grant_lost;
-        let Some(member) = &mut self.places[place].member else { return };
-        let since = member.waits_since.unwrap_or(now);
-        let acquired = member.keeper.handle_acquire(Need::Usable, since, since + PATIENCE, moment(now));
-        member.waits_since = None;
-        let complaint = match acquired {
-            Acquire::Ready(token) => {
-                let works = self.provider.works_somewhere(token.access_token.expose(), now);
-                (!works).then(|| "P1: a token that works nowhere is served".to_owned())
-            }
-            Acquire::Wait(_) => {
-                member.waits_since = Some(since);
-                (now > since + PATIENCE).then(|| "P2: a caller waits for longer than it has patience".to_owned())
-            }
-            Acquire::Failed(error) => Some(format!("P2: no token: {error}")),
-        };
-        if let Some(complaint) = complaint.filter(|_| is_calm) {
-            self.complain(format!("{complaint} (m{place})"));
-        }
-    }
-
-    fn complain(&mut self, words: String) {
-        self.note(|| words.clone());
-        if self.outcome.broken.len() < MOST_COMPLAINTS {
-            self.outcome.broken.push(format!("at {:.3} s: {words}", (self.now - START).as_secs_f64()));
-        }
     }
 
     fn start(&mut self, place: usize) {
         self.places[place].life += 1;
         let life = self.places[place].life;
         let number = u64::try_from(place).unwrap_or(0) * 1_000 + life;
-        let rotates = self.fleet.grant == Grant::RefreshToken;
-        let member =
-            Member::new(format!("m{place}"), (number, self.luck), self.fleet.ttl, rotates, self.slip, self.now);
+        let machine = self.machine(place);
+        let now = machine.1.local(self.now);
+        let member = Member::new(format!("m{place}"), (number, self.luck), machine, self.fleet, self.slip, now);
         self.places[place].member = Some(member);
         self.note(|| format!("m{place} starts"));
         self.collect(place);
-    }
-
-    fn check_end(&mut self) {
-        if self.outcome.is_grant_lost {
-            return;
-        }
-        let (stored, _) = self.store.read();
-        let alive = self.places.iter().filter_map(|place| place.member.as_ref());
-        let behind: Vec<_> = alive
-            .filter(|member| member.keeper.newest_generation().0 < stored)
-            .map(|member| format!("{} has {}", member.name, member.keeper.newest_generation()))
-            .collect();
-        let since = self.committed.get(&stored).map_or(Span::ZERO, |at| self.now - *at);
-        if !behind.is_empty() && since > Span::from_secs(40) {
-            self.complain(format!("P2: g{stored} is stored, and {}", behind.join(", ")));
-        }
-        let alive = self.places.iter().filter_map(|place| place.member.as_ref());
-        let ahead: Vec<_> =
-            alive.filter(|member| member.held_generation() > stored).map(|member| &member.name).collect();
-        if !ahead.is_empty() {
-            let words = format!("P5: g{stored} is stored, and {ahead:?} hold more");
-            self.complain(words);
-        }
-        if self.places.iter().any(|place| place.member.is_none()) {
-            self.complain("a member never came back".to_owned());
-        }
     }
 }
 
@@ -466,11 +434,5 @@ impl Event {
 }
 
 const START: Boot = Boot::from_secs(1_000);
-/// How long after the last fault everything must work again: the longest wait after failures, and a lease.
-const RECOVERY: Span = Span::from_secs(20 * 60);
-/// By then everybody has started and has a token.
-const FIRST_TOKEN: Span = Span::from_secs(60);
-const PATIENCE: Span = Span::from_secs(30);
 /// The shortest wait after a failure, less what clocks and messages take.
 const SHORTEST_BACK_OFF: Span = Span::from_millis(900);
-const MOST_COMPLAINTS: usize = 20;

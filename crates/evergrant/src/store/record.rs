@@ -125,7 +125,7 @@ impl Stamp {
         let age = if is_this_boot(self.boot_id.as_ref()) {
             now.boot - self.boot
         } else if let (Some(then), Some(store)) = (self.store, store) {
-            now.boot + store.hi - then
+            now.boot - store.earliest(then)
         } else {
             now.wall - self.wall
         };
@@ -181,7 +181,7 @@ impl Issued {
         }
         let mapped = |then: Option<OffsetInterval>, here: Option<OffsetInterval>| {
             let (then, here) = (then?, here?);
-            Some(((self.sent.boot + then.lo) - here.hi, (self.received + then.hi) - here.lo))
+            Some((here.earliest(self.sent.boot + then.lo), here.latest(self.received + then.hi)))
         };
         let by_auth = mapped(self.offset, anchors.auth);
         let by_store = mapped(self.store_offset, anchors.store);

@@ -93,7 +93,8 @@ impl Member {
             }
             Acquired::No { fence, left, waiting, .. } => {
                 let rank = takeover::rank(waiting.iter().map(String::as_str), &self.name, fence);
-                flight.claim.handle_busy(left, takeover::turn(rank, self.ttl), now)
+                let turn = if self.rules.takes_turns { takeover::turn(rank, self.ttl) } else { Span::ZERO };
+                flight.claim.handle_busy(left, turn, now)
             }
             Acquired::Behind => {
                 let pause = flight.claim.handle_behind(now);
@@ -141,33 +142,34 @@ impl Member {
 
     fn lease_begins(&mut self, now: Boot) {
         let Some(flight) = &self.flight else { return };
-        let stored = flight.record.stored(self.rotates, now);
+        let stored = flight.record.stored(self.rotates, &self.here(now));
         self.step(now, |refresh, keeper, now| refresh.handle_lease(stored, keeper, now));
     }
 
     /// The refresh says what to do, and it is done until something has to be waited for.
     pub(super) fn step(&mut self, now: Boot, go: impl FnOnce(&mut Refresh, &mut Keeper, Now) -> Next) {
+        let here = self.here(now);
         let Some(flight) = &mut self.flight else { return };
         let mut next = go(&mut flight.refresh, &mut self.keeper, moment(now));
         loop {
             let Some(flight) = &mut self.flight else { return };
             next = match next {
                 Next::Intend if self.rotates && flight.lease.is_some() => {
-                    flight.record.intend(now);
+                    flight.record.intend(here);
                     return self.write(Purpose::Intent, false);
                 }
                 Next::Intend => flight.refresh.handle_intent(Ok(None), &mut self.keeper, moment(now)),
                 Next::Send => return self.request(),
                 Next::LookAgain => return self.send(Purpose::LookAgain, Command::Read),
                 Next::Withdraw => {
-                    let had = flight.record.intent.take().is_some();
+                    let had = flight.record.withdraw();
                     if had && flight.lease.is_some() {
                         return self.write(Purpose::Withdraw, false);
                     }
                     flight.refresh.handle_withdrawn(&mut self.keeper, moment(now))
                 }
                 Next::Share(failure) => {
-                    flight.record.failure = Some(Box::new(failure));
+                    flight.record.fail(failure, here);
                     if flight.lease.is_some() && self.slip != Some(Slip::KeepsFailures) {
                         return self.write(Purpose::Share, false);
                     }
@@ -175,7 +177,7 @@ impl Member {
                 }
                 Next::Commit(_) => {
                     if let Some(minted) = flight.refresh.minted().cloned() {
-                        flight.record.commit(minted, flight.next_refresh_token.as_ref());
+                        flight.record.commit(minted, flight.next_refresh_token.as_ref(), here);
                         flight.commit_since = now;
                     }
                     if flight.lease.is_some() && self.slip != Some(Slip::StoresNothing) {
@@ -207,9 +209,10 @@ impl Member {
     }
 
     pub(super) fn intended(&mut self, told: Option<Told>, now: Boot) {
+        let here = self.here(now);
         let Some(flight) = &mut self.flight else { return };
         let intent = match told {
-            Some(Told::Written(Written::Yes(_))) => Ok(flight.record.doubt(now)),
+            Some(Told::Written(Written::Yes(_))) => Ok(flight.record.doubt(&here)),
             _ => Err(TokenFailure::of(TokenFailureKind::Unreachable)),
         };
         self.step(now, |refresh, keeper, now| refresh.handle_intent(intent, keeper, now));
@@ -250,10 +253,10 @@ impl Member {
 
     pub(super) fn looked_again(&mut self, told: Option<Told>, now: Boot) {
         let found = match told {
-            Some(Told::Read(_, entry)) => entry.map(|entry| entry.record),
+            Some(Told::Read(_, entry, _)) => entry.map(|entry| entry.record),
             _ => None,
         };
-        let known = found.as_ref().map(|record| record.stored(self.rotates, now));
+        let known = found.as_ref().map(|record| record.stored(self.rotates, &self.here(now)));
         let Some(flight) = &mut self.flight else { return };
         let next = flight.refresh.handle_looked_again(known, &mut self.keeper, moment(now));
         if let Some(found) = found.filter(|_| matches!(next, Next::Intend | Next::End(Ending::Adopted(_)))) {
@@ -281,12 +284,13 @@ impl Member {
 
     /// Somebody else was first, it seems.
     pub(super) fn compared(&mut self, told: Option<Told>, now: Boot) {
+        let here = self.here(now);
         let Some(flight) = &mut self.flight else { return };
-        if let Some(Told::Read(generation, Some(Entry { record, .. }))) = told
+        if let Some(Told::Read(generation, Some(Entry { record, .. }), _)) = told
             && generation >= flight.record.generation.0
         {
             flight.record = record.clone();
-            let stored = record.stored(self.rotates, now);
+            let stored = record.stored(self.rotates, &here);
             self.held = Some(record);
             return self
                 .step(now, |refresh, keeper, now| refresh.handle_commit(Committed::Theirs(stored), keeper, now));

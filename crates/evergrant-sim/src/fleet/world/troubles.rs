@@ -18,11 +18,8 @@ impl World<'_> {
                     self.excuse(lasts + ttl);
                 }
             }
-            Trouble::Crash(place, lasts) => {
-                self.places[place].life += 1;
-                self.places[place].member = None;
-                self.at(now + lasts, Event::Restart(place));
-            }
+            Trouble::Crash(place, lasts) => self.kill(place, lasts),
+            Trouble::KilledWhileAsking(lasts) => self.kills_next = Some(lasts),
             Trouble::Cut(place, lasts) => {
                 self.places[place].cut_until = now + lasts;
                 self.excuse_without_store(lasts);
@@ -44,6 +41,13 @@ impl World<'_> {
                 self.rewind();
             }
         }
+    }
+
+    pub(super) fn kill(&mut self, place: usize, lasts: Span) {
+        self.places[place].life += 1;
+        self.places[place].member = None;
+        self.note(|| format!("m{place} is killed"));
+        self.at(self.now + lasts, Event::Restart(place));
     }
 
     /// The connections broke. Whoever has a new one looks, because it may have missed something.

@@ -6,13 +6,13 @@ use evergrant_core::Secret;
 use evergrant_core::keeper::{Committed, Ending, FlightId, Next, Reason, Refresh};
 use evergrant_core::offset::Source;
 use evergrant_core::policy::Policy;
-use evergrant_core::time::{Boot, Span};
+use evergrant_core::time::{Boot, Now, Span};
 use evergrant_core::token::{Issued, Token};
 use evergrant_core::wire::{TokenAnswer, TokenFailure, TokenFailureKind};
 
 use super::{Keeping, Minted, Mutant};
 use crate::ledger::TokenOutcome;
-use crate::record::Record;
+use crate::record::{Record, Stamp};
 use crate::world::scene::{Exchange, Scene};
 use crate::world::token_answer::token_result;
 
@@ -33,7 +33,7 @@ pub(super) struct Flying {
 impl Keeping {
     pub(super) fn take_off(&mut self, flight: FlightId, reason: Reason, scene: &mut Scene) {
         let mut refresh = Refresh::new(flight, self.rotates, &self.keeper);
-        let stored = self.record.stored(self.rotates, scene.clock().boot);
+        let stored = self.record.stored(self.rotates, &Stamp::alone(scene.clock()));
         let next = refresh.handle_lease(stored, &mut self.keeper, scene.clock());
         let flying = Flying {
             refresh,
@@ -58,26 +58,27 @@ impl Keeping {
     fn go_on(&mut self, request: u64, mut flying: Flying, mut next: Next, scene: &mut Scene) {
         loop {
             let now = scene.clock();
+            let here = Stamp::alone(now);
             next = match next {
                 Next::Intend => {
                     if self.rotates {
-                        self.record.intend(now.boot);
+                        self.record.intend(here);
                     }
-                    let doubt = self.record.doubt(now.boot).filter(|_| self.rotates);
+                    let doubt = self.record.doubt(&here).filter(|_| self.rotates);
                     flying.refresh.handle_intent(Ok(doubt), &mut self.keeper, now)
                 }
                 Next::Send => return self.send_request(request, flying, scene),
                 Next::LookAgain => {
-                    let found = self.record.stored(self.rotates, now.boot);
+                    let found = self.record.stored(self.rotates, &here);
                     flying.refresh.handle_looked_again(Some(found), &mut self.keeper, now)
                 }
                 Next::Withdraw => {
-                    self.record.intent = None;
+                    self.record.withdraw();
                     flying.refresh.handle_withdrawn(&mut self.keeper, now)
                 }
                 Next::Share(_) => flying.refresh.handle_unshared(),
                 Next::Commit(_) => {
-                    self.store(&flying, now.boot);
+                    self.store(&flying, now);
                     flying.refresh.handle_commit(Committed::Ours, &mut self.keeper, now)
                 }
                 Next::End(ending) => return self.end(request, &flying, &ending, scene),
@@ -180,7 +181,7 @@ impl Keeping {
                 flying.next_refresh_token = answer.refresh_token;
                 if flying.is_twin {
                     // What a mutant's second request brings is stored, and nobody is told.
-                    self.store(&flying, scene.clock().boot);
+                    self.store(&flying, scene.clock());
                     return self.end(request, &flying, &Ending::Unknown, scene);
                 }
                 self.go_on(request, flying, next, scene);
@@ -216,12 +217,12 @@ impl Keeping {
     }
 
     /// Both tokens are stored before either is served.
-    fn store(&mut self, flying: &Flying, now: Boot) {
+    fn store(&mut self, flying: &Flying, now: Now) {
         let Some(minted) = flying.refresh.minted().cloned() else { return };
         let mut record = self.record.clone();
-        record.commit(minted, flying.next_refresh_token.as_ref());
+        record.commit(minted, flying.next_refresh_token.as_ref(), Stamp::alone(now));
         if self.is(Mutant::StoresLate) {
-            self.late_record = Some((now + LATE, record));
+            self.late_record = Some((now.boot + LATE, record));
         } else {
             self.record = record;
         }
@@ -238,7 +239,7 @@ impl Keeping {
     /// What the store holds is taken over, as the library does at its start.
     pub(super) fn restore(&mut self, scene: &Scene) {
         let now = scene.clock();
-        self.keeper.handle_stored(self.record.stored(self.rotates, now.boot), self.rotates, now);
+        self.keeper.handle_stored(self.record.stored(self.rotates, &Stamp::alone(now)), self.rotates, now);
     }
 }
 
