@@ -33,6 +33,7 @@ use tokio::time::{Instant, sleep};
 use crate::activity::Activity;
 use crate::body::CallerBody;
 use crate::config::Limits;
+use crate::head;
 use crate::peer::Peer;
 use crate::phase::Phases;
 use crate::proxy;
@@ -55,7 +56,12 @@ pub(crate) async fn serve(mut stream: Stream, peer: Peer, current: &Current, mut
     let Some((protocol, opening)) = sniffed else { return };
     let activity = Activity::new(Arc::clone(&site.metrics));
     // hyper holds the room of an answer in a box, which is used for one request after the other and goes with a pause.
-    let service = service_fn(|request| proxy::answer(current.get(), Arc::clone(&peer), activity.begin(), request));
+    let service = service_fn(|mut request| {
+        if matches!(protocol, Protocol::Http1) {
+            head::detach(&mut request);
+        }
+        proxy::answer(current.get(), Arc::clone(&peer), activity.begin(), request)
+    });
     let limits = &site.config.limits;
     let watched =
         |stream, opening| TokioIo::new(Watched::new(stream, protocol, opening, Arc::clone(&activity), timeouts));

@@ -30,6 +30,7 @@ mod expect;
 mod fault;
 mod framing;
 mod gate;
+mod head;
 mod headers;
 mod inherited;
 mod journal;
