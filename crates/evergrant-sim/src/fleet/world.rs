@@ -38,6 +38,8 @@ struct Place {
     stopped_until: Boot,
     cut_until: Boot,
     bad_proxy_until: Boot,
+    /// Did it find nothing in the store when it last looked, because the store had lost everything?
+    found_it_emptied: bool,
 }
 
 /// A fleet under way.
@@ -57,6 +59,8 @@ pub(super) struct World<'a> {
     excused_until: Boot,
     /// Until when the store may not know what was stored.
     rewound_until: Boot,
+    /// Has the store lost everything, and nobody has written anything since?
+    is_emptied: bool,
     /// Who was told last that the token endpoint is out of order, and when, if no token was issued since.
     out_of_order: Option<(usize, Boot)>,
     /// Whoever sends the next token request is killed for so long.
@@ -88,7 +92,14 @@ impl<'a> World<'a> {
             is_grant_lost: false,
             log: String::new(),
         };
-        let place = || Place { member: None, life: 0, stopped_until: START, cut_until: START, bad_proxy_until: START };
+        let place = || Place {
+            member: None,
+            life: 0,
+            stopped_until: START,
+            cut_until: START,
+            bad_proxy_until: START,
+            found_it_emptied: false,
+        };
         let mut world = Self {
             fleet,
             seed: Seed::new(seed ^ 0x0f1e_e700),
@@ -102,6 +113,7 @@ impl<'a> World<'a> {
             in_flight: BTreeSet::new(),
             excused_until: START,
             rewound_until: START,
+            is_emptied: false,
             out_of_order: None,
             kills_next: None,
             spent_and_stored: BTreeSet::new(),
@@ -271,6 +283,8 @@ impl<'a> World<'a> {
         seconds.resize(seconds.len().max(second + 1), 0);
         seconds[second] += 1;
         let (told, is_published) = self.obey(place, sent, command);
+        self.is_emptied &= self.store.read().0 == 0;
+        self.places[place].found_it_emptied = self.is_emptied;
         if is_published {
             self.publish();
         }
@@ -393,7 +407,9 @@ impl<'a> World<'a> {
         self.outcome.issues.extend((outcome == Some(TokenOutcome::Issued)).then(|| self.now - START));
         self.note(|| format!("m{place} is answered {outcome:?}"));
         if outcome == Some(TokenOutcome::ReuseDetected) {
-            self.complain("P5: the grant is lost".to_owned());
+            if !self.is_newcomer_before_nothing(place, life) {
+                self.complain("P5: the grant is lost".to_owned());
+            }
             self.outcome.is_grant_lost = true;
         }
         let clock = self.clock(place);
@@ -402,8 +418,16 @@ impl<'a> World<'a> {
         self.at(after, Event::TokenAnswered(place, life, attempt, result));
     }
 
+    /// Whoever starts with a refresh token of its own and finds a store that has just lost everything cannot know that this
+    /// token was spent long ago; only the repair by another member can tell it, and may come too late.
+    fn is_newcomer_before_nothing(&self, place: usize, life: u64) -> bool {
+        let has_had_a_record = self.adopted.range((place, life, 0)..=(place, life, u64::MAX)).next().is_some();
+        self.places[place].found_it_emptied && !has_had_a_record
+    }
+
     fn start(&mut self, place: usize) {
         self.places[place].life += 1;
+        self.places[place].found_it_emptied = false;
         let life = self.places[place].life;
         let number = u64::try_from(place).unwrap_or(0) * 1_000 + life;
         let machine = self.machine(place);

@@ -32,6 +32,7 @@ impl World<'_> {
             }
             Trouble::StoreEmptied => {
                 self.store.lose_everything();
+                self.is_emptied = true;
                 self.reconnect(now);
                 self.rewind();
             }
