@@ -6,7 +6,8 @@
 //! ([`docs/threat-model.md`]) writes each of them once more. A few hundred bytes copied before that read keep the
 //! buffer with its connection.
 //!
-//! Over HTTP/2 each field has memory of its own already.
+//! Over HTTP/2 each field has memory of its own already. A buffer that grew for a long head stays with its connection
+//! until that pauses, within the limit of a head's size.
 //!
 //! [`docs/threat-model.md`]: https://github.com/evergrant/evergrant/blob/main/docs/threat-model.md
 
@@ -46,6 +47,16 @@ fn origin_form(target: &Uri) -> Option<&PathAndQuery> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use http::Response;
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     /// A head as hyper reads it: everything a slice of one buffer.
@@ -75,6 +86,43 @@ mod tests {
             assert_eq!((request.uri().to_string(), format!("{:?}", request.headers())), said);
             assert!(buffer.is_unique(), "{target}: a slice was left");
         }
+    }
+
+    /// Where in memory hyper read the heads of three requests on one connection.
+    async fn read_at(is_detached: bool) -> Vec<usize> {
+        let (mut caller, stream) = tokio::io::duplex(1 << 16);
+        let places = Mutex::new(Vec::new());
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let place = request.headers()["x-a"].as_bytes().as_ptr().addr();
+            places.lock().unwrap().push(place);
+            if is_detached {
+                detach(&mut request);
+            }
+            // The head is in use until the answer.
+            async move { Ok::<_, Infallible>(Response::new(request.uri().path().to_owned())) }
+        });
+        let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let calling = async {
+            for _ in 0..3 {
+                caller.write_all(b"GET /path HTTP/1.1\r\nhost: a\r\nx-a: some value\r\n\r\n").await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"/path") {
+                    caller.read_buf(&mut answer).await.unwrap();
+                }
+            }
+            drop(caller);
+        };
+        let (served, ()) = tokio::join!(serving, calling);
+        served.unwrap();
+        places.into_inner().unwrap()
+    }
+
+    #[tokio::test]
+    async fn hyper_reads_on_into_the_buffer_of_a_head_that_was_detached() {
+        let kept = read_at(true).await;
+        assert!(kept.iter().all(|place| *place == kept[0]), "{kept:?}");
+        let renewed = read_at(false).await;
+        assert!(renewed[0] != renewed[1] && renewed[1] != renewed[2], "detaching is of no use any more: {renewed:?}");
     }
 
     #[test]

@@ -15,7 +15,8 @@
 //! Members run on machines of their own, whose boot clocks begin at another moment and run at another rate ([`BootClock`]); what
 //! a record of another machine says of time is read through the store's clock.
 //!
-//! Limits: callers only ask for tokens; nobody's calendar clock is wrong.
+//! Limits: callers only ask for tokens; a calendar clock is as far ahead of the true time as its machine has been up, and
+//! nothing that a member does may depend on it.
 
 mod clock;
 mod draw;
@@ -111,7 +112,7 @@ pub struct Outcome {
     pub issues: Vec<Span>,
     /// When each generation was stored, and when the last member that took it over did so, after the start.
     pub generations: Vec<(Span, Span)>,
-    /// Was the grant lost, as a fault allows?
+    /// Was the grant lost, with an excuse or without one?
     pub is_grant_lost: bool,
     /// A line for everything that happened, if asked for.
     pub log: String,

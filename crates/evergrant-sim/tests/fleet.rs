@@ -17,40 +17,87 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn every_drawn_fleet_keeps_its_promises() {
+    if let Some(seed) = number("EVERGRANT_SIM_SEED") {
+        require(seed..seed + 1);
+        return;
+    }
     let count = number("EVERGRANT_SIM_SEEDS").unwrap_or(300);
-    require(number("EVERGRANT_SIM_SEED").map_or(1..count + 1, |seed| seed..seed + 1));
+    let excused = require(1..count + 1);
+    assert!(excused <= count / 1_000, "{excused} of {count} grants were lost, each excused");
+}
+
+/// The one loss of a grant that is excused stays what it is: a process that spends its first refresh token.
+#[test]
+fn a_newcomer_before_a_store_that_has_just_lost_everything_is_excused() {
+    assert_eq!(require(5_724..5_725), 1);
 }
 
 /// Every run of the tests sees some fleets that nobody has seen before.
 #[test]
 fn and_so_do_some_that_were_never_drawn_before() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    require(now * 1_000..now * 1_000 + 100);
+    let excused = require(now * 1_000..now * 1_000 + 100);
+    assert!(excused <= 1, "{excused} of 100 grants were lost, each excused");
 }
 
-fn require(seeds: Range<u64>) {
+/// Holds the promises against these fleets, and says in how many a grant was lost with an excuse.
+fn require(seeds: Range<u64>) -> u64 {
     let only = number("EVERGRANT_SIM_SEED");
-    let mut complaints = Vec::new();
+    let (mut complaints, mut excused) = (Vec::new(), 0);
     for seed in seeds {
         let fleet = fleet::drawn(seed);
         let outcome = fleet::run(&fleet, seed, only.is_some());
         if only.is_some() {
             println!("{fleet:#?}\n{}\n{} issued, {} commands", outcome.log, outcome.issued, outcome.commands);
         }
+        excused += u64::from(outcome.is_grant_lost && outcome.broken.is_empty());
         complaints.extend(outcome.broken.iter().map(|words| format!("EVERGRANT_SIM_SEED={seed}: {words}")));
     }
     assert!(complaints.is_empty(), "{} broken promises\n{}", complaints.len(), complaints.join("\n"));
+    excused
 }
 
-/// A check that cannot fail proves nothing.
+/// A check that cannot fail proves nothing. Each slip has a test of its own, because some take hundreds of fleets.
+fn is_found_out_within_a_thousand(slip: Slip) {
+    let is_found = |seed: &u64| !fleet::run_with_slip(&fleet::drawn(*seed), *seed, slip).broken.is_empty();
+    let found = (1..=1_000).find(is_found);
+    println!("{slip:?} is found out in fleet {found:?}");
+    assert!(found.is_some(), "{slip:?} is not found out");
+}
+
 #[test]
-fn a_fleet_that_slips_is_found_out_within_a_thousand() {
-    for slip in Slip::ALL {
-        let is_found = |seed: &u64| !fleet::run_with_slip(&fleet::drawn(*seed), *seed, slip).broken.is_empty();
-        let found = (1..=1_000).find(is_found);
-        println!("{slip:?} is found out in fleet {found:?}");
-        assert!(found.is_some(), "{slip:?} is not found out");
-    }
+fn a_member_that_ignores_the_lease_is_found_out() {
+    is_found_out_within_a_thousand(Slip::IgnoresTheLease);
+}
+
+#[test]
+fn a_member_that_never_renews_its_lease_is_found_out() {
+    is_found_out_within_a_thousand(Slip::NeverBeats);
+}
+
+#[test]
+fn a_member_that_stores_nothing_is_found_out() {
+    is_found_out_within_a_thousand(Slip::StoresNothing);
+}
+
+#[test]
+fn a_member_that_hears_nothing_is_found_out() {
+    is_found_out_within_a_thousand(Slip::IsDeaf);
+}
+
+#[test]
+fn a_member_that_repairs_nothing_is_found_out() {
+    is_found_out_within_a_thousand(Slip::RepairsNothing);
+}
+
+#[test]
+fn a_member_that_keeps_failures_to_itself_is_found_out() {
+    is_found_out_within_a_thousand(Slip::KeepsFailures);
+}
+
+#[test]
+fn a_member_that_takes_foreign_times_for_its_own_is_found_out() {
+    is_found_out_within_a_thousand(Slip::TakesForeignTimes);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What the hot path stands on: locks, cells, signals, tasks, timers and the way to the token endpoint.
 //!
 //! Races are found only where somebody else decides who runs next. So the files whose threads meet, `driver`, `source`,
-//! `exchange`, `flight`, `news` and the store in memory, take all of this from here. In every build that anybody uses
+//! `exchange`, `flight`, `news` and the store in memory, take all of this from here, but for what one task alone
+//! writes: the probe of `driver`, the token endpoint of `means`, a flag of each flight; and the client's secrets, which are files. In every build that anybody uses
 //! it is what std, tokio, arc-swap and reqwest provide, under its own name. In the crate's own unit tests with the feature
 //! `shuttle` it is `shuttled`: the same things with a point before each step at which shuttle's scheduler may let
 //! another task go on, a clock that stands still while anybody can run, and a token endpoint in memory.

@@ -37,19 +37,6 @@ pub enum Slip {
     TakesForeignTimes,
 }
 
-impl Slip {
-    /// Every one.
-    pub const ALL: [Self; 7] = [
-        Self::IgnoresTheLease,
-        Self::NeverBeats,
-        Self::StoresNothing,
-        Self::IsDeaf,
-        Self::RepairsNothing,
-        Self::KeepsFailures,
-        Self::TakesForeignTimes,
-    ];
-}
-
 /// A record as the store has it: equal if it is the same writing of the same record.
 #[derive(Clone)]
 pub(super) struct Entry {
