@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::args::ApiArgs;
-use crate::commands::token;
+use crate::ending::{self, code_of_signal};
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch;
@@ -49,36 +49,40 @@ pub(crate) fn run(args: &ApiArgs, layers: &Layers) -> Result<u8, Failures> {
     }
     let timeout = settings.timing.timeout;
     let runtime = launch::small_runtime()?;
-    let code = runtime.block_on(async {
-        let mut signals = token::signals(&settings)?;
+    let outcome = runtime.block_on(async {
+        let mut signals = ending::signals(&settings)?;
         let mut signals = signals.as_mut();
         let deadline = Instant::now() + timeout.to_duration();
-        let too_slow = |_elapsed| too_slow(timeout);
         let starting = timeout_at(deadline, launch::start_source(&settings, "api"));
-        let source = match token::unless_ended(&mut signals, starting).await {
-            Ok(source) => source.map_err(too_slow)??,
-            Err(code) => return Ok(Err(code)),
+        let source = match ending::unless_ended(&mut signals, starting).await {
+            Ok(source) => source.map_err(|_elapsed| too_slow(timeout))??,
+            Err(signal) => return Ok(Err(signal)),
         };
-        let work =
-            async { timeout_at(deadline, exchange(args, &settings, &source, outgoing)).await.map_err(too_slow)? };
-        token::keeping(&source, &mut signals, work).await
+        let work = exchange(args, &settings, &source, outgoing, deadline);
+        ending::keeping(source.clone(), &mut signals, deadline, work).await
     });
     runtime.shutdown_timeout(launch::LAST_WAIT);
-    code.map(|(Ok(code) | Err(code))| code)
+    match outcome? {
+        Ok(code) => Ok(code?),
+        Err(signal) => Ok(code_of_signal(signal)),
+    }
 }
 
+/// Sends the request and shows the answer. A refusal is an answer too: the source ends as after any other.
 async fn exchange(
     args: &ApiArgs,
     settings: &Settings,
     source: &TokenSource,
     outgoing: Outgoing,
-) -> Result<u8, Failures> {
+    deadline: Instant,
+) -> Result<Result<u8, Failure>, Failures> {
     let place = format!("{} {}", outgoing.method, values::shown(&outgoing.url));
     let sender = client::client(source.clone(), settings, settings.timing.timeout)?;
     let Outgoing { method, url, headers, body } = outgoing;
     let request = sender.request(method, url.as_str()).headers(headers).body(body);
-    let answer = request.send().await.map_err(|error| client::unanswered(&error, &url, settings))?;
-    let mut answer = Incoming { answer, url, settings };
+    let answer = timeout_at(deadline, request.send()).await.map_err(|_elapsed| too_slow(settings.timing.timeout))?;
+    let answer = answer.map_err(|error| client::unanswered(&error, &url, settings))?;
+    let mut answer = Incoming { answer, url, settings, deadline };
     let status = answer.answer.status();
     let is_good = status.is_success() || status.is_redirection() || status == StatusCode::NOT_MODIFIED;
     let code = if is_good { exit::OK } else { exit::API_STATUS };
@@ -87,11 +91,9 @@ async fn exchange(
     } else if is_good {
         print_body(&mut answer).await?;
     } else {
-        let failure = refused(&place, &mut answer).await;
-        source.clone().shutdown().await;
-        return Err(failure.into());
+        return Ok(Err(refused(&place, &mut answer).await));
     }
-    Ok(code)
+    Ok(Ok(code))
 }
 
 /// The request as the command line describes it.
@@ -158,11 +160,14 @@ struct Incoming<'a> {
     answer: Response,
     url: Url,
     settings: &'a Settings,
+    /// Bounds what the API takes, and not what a reader of our output does.
+    deadline: Instant,
 }
 
 impl Incoming<'_> {
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        let read = self.answer.chunk().await;
+        let read = timeout_at(self.deadline, self.answer.chunk()).await;
+        let read = read.map_err(|_elapsed| too_slow(self.settings.timing.timeout))?;
         read.map_err(|error| client::unanswered(&error, &self.url, self.settings))
     }
 
@@ -197,13 +202,19 @@ async fn print_body(incoming: &mut Incoming<'_>) -> Result<(), Failure> {
     let mut last = b'\n';
     while let Some(chunk) = incoming.chunk().await? {
         last = chunk.last().copied().unwrap_or(last);
-        render::data(&chunk)?;
+        write(move || render::data(&chunk)).await?;
     }
     // A shell prompt should not stick to the body; a file should get exactly what was sent.
     if last != b'\n' && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-        render::data(b"\n")?;
+        write(|| render::data(b"\n")).await?;
     }
     Ok(())
+}
+
+/// Writes beside the runtime: whoever reads standard output may let us wait, and a signal ends the run meanwhile.
+async fn write(writing: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<(), Failure> {
+    let written = tokio::task::spawn_blocking(writing).await;
+    written.unwrap_or_else(|error| Err(Failure::new(exit::INTERNAL, "cannot write to standard output").because(error)))
 }
 
 async fn print_json(incoming: &mut Incoming<'_>) -> Result<(), Failure> {
@@ -219,7 +230,8 @@ async fn print_json(incoming: &mut Incoming<'_>) -> Result<(), Failure> {
         Err(_) => json!(String::from_utf8_lossy(&body)),
     };
     let (status, verdict) = (answer.status().as_u16(), answer.verdict());
-    render::json(&json!({ "status": status, "headers": headers, "body": body, "verdict": verdict }))
+    let object = json!({ "status": status, "headers": headers, "body": body, "verdict": verdict });
+    write(move || render::json(&object)).await
 }
 
 /// An answer with an error status, with its body and what it means.

@@ -16,6 +16,7 @@ use evergrant::time_service::TimeService;
 use evergrant_core::offset::ProbeGoal;
 
 use crate::args::ClockArgs;
+use crate::ending::{self, code_of_signal};
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch;
@@ -26,16 +27,26 @@ use crate::settings::resolve::ClockSettings;
 /// Measures once, or goes on measuring.
 pub(crate) fn run(args: &ClockArgs, layers: &Layers) -> Result<u8, Failures> {
     let settings = ClockSettings::read(layers)?;
-    launch::small_runtime()?.block_on(async {
-        let (meter, at_most) = ask::prepare(args, &settings).await?;
+    let runtime = launch::small_runtime()?;
+    let code = runtime.block_on(async {
+        let mut signals = settings.for_tokens.as_ref().map_or(Ok(None), ending::signals)?;
+        let mut signals = signals.as_mut();
+        let (mut meter, at_most) = match ask::prepare(args, &settings, &mut signals).await? {
+            Ok(prepared) => prepared,
+            Err(signal) => return Ok(code_of_signal(signal)),
+        };
         if args.watch {
             return watch::run(args, meter, settings.timing.skew_warn).await;
         }
-        let mut meter = meter;
         let measure = async { tokio::join!(meter.measure(ProbeGoal::THOROUGH, at_most), TimeService::read()).1 };
-        let service = launch::with_spinner("asking for the time", measure).await;
-        show(args, &settings, &meter.picture(), &service)
-    })
+        let measured = launch::with_spinner("asking for the time", measure);
+        match ending::unless_ended(&mut signals, measured).await {
+            Ok(service) => show(args, &settings, &meter.picture(), &service),
+            Err(signal) => Ok(code_of_signal(signal)),
+        }
+    });
+    runtime.shutdown_timeout(launch::LAST_WAIT);
+    code
 }
 
 fn show(args: &ClockArgs, settings: &ClockSettings, picture: &Picture, service: &TimeService) -> Result<u8, Failures> {

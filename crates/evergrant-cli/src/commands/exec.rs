@@ -15,7 +15,6 @@ mod child;
 mod dry_run;
 mod folder;
 mod home;
-mod ignored;
 mod leash;
 mod orphans;
 mod outfit;
@@ -32,14 +31,16 @@ use evergrant::{TokenGuard, TokenSource};
 use evergrant_core::Secret;
 use evergrant_core::profile::{ProfileKind, Region};
 use evergrant_gateway::{BrokerConfig, Callers, Gateway, GatewayConfig, Upstream};
+use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
-use self::child::supervise;
+use self::child::{FORWARDED, supervise};
 use self::folder::PrivateFolder;
 use self::outfit::{Door, Facts, Outfit};
 use crate::args::{ExecArgs, SdkConfig};
 use crate::commands::{gateway, token};
+use crate::ending::{self, Signals, code_of_signal};
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::harden::Before;
@@ -48,7 +49,6 @@ use crate::settings::catalog::Setting;
 use crate::settings::layers::Layers;
 use crate::settings::resolve::{Identity, Settings};
 
-pub(crate) use self::child::Signals;
 pub(crate) use self::leash::become_command;
 
 /// Runs the command and returns its exit code.
@@ -122,10 +122,10 @@ impl Plan<'_> {
     /// Runs the command with a token, and nobody beside it.
     async fn alone(&self, before: &Before) -> Result<u8, Failures> {
         // As process 1 of a container we would not even be ended by a signal that is not caught.
-        let mut signals = Signals::catch()?;
+        let mut signals = Signals::catch(&FORWARDED)?;
         let token = match token::acquire(self.settings, self.args.min_remaining, Some(&mut signals)).await? {
             Ok(token) => token,
-            Err(code) => return Ok(code),
+            Err(signal) => return Ok(code_of_signal(signal)),
         };
         let ends = token.remaining.map(|left| boot() + left);
         let facts = self.facts(Secret::new(token.text), None, None);
@@ -135,26 +135,41 @@ impl Plan<'_> {
 
     /// Runs the command with a source of tokens that lives as long.
     async fn attended(&self, before: &Before) -> Result<u8, Failures> {
-        let mut signals = Signals::catch()?;
+        let mut signals = Signals::catch(&FORWARDED)?;
         let needs_folder = self.args.token_file || self.args.sdk_config.is_some();
         let folder = needs_folder.then(PrivateFolder::make).transpose()?;
         let starting = launch::start_source(self.settings, self.attendance().unwrap_or("exec"));
         let source = match signals.unless_ended(starting).await {
             Ok(source) => source?,
-            Err(code) => return Ok(code),
+            Err(signal) => return Ok(code_of_signal(signal)),
         };
-        let code = self.serve(&source, folder.as_ref().map(PrivateFolder::path), &mut signals, before).await;
-        source.shutdown().await;
-        code
+        let served = self.serve(&source, folder.as_ref().map(PrivateFolder::path), &mut signals, before).await;
+        let mut signals = Some(&mut signals);
+        match served {
+            Ok(Ok(code)) => {
+                // The command has ended and its code is ours, also if a signal ends what is left to do.
+                let _ = ending::finish(source, &mut signals, None).await;
+                Ok(code)
+            }
+            Ok(Err(signal)) => {
+                ending::give_up(source, &mut signals).await;
+                Ok(code_of_signal(signal))
+            }
+            Err(failures) => {
+                ending::give_up(source, &mut signals).await;
+                Err(failures)
+            }
+        }
     }
 
+    /// The command's exit code, or the signal that ended the run before there was a token for it.
     async fn serve(
         &self,
         source: &TokenSource,
         folder: Option<&Path>,
         signals: &mut Signals,
         before: &Before,
-    ) -> Result<u8, Failures> {
+    ) -> Result<Result<u8, Signal>, Failures> {
         let gateway = match self.args.gateway {
             true => Some(self.bind(gateway::upstream(self.settings)?, source.clone()).await?),
             false => None,
@@ -162,7 +177,7 @@ impl Plan<'_> {
         let acquiring = launch::token(source, self.settings, self.args.min_remaining);
         let token = match signals.unless_ended(acquiring).await {
             Ok(token) => token?,
-            Err(code) => return Ok(code),
+            Err(signal) => return Ok(Err(signal)),
         };
         let (access_token, door) = way_in(&token, gateway.as_ref());
         let facts = self.facts(access_token, door, folder);
@@ -192,7 +207,7 @@ impl Plan<'_> {
             // The child is gone, and nobody is left to complain to about its gateway.
             let _ = serving.await;
         }
-        Ok(code?)
+        Ok(Ok(code?))
     }
 
     async fn bind(&self, upstream: Upstream, source: TokenSource) -> Result<Gateway, Failure> {

@@ -1,14 +1,15 @@
 //! `evergrant token`: one token on standard output.
 
-use evergrant::TokenSource;
 use evergrant::core::profile::ProfileKind;
 use evergrant::core::time::Span;
+use rustix::process::Signal;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::args::{TokenArgs, TokenFormat};
-use crate::commands::exec::Signals;
+use crate::ending::{self, Signals, code_of_signal};
 use crate::exit;
-use crate::failure::{Failure, Failures};
+use crate::failure::Failures;
 use crate::launch::{self, Started};
 use crate::render;
 use crate::settings::layers::Layers;
@@ -38,13 +39,13 @@ pub(crate) fn run(args: &TokenArgs, layers: &Layers) -> Result<u8, Failures> {
     let settings = Settings::for_tokens(layers)?;
     let runtime = launch::small_runtime()?;
     let token = runtime.block_on(async {
-        let mut signals = signals(&settings)?;
+        let mut signals = ending::signals(&settings)?;
         acquire(&settings, args.min_remaining, signals.as_mut()).await
     });
     runtime.shutdown_timeout(launch::LAST_WAIT);
     let token = match token? {
         Ok(token) => token,
-        Err(code) => return Ok(code),
+        Err(signal) => return Ok(code_of_signal(signal)),
     };
     if args.json {
         render::json(&json!({
@@ -67,82 +68,27 @@ pub(crate) fn run(args: &TokenArgs, layers: &Layers) -> Result<u8, Failures> {
     Ok(exit::OK)
 }
 
-/// The signals of a command whose end may have to wait. Where nothing is spent a signal ends this process by itself,
-/// which a shell that runs a script tells apart from an exit code.
-pub(crate) fn signals(settings: &Settings) -> Result<Option<Signals>, Failure> {
-    settings.spends_refresh_tokens().then(Signals::catch).transpose()
-}
-
-/// A token from the source that the settings describe, which has ended when this returns; or the exit code of a run that
-/// a signal ended before.
+/// A token from the source that the settings describe, which has ended when this returns; or the signal that ended the
+/// run before.
 pub(crate) async fn acquire(
     settings: &Settings,
     min_remaining: Option<Span>,
     mut signals: Option<&mut Signals>,
-) -> Result<Result<Ready, u8>, Failures> {
-    let source = match unless_ended(&mut signals, launch::start(settings)).await {
+) -> Result<Result<Ready, Signal>, Failures> {
+    let deadline = Instant::now() + settings.timing.timeout.to_duration();
+    let source = match ending::unless_ended(&mut signals, launch::start(settings)).await {
         Ok(Ok(Started::Source(source))) => source,
         Ok(Ok(Started::ReadyToken(token))) => {
             return Ok(Ok(Ready { text: token.expose().to_owned(), remaining: None }));
         }
         Ok(Err(failure)) => return Err(failure.into()),
-        Err(code) => return Ok(Err(code)),
+        Err(signal) => return Ok(Err(signal)),
     };
     let acquiring = async {
         let guard = launch::token(&source, settings, min_remaining).await?;
         Ok(Ready { text: guard.expose().to_owned(), remaining: guard.remaining() })
     };
-    keeping(&source, &mut signals, acquiring).await
-}
-
-/// What work with a source gives, which has ended then; or the exit code of a run that a signal ended before.
-///
-/// A refresh token on its way is waited for, whatever ends the run: the provider may have replaced it already, and its
-/// successor is in the answer. Only a second signal ends that wait; then the store tells the next run what is in doubt.
-pub(crate) async fn keeping<T>(
-    source: &TokenSource,
-    signals: &mut Option<&mut Signals>,
-    work: impl Future<Output = Result<T, Failures>>,
-) -> Result<Result<T, u8>, Failures> {
-    let working = async {
-        let done = work.await;
-        if done.is_ok() {
-            source.clone().shutdown().await;
-        }
-        done
-    };
-    let outcome = unless_ended(signals, working).await;
-    if !matches!(outcome, Ok(Ok(_))) {
-        // The exit code is that of the first signal.
-        let _ = unless_ended(signals, end(source.clone())).await;
-    }
-    match outcome {
-        Ok(done) => Ok(Ok(done?)),
-        Err(code) => Ok(Err(code)),
-    }
-}
-
-/// What the work gives, or the exit code of a run that a signal ended before, if signals are caught.
-pub(crate) async fn unless_ended<T>(
-    signals: &mut Option<&mut Signals>,
-    work: impl Future<Output = T>,
-) -> Result<T, u8> {
-    match signals {
-        Some(signals) => signals.unless_ended(work).await,
-        None => Ok(work.await),
-    }
-}
-
-/// Ends a source of which nothing more is wanted, and says so if that takes long.
-async fn end(source: TokenSource) {
-    let mut ending = std::pin::pin!(source.shutdown_in_haste());
-    if tokio::time::timeout(launch::SPINNER_AFTER, &mut ending).await.is_err() {
-        Failure::new(exit::OK, "waiting for the answer to a refresh token")
-            .because("the provider may have replaced it already, and only the answer has the next one")
-            .hint("another signal ends the wait; the next run then tries what is left of the grant")
-            .print_warning();
-        ending.await;
-    }
+    ending::keeping(source.clone(), &mut signals, deadline, acquiring).await
 }
 
 /// The text as one word of a POSIX shell. Tokens rarely need it: most are made of unreserved characters.

@@ -19,6 +19,7 @@ mod profiles;
 mod ready;
 mod refused;
 mod reload;
+mod rotating;
 mod secrets;
 mod served;
 mod service;

@@ -16,12 +16,15 @@ mod resume;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use evergrant::TokenSource;
 use evergrant::core::time::Span;
 use evergrant::pages::{Next, Pages, PagesBuilder, PagesError, Position, Progress};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{Outgoing, client};
 use crate::args::{ApiArgs, PagesArgs};
+use crate::ending::{self, Signals, code_of_signal};
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch;
@@ -53,7 +56,10 @@ pub(super) fn run(args: &ApiArgs, settings: &Settings, outgoing: Outgoing) -> Re
     };
     let body = body(&outgoing)?;
     let run = Run { args, settings, outgoing, body };
-    launch::small_runtime()?.block_on(run.export(format, target, resume, begun))
+    let runtime = launch::small_runtime()?;
+    let code = runtime.block_on(run.export(format, target, resume, begun));
+    runtime.shutdown_timeout(launch::LAST_WAIT);
+    code
 }
 
 /// One run of an export.
@@ -88,29 +94,30 @@ impl Run<'_> {
             };
             return self.tell_again(&tally);
         }
-        let source = launch::start_source(self.settings, "api").await?;
-        let client = client::client(source.clone(), self.settings, Span::ZERO)?;
-        let place = report::place(&self.outgoing.method, &self.outgoing.url);
-        let has_resume_file = resume.is_some();
-        let stopped = Stopped { place: &place, url: &self.outgoing.url, settings: self.settings, has_resume_file };
-        let url = self.outgoing.url.as_str();
-        let builder = client.pages(self.outgoing.method.clone(), url).headers(self.outgoing.headers.clone());
-        let pages = self.described(builder).from_position(position.clone()).read();
-        let mut pages = pages.map_err(|error| stopped.cause(error))?;
-        if let Some(file) = resume.as_ref().filter(|_| position.in_doubt && pages.next_has_effect()) {
-            return Err(report::in_doubt(&place, file.path()).into());
-        }
-        // A token that cannot be had is told before anything is written.
-        if let Err(failure) = launch::token(&source, self.settings, None).await {
-            source.shutdown_in_haste().await;
-            return Err(failure.into());
-        }
-        let mut writer = Writer::open(format, target, resume, begun)?;
-        let ended = writer.write_all(&mut pages, &stopped).await;
-        writer.screen.end();
-        source.shutdown().await;
-        writer.warn(pages.position());
-        ended?;
+        // An export that is interrupted says how to go on, whatever its tokens come from.
+        let mut signals = Signals::catch_ending()?;
+        let source = match signals.unless_ended(launch::start_source(self.settings, "api")).await {
+            Ok(source) => source?,
+            Err(signal) => return Ok(code_of_signal(signal)),
+        };
+        let exported = self.read(&source, &mut signals, format, target, resume, begun).await;
+        let mut signals = Some(&mut signals);
+        let (pages, writer) = match exported {
+            Ok(Ok(exported)) => {
+                let deadline = tokio::time::Instant::now() + self.settings.timing.timeout.to_duration();
+                // All is written and noted; a signal ends what is left to do.
+                let _ = ending::finish(source, &mut signals, Some(deadline)).await;
+                exported
+            }
+            Ok(Err(signal)) => {
+                ending::give_up(source, &mut signals).await;
+                return Ok(code_of_signal(signal));
+            }
+            Err(failure) => {
+                ending::give_up(source, &mut signals).await;
+                return Err(failure.into());
+            }
+        };
         let tally = Tally {
             position: pages.position(),
             target: writer.output.target(),
@@ -121,6 +128,46 @@ impl Run<'_> {
             took: started.elapsed(),
         };
         self.tell(&tally)
+    }
+
+    /// Reads and writes all pages; or gives the signal that ended the run before there was anything to write.
+    async fn read(
+        &self,
+        source: &TokenSource,
+        signals: &mut Signals,
+        format: Format,
+        target: Target,
+        resume: Option<ResumeFile>,
+        begun: Option<resume::Progress>,
+    ) -> Result<Result<(Pages, Writer), Signal>, Failure> {
+        let client = client::client(source.clone(), self.settings, Span::ZERO)?;
+        let place = report::place(&self.outgoing.method, &self.outgoing.url);
+        let has_resume_file = resume.is_some();
+        let stopped = Stopped { place: &place, url: &self.outgoing.url, settings: self.settings, has_resume_file };
+        let url = self.outgoing.url.as_str();
+        let builder = client.pages(self.outgoing.method.clone(), url).headers(self.outgoing.headers.clone());
+        let position = begun.as_ref().map(|begun| begun.position.clone()).unwrap_or_default();
+        let pages = self.described(builder).from_position(position.clone()).read();
+        let mut pages = pages.map_err(|error| stopped.cause(error))?;
+        if let Some(file) = resume.as_ref().filter(|_| position.in_doubt && pages.next_has_effect()) {
+            return Err(report::in_doubt(&place, file.path()));
+        }
+        // A token that cannot be had is told before anything is written.
+        match signals.unless_ended(launch::token(source, self.settings, None)).await {
+            Ok(token) => drop(token?),
+            Err(signal) => return Ok(Err(signal)),
+        }
+        let mut writer = Writer::open(format, target, resume, begun)?;
+        let written = signals.unless_ended(writer.write_all(&mut pages, &stopped)).await;
+        writer.screen.end();
+        let ended = match written {
+            Ok(ended) => ended,
+            Err(signal) => writer
+                .note(pages.position())
+                .and_then(|()| Err(stopped.by_signal(signal, pages.position(), writer.output.target()))),
+        };
+        writer.warn(pages.position());
+        ended.map(|()| Ok((pages, writer)))
     }
 
     /// The export as the flags describe it.
@@ -207,18 +254,10 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes page after page until the end, or until nobody reads any more.
+    /// Writes page after page until the end, or until nobody reads any more. A signal may end it between two pages.
     async fn write_all(&mut self, pages: &mut Pages, stopped: &Stopped<'_>) -> Result<(), Failure> {
-        let mut interrupted = std::pin::pin!(launch::interrupted()?);
         loop {
-            let progress = tokio::select! {
-                progress = self.advance(pages) => progress,
-                signal = &mut interrupted => {
-                    self.note(pages.position())?;
-                    return Err(stopped.by_signal(signal, pages.position(), self.output.target()));
-                }
-            };
-            match progress? {
+            match self.advance(pages).await? {
                 Ok(Progress::Page(page)) => {
                     let written = self.format.write(page.items(), &mut self.output).and_then(|()| self.output.flush());
                     if !self.goes_on(written)? {

@@ -1,24 +1,31 @@
 //! Whom to ask, from the settings and the command line.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use evergrant::TokenSource;
 use evergrant::offset::{Meter, Place, PlaceError, PlaceFailure, PlaceFailureKind};
 use evergrant::tls::Tls;
 use evergrant::transport::{self, TransportOptions};
 use evergrant_core::Secret;
 use evergrant_core::offset::{Assumptions, Source};
 use evergrant_core::profile::Profile;
+use rustix::process::Signal as Posix;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::args::ClockArgs;
+use crate::ending::{self, Signals};
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch::{self, Started};
 use crate::settings::resolve::{ClockSettings, Settings};
 
-/// A meter with every place that is known, and how long one measurement may still take.
-pub(super) async fn prepare(args: &ClockArgs, settings: &ClockSettings) -> Result<(Meter, Duration), Failures> {
+/// A meter with every place that is known, and how long one measurement may still take; or the signal that ended the run
+/// before.
+pub(super) async fn prepare(
+    args: &ClockArgs,
+    settings: &ClockSettings,
+    signals: &mut Option<&mut Signals>,
+) -> Result<Result<(Meter, Duration), Posix>, Failures> {
     let started = Instant::now();
     let timeout = settings.timing.timeout.to_duration();
     let asker = Asker {
@@ -65,9 +72,11 @@ pub(super) async fn prepare(args: &ClockArgs, settings: &ClockSettings) -> Resul
     }
     if let Some((settings, url)) = date_url(settings) {
         let at_most = timeout.saturating_sub(started.elapsed()).min(timeout / 2);
-        asker.add_milliseconds(&mut meter, settings, &url, at_most).await;
+        if let Err(signal) = asker.add_milliseconds(&mut meter, settings, &url, at_most, signals).await {
+            return Ok(Err(signal));
+        }
     }
-    Ok((meter, timeout.saturating_sub(started.elapsed()).max(timeout / 4)))
+    Ok(Ok((meter, timeout.saturating_sub(started.elapsed()).max(timeout / 4))))
 }
 
 struct Asker {
@@ -87,48 +96,71 @@ impl Asker {
     }
 
     /// Adds the millisecond endpoint, if a token can be had for it, and what minting that token showed.
-    async fn add_milliseconds(&self, meter: &mut Meter, settings: &Settings, url: &Url, at_most: Duration) {
-        let address =
-            format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
-        let silent = |text| Err(PlaceFailure::new(PlaceFailureKind::NoTime, text));
-        let token = match tokio::time::timeout(at_most, token(settings)).await {
-            Ok(Ok(token)) => token,
-            Ok(Err(failure)) => {
-                let why = failure.causes.first().unwrap_or(&failure.what);
-                return meter.note(Source::MsEndpoint, address, silent(format!("no token to ask with: {why}")));
-            }
-            Err(_) => {
-                return meter.note(Source::MsEndpoint, address, silent("no token to ask with came in time".to_owned()));
-            }
-        };
-        let place = Place::ms_endpoint(url.as_str(), token.text, &self.tls, self.options);
-        match place {
+    async fn add_milliseconds(
+        &self,
+        meter: &mut Meter,
+        settings: &Settings,
+        url: &Url,
+        at_most: Duration,
+        signals: &mut Option<&mut Signals>,
+    ) -> Result<(), Posix> {
+        match self.milliseconds(meter, settings, url, at_most, signals).await? {
             Ok(place) => meter.add(place),
-            Err(error) => meter.note(Source::MsEndpoint, address.clone(), silent(error.to_string())),
-        }
-        if let Some(source) = token.source {
-            let reading = source.clock_reading(Source::JwtMint);
-            if reading.at_least.is_some() {
-                meter.note(Source::JwtMint, host_of_token_url(settings).unwrap_or(address), Ok(reading));
+            Err(why) => {
+                meter.note(Source::MsEndpoint, host_of(url), Err(PlaceFailure::new(PlaceFailureKind::NoTime, why)));
             }
-            source.shutdown().await;
         }
+        Ok(())
+    }
+
+    /// The millisecond endpoint with a token for it, or why there is none.
+    async fn milliseconds(
+        &self,
+        meter: &mut Meter,
+        settings: &Settings,
+        url: &Url,
+        at_most: Duration,
+        signals: &mut Option<&mut Signals>,
+    ) -> Result<Result<Place, String>, Posix> {
+        let deadline = Instant::now() + at_most;
+        let late = |_elapsed| Failure::new(exit::UNREACHABLE, "none came in time");
+        let starting = async { timeout_at(deadline, launch::start(settings)).await.map_err(late)? };
+        let text = match ending::unless_ended(signals, starting).await? {
+            Ok(Started::ReadyToken(text)) => Ok(text),
+            Ok(Started::Source(source)) => {
+                // The source outlives a request that comes too late: it may have spent a refresh token.
+                let minting = async {
+                    let minted = timeout_at(deadline, launch::token(&source, settings, None)).await;
+                    Ok(Secret::from(minted.map_err(late)??.expose()))
+                };
+                let minted = match ending::keeping(source.clone(), signals, deadline, minting).await {
+                    Ok(minted) => Ok(minted?),
+                    Err(failures) => Err(failures),
+                };
+                let reading = source.clock_reading(Source::JwtMint);
+                if minted.is_ok() && reading.at_least.is_some() {
+                    meter.note(
+                        Source::JwtMint,
+                        host_of_token_url(settings).unwrap_or_else(|| host_of(url)),
+                        Ok(reading),
+                    );
+                }
+                minted
+            }
+            Err(failure) => Err(failure.into()),
+        };
+        Ok(match text {
+            Ok(text) => {
+                Place::ms_endpoint(url.as_str(), text, &self.tls, self.options).map_err(|error| error.to_string())
+            }
+            Err(failures) => Err(format!("no token to ask with: {}", why(&failures))),
+        })
     }
 }
 
-struct Minted {
-    text: Secret,
-    source: Option<TokenSource>,
-}
-
-async fn token(settings: &Settings) -> Result<Minted, Failure> {
-    match launch::start(settings).await? {
-        Started::ReadyToken(text) => Ok(Minted { text, source: None }),
-        Started::Source(source) => {
-            let text = Secret::from(launch::token(&source, settings, None).await?.expose());
-            Ok(Minted { text, source: Some(source) })
-        }
-    }
+/// The first reason of a failure.
+fn why(failures: &Failures) -> &str {
+    failures.0.first().map_or("", |failure| failure.causes.first().unwrap_or(&failure.what))
 }
 
 /// The API's URL with the path that an API answers to anybody: with a refusal, which no cache keeps.
@@ -154,7 +186,11 @@ fn date_url(settings: &ClockSettings) -> Option<(&Settings, Url)> {
 
 fn host_of_token_url(settings: &Settings) -> Option<String> {
     let url = Url::parse(settings.profile.token_url.as_deref()?).ok()?;
-    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+    Some(host_of(&url))
+}
+
+fn host_of(url: &Url) -> String {
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }
 
 fn bad_place(place: &str, error: &PlaceError) -> Failure {

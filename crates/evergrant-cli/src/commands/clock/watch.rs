@@ -116,6 +116,7 @@ enum Asked {
 struct Signals {
     int: Signal,
     term: Signal,
+    quit: Signal,
     hangup: Signal,
     resized: Signal,
     stop: Signal,
@@ -128,6 +129,7 @@ impl Signals {
         Ok(Self {
             int: catch(SignalKind::interrupt())?,
             term: catch(SignalKind::terminate())?,
+            quit: catch(SignalKind::quit())?,
             hangup: catch(SignalKind::hangup())?,
             resized: catch(SignalKind::window_change())?,
             stop: catch(SignalKind::from_raw(Posix::TSTP.as_raw()))?,
@@ -139,6 +141,7 @@ impl Signals {
             _ = self.int.recv() => Asked::End,
             _ = self.term.recv() => Asked::End,
             _ = self.hangup.recv() => Asked::End,
+            _ = self.quit.recv() => Asked::End,
             _ = self.resized.recv() => Asked::Draw,
             _ = self.stop.recv() => Asked::Stop,
         }

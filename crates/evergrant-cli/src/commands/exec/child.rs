@@ -4,7 +4,7 @@
 //! 128 + n if signal n ended it. A signal that a terminal sends goes to the whole foreground group, so the child has it
 //! already and it is not sent twice. But one that arrives before there is a child reaches us alone: until then it ends
 //! the run, and around the start it is passed on whoever sent it. What we were started to ignore stays ignored, here and
-//! in the child (`ignored`).
+//! in the child (`ending/ignored`).
 //!
 //! Stopping is the child's choice, as under a shell: SIGTSTP is passed on, and only when the child has stopped do we
 //! stop, so that the shell gets its terminal back. A child that is stopped by somebody else, where no shell waits for us,
@@ -15,22 +15,21 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use std::task::{Context, Poll, Waker};
 
 use evergrant::clock::boot;
 use evergrant_core::time::{Boot, Span};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, getpid, kill_process, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, waitid};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
-use super::ignored::Ignored;
 use super::orphans;
+use crate::ending::{Signals, catch, code_of_signal, look_for_events, stop};
 use crate::exit;
 use crate::failure::Failure;
 use crate::harden::Before;
 
 /// What is passed on to the child.
-const FORWARDED: [Signal; 9] = [
+pub(super) const FORWARDED: [Signal; 9] = [
     Signal::HUP,
     Signal::INT,
     Signal::QUIT,
@@ -43,83 +42,6 @@ const FORWARDED: [Signal; 9] = [
 ];
 /// What a terminal sends to everybody at once.
 const OF_TERMINALS: [Signal; 4] = [Signal::INT, Signal::QUIT, Signal::WINCH, Signal::TSTP];
-/// What ends us while there is no child yet.
-const ENDING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
-
-/// The signals of this process, which from now on end it no longer.
-pub(crate) struct Signals {
-    caught: Caught,
-    of_child: tokio::signal::unix::Signal,
-}
-
-/// The signals that are passed on.
-struct Caught(Vec<(Signal, tokio::signal::unix::Signal)>);
-
-impl Signals {
-    /// Catches what is passed on, but for what this process was started to ignore.
-    pub(crate) fn catch() -> Result<Self, Failure> {
-        let catch =
-            |kind| signal(kind).map_err(|error| Failure::new(exit::INTERNAL, "cannot catch signals").because(error));
-        let ignored = Ignored::now();
-        let caught = FORWARDED.into_iter().filter(|signal| !ignored.has(*signal)).map(|signal| {
-            let arriving = catch(SignalKind::from_raw(signal.as_raw()))?;
-            Ok((signal, arriving))
-        });
-        Ok(Self { caught: Caught(caught.collect::<Result<_, Failure>>()?), of_child: catch(SignalKind::child())? })
-    }
-
-    /// What the work gives, or the exit code of a run that a signal ended before.
-    pub(crate) async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Result<T, u8> {
-        let ended = async {
-            loop {
-                match self.caught.next().await {
-                    signal if ENDING.contains(&signal) => return signal,
-                    signal if signal == Signal::TSTP => stop(),
-                    _ => {}
-                }
-            }
-        };
-        tokio::select! {
-            // What has arrived counts, also where the work is done.
-            biased;
-            signal = ended => Err(code_of_signal(signal.as_raw())),
-            done = work => Ok(done),
-        }
-    }
-}
-
-impl Caught {
-    async fn next(&mut self) -> Signal {
-        std::future::poll_fn(|context| self.poll_next(context)).await
-    }
-
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Signal> {
-        for (signal, arriving) in &mut self.0 {
-            if arriving.poll_recv(context).is_ready() {
-                return Poll::Ready(*signal);
-            }
-        }
-        Poll::Pending
-    }
-
-    /// All that has arrived by now.
-    async fn arrived(&mut self) -> Vec<Signal> {
-        look_for_events().await;
-        let mut context = Context::from_waker(Waker::noop());
-        std::iter::from_fn(|| match self.poll_next(&mut context) {
-            Poll::Ready(signal) => Some(signal),
-            Poll::Pending => None,
-        })
-        .collect()
-    }
-}
-
-/// Returns once the runtime has looked for events, and with them for signals: it does so before a task that gave way
-/// goes on.
-async fn look_for_events() {
-    tokio::task::yield_now().await;
-}
-
 /// Runs a command to its end. If it is still there shortly before `token_ends`, a warning says so.
 pub(super) async fn supervise(
     mut command: Command,
@@ -128,13 +50,14 @@ pub(super) async fn supervise(
     before: &Before,
     token_ends: Option<Boot>,
 ) -> Result<u8, Failure> {
-    if let Err(code) = signals.unless_ended(look_for_events()).await {
-        return Ok(code);
+    if let Err(signal) = signals.unless_ended(look_for_events()).await {
+        return Ok(code_of_signal(signal));
     }
+    let mut of_child = catch(SignalKind::child())?;
     let mut child = before.restored_for(|| command.spawn()).map_err(|error| spawn_failure(program, &error))?;
     let mut is_told_to_stop = false;
     // Nobody can say whether these came before the child. Twice is better than never.
-    for signal in signals.caught.arrived().await {
+    for signal in signals.arrived().await {
         is_told_to_stop |= signal == Signal::TSTP;
         pass_on(&child, signal);
     }
@@ -148,13 +71,13 @@ pub(super) async fn supervise(
             status = child.wait() => return status.map(exit_code).map_err(|error| {
                 Failure::new(exit::INTERNAL, "cannot wait for the command").because(error)
             }),
-            signal = signals.caught.next() => {
+            signal = signals.next() => {
                 is_told_to_stop = signal == Signal::TSTP || (is_told_to_stop && signal != Signal::CONT);
                 if !(OF_TERMINALS.contains(&signal) && is_in_foreground()) {
                     pass_on(&child, signal);
                 }
             }
-            Some(()) = signals.of_child.recv() => {
+            Some(()) = of_child.recv() => {
                 if let Some(status) = orphans::take_in(pid_of(&child)) {
                     return Ok(exit_code(status));
                 }
@@ -205,13 +128,6 @@ fn has_stopped(child: &Child) -> bool {
     pid_of(child).is_some_and(|pid| waitid(WaitId::Pid(pid), options).is_ok_and(|status| status.is_some()))
 }
 
-/// Stops until somebody sends SIGCONT, which is then passed on.
-fn stop() {
-    if let Err(error) = kill_process(getpid(), Signal::STOP) {
-        tracing::debug!(%error, "cannot stop");
-    }
-}
-
 /// Does this process belong to the foreground group of its terminal?
 fn is_in_foreground() -> bool {
     std::fs::File::open("/dev/tty")
@@ -222,13 +138,9 @@ fn is_in_foreground() -> bool {
 fn exit_code(status: ExitStatus) -> u8 {
     match (status.code(), status.signal()) {
         (Some(code), _) => u8::try_from(code).unwrap_or(exit::FAILED),
-        (None, Some(signal)) => code_of_signal(signal),
+        (None, Some(signal)) => u8::try_from(128 + signal).unwrap_or(exit::FAILED),
         (None, None) => exit::FAILED,
     }
-}
-
-fn code_of_signal(signal: i32) -> u8 {
-    u8::try_from(128 + signal).unwrap_or(exit::FAILED)
 }
 
 /// Why a command does not run.
@@ -250,6 +162,8 @@ const LONGEST_SLEEP: Span = Span::from_secs(30);
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::getpid;
+
     use super::*;
 
     #[test]
@@ -269,8 +183,8 @@ mod tests {
             command.arg(&started);
             command
         };
-        let mut signals = Signals::catch().unwrap();
-        let mut arriving = signal(SignalKind::interrupt()).unwrap();
+        let mut signals = Signals::catch(&FORWARDED).unwrap();
+        let mut arriving = catch(SignalKind::interrupt()).unwrap();
         kill_process(getpid(), Signal::INT).unwrap();
         arriving.recv().await;
         let program = OsStr::new("touch");

@@ -1,12 +1,7 @@
 //! Signals: what ends a command, what ends a run before it, and what ends nothing.
 
-use std::io::{BufRead as _, BufReader};
-
 use evergrant_core::time::Span;
-use evergrant_sim::config::{ProviderConfig, REFRESH_TOKEN};
 use evergrant_sim::faults::{Event, TokenFault};
-use evergrant_sim::http::SimServer;
-use evergrant_sim::ledger::TokenOutcome;
 use rustix::process::Signal;
 
 use super::{finish, genesys, lines};
@@ -61,79 +56,6 @@ fn a_signal_while_the_token_is_waited_for_ends_the_run() {
         assert_eq!(running.wait().code(), Some(143), "{option:?}");
         assert!(said.next().is_none(), "{option:?}");
     }
-}
-
-/// The provider has replaced the refresh token when the signal comes, and knows no grace: only the answer has the next.
-#[test]
-fn a_refresh_token_on_its_way_is_not_lost_by_a_signal() {
-    for arguments in [
-        &["exec", "--", "echo", "started"][..],
-        &["exec", "--gateway", "--", "echo", "started"],
-        &["token"],
-        &["api", "GET", "/x"],
-    ] {
-        let provider = SimServer::start(ProviderConfig::rfc().with_lifetime(Span::from_secs(100))).unwrap();
-        let folder = Folder::new();
-        let store = format!("file+plain:{}", folder.path().join("store").display());
-        let with = |arguments: &[&str]| {
-            let run = evergrant(arguments).client_of(&provider).env("EVERGRANT_STORE", &store);
-            run.env("EVERGRANT_GRANT", "refresh_token").env("EVERGRANT_REFRESH_TOKEN", REFRESH_TOKEN)
-        };
-        provider.handle().apply(Event::token(TokenFault::Slow(Span::from_secs(2))));
-        let (mut running, _home) = with(arguments).start();
-        running.when(|| provider.handle().ledger().token.in_flight > 0);
-        running.signal(Signal::TERM);
-        let mut said = lines(&mut running);
-        assert_eq!(running.wait().code(), Some(143), "{arguments:?}");
-        assert!(said.next().is_none(), "{arguments:?}");
-        assert_eq!(provider.handle().ledger().token.in_flight, 0, "{arguments:?} has waited for the answer");
-
-        provider.handle().apply(Event::ClearTokenFaults);
-        with(&["token", "--min-remaining", "98500ms"]).end().good();
-        let ledger = provider.handle().ledger();
-        assert_eq!(ledger.token_requests_ended(TokenOutcome::InvalidGrant), 0, "{arguments:?}: {:?}", ledger.token);
-    }
-}
-
-/// The same where nobody waits so long: the command fails in time, and the answer is stored before it ends.
-#[test]
-fn a_refresh_token_on_its_way_is_not_lost_by_a_timeout() {
-    for arguments in [&["token"][..], &["exec", "--", "echo", "started"], &["api", "GET", "/x"]] {
-        let provider = SimServer::start(ProviderConfig::rfc().with_lifetime(Span::from_secs(100))).unwrap();
-        let folder = Folder::new();
-        let store = format!("file+plain:{}", folder.path().join("store").display());
-        let with = |arguments: &[&str]| {
-            let run = evergrant(arguments).client_of(&provider).env("EVERGRANT_STORE", &store);
-            run.env("EVERGRANT_GRANT", "refresh_token").env("EVERGRANT_REFRESH_TOKEN", REFRESH_TOKEN)
-        };
-        provider.handle().apply(Event::token(TokenFault::Slow(Span::from_secs(2))));
-        let ended = with(arguments).env("EVERGRANT_TIMEOUT", "1s").end();
-        assert!(ended.code() != 0 && ended.stdout.is_empty(), "{}", ended.shown());
-        assert!(ended.stderr.contains("waiting for the answer to a refresh token"), "{}", ended.stderr);
-
-        provider.handle().apply(Event::ClearTokenFaults);
-        with(&["token", "--min-remaining", "98500ms"]).end().good();
-        let ledger = provider.handle().ledger();
-        assert_eq!(ledger.token_requests_ended(TokenOutcome::InvalidGrant), 0, "{arguments:?}: {:?}", ledger.token);
-    }
-}
-
-/// Nobody is held up by a provider that does not answer: a second signal does not wait.
-#[test]
-fn a_second_signal_ends_the_wait_for_a_refresh_token() {
-    let provider = SimServer::start(ProviderConfig::rfc()).unwrap();
-    let folder = Folder::new();
-    let store = format!("file+plain:{}", folder.path().join("store").display());
-    provider.handle().apply(Event::token(TokenFault::Slow(Span::from_secs(300))));
-    let run = evergrant(["exec", "--token-timeout", "300s", "--", "echo", "started"]).client_of(&provider);
-    let run = run.env("EVERGRANT_GRANT", "refresh_token").env("EVERGRANT_REFRESH_TOKEN", REFRESH_TOKEN);
-    let (mut running, _home) = run.env("EVERGRANT_STORE", &store).start();
-    running.when(|| provider.handle().ledger().token.in_flight > 0);
-    running.signal(Signal::TERM);
-    let mut said = BufReader::new(running.child().stderr.take().unwrap()).lines();
-    assert_eq!(said.next().unwrap().unwrap(), "warning: waiting for the answer to a refresh token");
-    running.signal(Signal::INT);
-    assert_eq!(running.wait().code(), Some(143), "the first one counts");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use url::Url;
 
 use super::output::Target;
 use crate::commands::api::{client, refused_with};
+use crate::ending::code_of_signal;
 use crate::exit;
 use crate::failure::Failure;
 use crate::settings::resolve::Settings;
@@ -126,8 +127,13 @@ impl Stopped<'_> {
 
     /// A signal that ended it. The exit code is the one that a shell reports for a program without a handler.
     pub(super) fn by_signal(&self, signal: Signal, position: &Position, target: &Target) -> Failure {
-        let (code, name) = if signal == Signal::TERM { (143, "SIGTERM") } else { (130, "SIGINT") };
-        let failure = Failure::new(code, format!("{name} stopped the export")).at(self.place);
+        let name = match signal {
+            Signal::HUP => "SIGHUP",
+            Signal::QUIT => "SIGQUIT",
+            Signal::TERM => "SIGTERM",
+            _ => "SIGINT",
+        };
+        let failure = Failure::new(code_of_signal(signal), format!("{name} stopped the export")).at(self.place);
         self.how_to_go_on(failure, position, target)
     }
 
