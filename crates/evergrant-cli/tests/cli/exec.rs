@@ -1,5 +1,6 @@
 //! `evergrant exec`.
 
+#[cfg(target_os = "linux")]
 mod container;
 mod end;
 mod files;
