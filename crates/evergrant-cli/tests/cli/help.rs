@@ -140,7 +140,9 @@ fn the_help_of_a_command_lists_the_settings() {
           --probe-path <PATH>               Route of the upstream that shows whether a token works [env:
                                             EVERGRANT_PROBE_PATH]
           --timeout <DURATION>              Bound of `token`, of the start of `exec` and of one `api`
-                                            request [default: 30s] [env: EVERGRANT_TIMEOUT]
+                                            request; only a refresh token on its way is waited for
+                                            longer, until its token request ends [default: 30s] [env:
+                                            EVERGRANT_TIMEOUT]
           --token-timeout <DURATION>        Bound of one try at the token endpoint [default: 10s] [env:
                                             EVERGRANT_TOKEN_TIMEOUT]
           --mint-budget <N/10m>             How many tokens may be requested in 10 minutes [env:

@@ -272,7 +272,8 @@ pub(crate) const SPECS: &[Spec] = &[
             Setting::Broker,
             "broker",
             "on|off",
-            "Answer callers' logins with handles that work here alone; on for genesys, else off",
+            "Answer callers' logins with handles that work here alone; on for genesys, else off. Logouts are answered here \
+             in any case",
         )
     },
     Spec {
@@ -337,7 +338,8 @@ pub(crate) const SPECS: &[Spec] = &[
             Setting::Timeout,
             "timeout",
             "DURATION",
-            "Bound of `token`, of the start of `exec` and of one `api` request",
+            "Bound of `token`, of the start of `exec` and of one `api` request; only a refresh token on its way is waited \
+             for longer, until its token request ends",
         )
     },
     Spec {
