@@ -11,6 +11,7 @@
 //! Source: RFC 6749 sections 5.1 and 6; RFC 9700 section 4.14.2 (rotation).
 
 mod means;
+mod spending;
 mod stored;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::store::{Failed, Intent, Lease, Record, STEPS, StoreError};
 use crate::transport::TokenExchange;
 use crate::{clock, doubt, spans, sync};
 pub(crate) use means::Flights;
+use spending::OnItsWay;
 pub(crate) use stored::{restore, stored};
 
 /// Runs one flight to its end and tells the keeper how it ended, also if it panics or its runtime ends.
@@ -72,7 +74,7 @@ async fn take_off(shared: Arc<Shared>, refresh: Refresh, span: &tracing::Span) {
     match leased {
         Ok((lease, record)) => {
             tracing::trace!(target: STEPS, "lease acquired");
-            let errand = Errand { shared: &shared, refresh, lease, record, answer: None };
+            let errand = Errand { shared: &shared, refresh, lease, record, answer: None, on_its_way: None };
             errand.run(span).await;
         }
         Err(error) => {
@@ -99,6 +101,8 @@ struct Errand<'a> {
     record: Record,
     /// The answer that is to be committed.
     answer: Option<(TokenAnswer, Issued)>,
+    /// From the first intent on, if a refresh token is spent.
+    on_its_way: Option<OnItsWay>,
 }
 
 impl Errand<'_> {
@@ -135,6 +139,11 @@ impl Errand<'_> {
         let flights = &self.shared.flights;
         flights.endpoint().await?;
         let Some(lease) = self.lease.as_mut().filter(|_| self.refresh.rotates()) else { return Ok(None) };
+        if self.on_its_way.is_none() {
+            let begun = flights.spending().begin();
+            let ended = || TokenFailure::of(TokenFailureKind::Unreachable).with_description("the source is ending");
+            self.on_its_way = Some(begun.ok_or_else(ended)?);
+        }
         if doubt::doubt_of(&self.record).is_none() {
             self.record.intent = Some(Intent::new(self.record.refresh_token.as_ref(), flights.stamp()));
         }

@@ -182,10 +182,10 @@ impl TokenSource {
     }
 
     /// The same for a process that wants to end at once: it waits only where that could lose more than a token, which is
-    /// where a refresh token is spent.
+    /// while a refresh token is on its way. None is spent after this call, for any clone of the source.
     pub async fn shutdown_in_haste(self) {
         if self.shared.flights.rotates() {
-            self.shutdown().await;
+            self.shared.flights.spending().stop().await;
         }
     }
 

@@ -151,6 +151,26 @@ fn a_signal_ends_a_run_that_spends_nothing_at_once() {
     });
 }
 
+/// A run that waits for another process to give the store's lease back has sent nothing: the first signal ends it.
+#[test]
+fn a_signal_ends_a_run_that_only_waits_for_its_lease() {
+    with_each(&COMMANDS, |stage, arguments, name| {
+        stage.apply(TokenFault::Slow(Span::from_secs(300)));
+        let holding = stage.spending(&["token"]).env("EVERGRANT_TOKEN_TIMEOUT", "300s");
+        let (mut holder, _home) = holding.start();
+        stage.when_asked(&mut holder);
+        let waiting = stage.spending(arguments).env("EVERGRANT_TOKEN_TIMEOUT", "300s").env("EVERGRANT_LOG", "debug");
+        let (mut running, _home) = waiting.start();
+        let mut said = BufReader::new(running.child().stderr.take().unwrap()).lines();
+        assert!(said.by_ref().any(|line| line.unwrap().contains("token request")), "{name}");
+        running.signal(Signal::TERM);
+        let rest: Vec<_> = said.map(Result::unwrap).collect();
+        assert!(!rest.iter().any(|line| line.contains("waiting for the answer")), "{name}: {rest:?}");
+        assert_eq!(running.wait().code(), Some(143), "{name}");
+        assert_eq!(stage.provider.handle().ledger().token.requests, 1, "{name}");
+    });
+}
+
 /// Nobody reads what is printed, and a signal still ends the run.
 #[test]
 fn a_signal_ends_a_run_whose_standard_output_is_full() {

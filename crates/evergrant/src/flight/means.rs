@@ -12,6 +12,7 @@ use evergrant_core::token::Issued;
 use evergrant_core::wire::{TokenFailure, TokenFailureKind};
 use sha2::{Digest as _, Sha256};
 
+use super::spending::Spending;
 use crate::client_secrets::ClientSecrets;
 use crate::driver::Parts;
 use crate::grant::{Credential, Grant};
@@ -39,6 +40,7 @@ pub(crate) struct Flights {
     /// What was refused last: the name of a refresh token, or that there was none.
     refused: Mutex<Option<Option<TokenHash>>>,
     is_store_down: AtomicBool,
+    spending: Spending,
     endpoint: OnceLock<TokenEndpoint>,
     issuer: Option<String>,
     tls: Arc<Tls>,
@@ -68,6 +70,7 @@ impl Flights {
             last: Mutex::default(),
             refused: Mutex::default(),
             is_store_down: AtomicBool::new(false),
+            spending: Spending::default(),
             endpoint,
             issuer: parts.profile.issuer,
             tls: parts.tls,
@@ -134,6 +137,10 @@ impl Flights {
 
     pub(crate) fn rotates(&self) -> bool {
         self.credential.grant == Grant::RefreshToken
+    }
+
+    pub(crate) fn spending(&self) -> &Spending {
+        &self.spending
     }
 
     /// The token endpoint, found through the issuer's discovery document the first time if no URL is configured.

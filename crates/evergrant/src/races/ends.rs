@@ -3,7 +3,8 @@
 use shuttle::future::{spawn, yield_now};
 
 use super::readers::caller;
-use super::{PLAIN, assert_published, explore, memory, source, source_with};
+use super::{PLAIN, assert_published, explore, memory, source, source_of_a_grant, source_with};
+use crate::clock;
 use crate::core::time::Span;
 use crate::core::token::Generation;
 use crate::sync::world;
@@ -64,6 +65,36 @@ async fn shut_down(waits: bool) {
     assert_eq!(world::elapsed(), Span::ZERO, "the end was not told");
 }
 
+/// Whoever ends in haste at any moment loses no refresh token: none is on its way then, and none is spent later.
+pub(super) async fn a_hasty_shutdown() {
+    end_in_haste(true).await;
+}
+
+/// As [`a_hasty_shutdown`], by somebody who does not wait for it.
+pub(super) async fn an_end_with_a_grant() {
+    end_in_haste(false).await;
+}
+
+async fn end_in_haste(waits: bool) {
+    let store = memory();
+    let source = source_of_a_grant(&store);
+    let key = source.key().clone();
+    let caller = caller(&source);
+    let begun = clock::boot();
+    if waits {
+        source.clone().shutdown_in_haste().await;
+    }
+    assert_eq!(clock::boot(), begun, "the end was not told");
+    let spent = world::spent().len();
+    let stored = store.load(&key).await.unwrap().map_or(0, |record| record.generation);
+    assert_eq!(usize::try_from(stored), Ok(spent), "a refresh token was spent and the next is not stored");
+    if waits {
+        // The caller gets the token or gives up; more is not asked for.
+        let _ = caller.await.unwrap();
+        assert_eq!(world::spent().len(), spent, "a refresh token was spent after the end");
+    }
+}
+
 /// The last clone goes at any moment: the background task and the flight end, without waiting for a timer.
 pub(super) async fn the_last_clone() {
     let source = source();
@@ -94,6 +125,11 @@ fn callers_who_give_up_cancel_nothing() {
 #[test]
 fn a_shutdown_waits_for_the_store() {
     explore(PLAIN, a_shutdown);
+}
+
+#[test]
+fn a_hasty_shutdown_waits_for_a_refresh_token() {
+    explore(PLAIN, a_hasty_shutdown);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A scene that nothing can break shows nothing. A slip is a part of `sync` that does not do what its real one does, so
 //! the code that ships stays as it is, as with the mutants of the simulation.
 
-use super::ends::{a_flight_that_is_given_up, a_hasty_end, callers_who_give_up, the_last_clone};
+use super::ends::{a_flight_that_is_given_up, a_hasty_end, an_end_with_a_grant, callers_who_give_up, the_last_clone};
 use super::flights::{a_failure, a_refused_client, renewal_without_callers, two_sources, two_sources_with_one_grant};
 use super::readers::{a_job_that_is_due, first_token, readers_through_a_renewal};
 use super::{PLAIN, Setting, broken};
@@ -67,4 +67,6 @@ fn a_flight_that_leaves_without_a_word_is_found() {
 fn an_end_that_waits_for_nothing_is_found() {
     let said = broken(PLAIN, a_hasty_end);
     assert!(said.as_ref().is_some_and(|said| said.contains("is not stored")), "{said:?}");
+    let said = broken(PLAIN, an_end_with_a_grant);
+    assert!(said.as_ref().is_some_and(|said| said.contains("the next is not stored")), "{said:?}");
 }
