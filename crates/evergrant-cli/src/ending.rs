@@ -6,8 +6,8 @@
 //! dropped: a run whose work is done waits for what is under way until its deadline, so that a shared store gets a token
 //! that others would have to ask for again, and a run that failed or was ended waits for nothing.
 //!
-//! The first signal ends the work, the second one the wait; the exit code is that of the first. Where nothing is spent,
-//! signals are not caught and end the process by themselves.
+//! The first signal ends the work, the second one the wait; the run ends as by the first. Where nothing is spent, signals
+//! are not caught and end the process by themselves.
 //!
 //! Limits: the wait is bounded by one token request and its commit (`TokenSource::shutdown`). SIGKILL, a power cut and a
 //! second signal leave the store's note of what was begun, which the next run takes up.
@@ -24,7 +24,7 @@ use crate::failure::{Failure, Failures};
 use crate::launch;
 use crate::settings::resolve::Settings;
 
-pub(crate) use signals::{Signals, catch, code_of_signal, look_for_events, stop};
+pub(crate) use signals::{Signals, catch, code_of_signal, end_by, look_for_events, stop};
 
 /// The signals of a command whose end may have to wait. Where nothing is spent a signal ends this process by itself,
 /// which a shell that runs a script tells apart from an exit code.

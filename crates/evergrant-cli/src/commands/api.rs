@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::args::ApiArgs;
-use crate::ending::{self, code_of_signal};
+use crate::ending::{self, end_by};
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch;
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &ApiArgs, layers: &Layers) -> Result<u8, Failures> {
     runtime.shutdown_timeout(launch::LAST_WAIT);
     match outcome? {
         Ok(code) => Ok(code?),
-        Err(signal) => Ok(code_of_signal(signal)),
+        Err(signal) => Ok(end_by(signal)),
     }
 }
 

@@ -16,7 +16,7 @@ use evergrant::time_service::TimeService;
 use evergrant_core::offset::ProbeGoal;
 
 use crate::args::ClockArgs;
-use crate::ending::{self, code_of_signal};
+use crate::ending::{self, end_by};
 use crate::exit;
 use crate::failure::{Failure, Failures};
 use crate::launch;
@@ -28,25 +28,25 @@ use crate::settings::resolve::ClockSettings;
 pub(crate) fn run(args: &ClockArgs, layers: &Layers) -> Result<u8, Failures> {
     let settings = ClockSettings::read(layers)?;
     let runtime = launch::small_runtime()?;
-    let code = runtime.block_on(async {
+    let outcome: Result<_, Failures> = runtime.block_on(async {
         let mut signals = settings.for_tokens.as_ref().map_or(Ok(None), ending::signals)?;
         let mut signals = signals.as_mut();
         let (mut meter, at_most) = match ask::prepare(args, &settings, &mut signals).await? {
             Ok(prepared) => prepared,
-            Err(signal) => return Ok(code_of_signal(signal)),
+            Err(signal) => return Ok(Err(signal)),
         };
         if args.watch {
-            return watch::run(args, meter, settings.timing.skew_warn).await;
+            return watch::run(args, meter, settings.timing.skew_warn).await.map(Ok);
         }
         let measure = async { tokio::join!(meter.measure(ProbeGoal::THOROUGH, at_most), TimeService::read()).1 };
         let measured = launch::with_spinner("asking for the time", measure);
         match ending::unless_ended(&mut signals, measured).await {
-            Ok(service) => show(args, &settings, &meter.picture(), &service),
-            Err(signal) => Ok(code_of_signal(signal)),
+            Ok(service) => show(args, &settings, &meter.picture(), &service).map(Ok),
+            Err(signal) => Ok(Err(signal)),
         }
     });
     runtime.shutdown_timeout(launch::LAST_WAIT);
-    code
+    outcome.map(|outcome| outcome.unwrap_or_else(end_by))
 }
 
 fn show(args: &ClockArgs, settings: &ClockSettings, picture: &Picture, service: &TimeService) -> Result<u8, Failures> {

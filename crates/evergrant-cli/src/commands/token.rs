@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::args::{TokenArgs, TokenFormat};
-use crate::ending::{self, Signals, code_of_signal};
+use crate::ending::{self, Signals, end_by};
 use crate::exit;
 use crate::failure::Failures;
 use crate::launch::{self, Started};
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &TokenArgs, layers: &Layers) -> Result<u8, Failures> {
     runtime.shutdown_timeout(launch::LAST_WAIT);
     let token = match token? {
         Ok(token) => token,
-        Err(signal) => return Ok(code_of_signal(signal)),
+        Err(signal) => return Ok(end_by(signal)),
     };
     if args.json {
         render::json(&json!({

@@ -1,15 +1,19 @@
 //! The signals that end a run, caught.
 //!
 //! A signal that is caught ends nothing by itself, for the rest of this process: the runtime never restores what the
-//! system does with it, and safe code cannot. So whoever catches has to look until the end, and what would end the
-//! process is answered with an exit code, 128 + n as a shell reports it. That is why they are caught only where an end
-//! has to wait for something, and where a command stands between a signal and its child.
+//! system does with it. So whoever catches has to look until the end. That is why they are caught only where an end has
+//! to wait for something, and where a command stands between a signal and its child.
+//!
+//! A shell goes on with its script after a program that answers Ctrl-C with an exit code, and stops after one that dies of
+//! it. So a run that only had to wait ends as the signal would have ended it (`end_by`); one that has more to say, an
+//! export and `exec`, gives 128 + n as a shell reports it.
 //!
 //! What this process was started to ignore is not caught (`ignored`).
 
 use std::task::{Context, Poll, Waker};
 
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
+use signal_hook::low_level::emulate_default_handler;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ignored::Ignored;
@@ -98,6 +102,17 @@ pub(crate) fn stop() {
     if let Err(error) = kill_process(getpid(), Signal::STOP) {
         tracing::debug!(%error, "cannot stop");
     }
+}
+
+/// Ends this process as a signal would have that was caught. The code is for process 1 of a container: no signal of its
+/// own ends that.
+pub(crate) fn end_by(signal: Signal) -> u8 {
+    if getpid() != Pid::INIT
+        && let Err(error) = emulate_default_handler(signal.as_raw())
+    {
+        tracing::debug!(%error, ?signal, "cannot end by a signal");
+    }
+    code_of_signal(signal)
 }
 
 /// The code that a shell reports for a program that this signal ended.
