@@ -1,5 +1,6 @@
 //! The queue of events around the members of a fleet: the ways to store and provider, what fails, and the checks.
 
+mod excuses;
 mod promises;
 mod troubles;
 
@@ -66,6 +67,8 @@ pub(super) struct World<'a> {
     /// Whoever sends the next token request is killed for so long.
     kills_next: Option<Span>,
     spent_and_stored: BTreeSet<String>,
+    /// When each refresh token was spent for the first time.
+    spent_at: BTreeMap<String, Boot>,
     committed: BTreeMap<u64, Boot>,
     adopted: BTreeSet<(usize, u64, u64)>,
     last_adoption: BTreeMap<u64, Boot>,
@@ -117,6 +120,7 @@ impl<'a> World<'a> {
             out_of_order: None,
             kills_next: None,
             spent_and_stored: BTreeSet::new(),
+            spent_at: BTreeMap::new(),
             committed: BTreeMap::new(),
             adopted: BTreeSet::new(),
             last_adoption: BTreeMap::new(),
@@ -404,10 +408,13 @@ impl<'a> World<'a> {
         let outcome = self.provider.ledger().token.events.last().map(|event| event.outcome);
         let is_out_of_order = result.as_ref().is_err_and(|failure| failure.status == Some(503));
         self.out_of_order = is_out_of_order.then_some((place, after));
-        self.outcome.issues.extend((outcome == Some(TokenOutcome::Issued)).then(|| self.now - START));
+        if outcome == Some(TokenOutcome::Issued) {
+            self.outcome.issues.push(self.now - START);
+            self.spent_at.entry(refresh_token.to_owned()).or_insert(self.now);
+        }
         self.note(|| format!("m{place} is answered {outcome:?}"));
         if outcome == Some(TokenOutcome::ReuseDetected) {
-            if !self.is_newcomer_before_nothing(place, life) {
+            if !self.is_newcomer_before_nothing(place, life) && !self.was_left_no_time(refresh_token) {
                 self.complain("P5: the grant is lost".to_owned());
             }
             self.outcome.is_grant_lost = true;
@@ -416,13 +423,6 @@ impl<'a> World<'a> {
         let issued = Issued { sent: clock.local(sent), received: clock.local(after) };
         let result = result.map(|answer| (answer, issued));
         self.at(after, Event::TokenAnswered(place, life, attempt, result));
-    }
-
-    /// Whoever starts with a refresh token of its own and finds a store that has just lost everything cannot know that this
-    /// token was spent long ago; only the repair by another member can tell it, and may come too late.
-    fn is_newcomer_before_nothing(&self, place: usize, life: u64) -> bool {
-        let has_had_a_record = self.adopted.range((place, life, 0)..=(place, life, u64::MAX)).next().is_some();
-        self.places[place].found_it_emptied && !has_had_a_record
     }
 
     fn start(&mut self, place: usize) {
