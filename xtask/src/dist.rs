@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::shell::{self, Failure, capture, command};
 use crate::tidy::licences::Allowed;
-use crate::{musl, origin, profile};
+use crate::{musl, origin, profile, setup};
 
 mod archive;
 mod contents;
@@ -119,6 +119,8 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     };
     let mut release = Release::new()?;
     musl::prepare()?;
+    // Before the long builds, so that what is missing is told at once.
+    setup::for_wheel()?;
     let mut built = Vec::new();
     for target in [profile::host()?, musl::target()] {
         println!("the program for {target}:");

@@ -7,9 +7,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::origin;
 use crate::shell::{self, Failure, capture, command};
 use crate::steps::Report;
+use crate::{origin, setup};
 
 const HOME: &str = "crates/evergrant-py";
 const MIB: f64 = 1_048_576.0;
@@ -68,6 +68,7 @@ pub(crate) fn must_be_small(wheel: &Path) -> Result<(), Failure> {
 
 /// The wheel as it is shipped: optimised, stripped, with panics that become exceptions.
 pub(crate) fn released() -> Result<PathBuf, Failure> {
+    setup::for_wheel()?;
     wheel(RELEASED)
 }
 

@@ -110,8 +110,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
         capture(&mut command("cargo", ["install", "--locked", "--version", NEXTEST, "cargo-nextest"]))?;
         did.push("cargo-nextest".to_owned());
     }
-    let tools = shell::target().join("test-tools");
-    write(&tools.join("README"), "Test tools, installed by `cargo xtask test --only setup`. Safe to delete.\n")?;
+    let tools = folder()?;
     let _alone = alone(&tools)?;
     did.extend(python(&tools)?);
     did.extend(node(&tools)?);
@@ -120,6 +119,20 @@ pub(crate) fn run() -> Result<Report, Failure> {
     did.extend(unpacked(&tools, "prometheus", &["usr/bin/promtool"])?);
     did.extend(unpacked(&tools, "chrony", &["usr/sbin/chronyd", "usr/bin/chronyc"])?);
     Ok(if did.is_empty() { Report::default() } else { Report::note(format!("installed {}", did.join(", "))) })
+}
+
+/// Installs what builds and checks a wheel, where no test has run yet.
+pub(crate) fn for_wheel() -> Result<(), Failure> {
+    let tools = folder()?;
+    let _alone = alone(&tools)?;
+    python(&tools).map(|_| ())
+}
+
+/// Where the tools are that are not the system's.
+fn folder() -> Result<PathBuf, Failure> {
+    let tools = shell::target().join("test-tools");
+    write(&tools.join("README"), "Test tools, installed by `cargo xtask test --only setup`. Safe to delete.\n")?;
+    Ok(tools)
 }
 
 /// Installs the Debian packages of the tools that are missing, or says which command would.
