@@ -34,8 +34,8 @@ Usage: cargo xtask TASK
   bench [PART] [--quick] [--write FILE]
                                 speed and memory, as a table: token, verdict, latency, fleet, scale, gateway
   reference                     the generated parts of docs/reference, written anew
-  soak [--kills N] [--gateways N] [--rounds N]
-                                the tests of crashes and fleets with larger numbers
+  soak [--kills N] [--gateways N] [--rounds N] [--refreshes N] [--items N]
+                                the tests of crashes, fleets and memory with larger numbers
   soak --worlds N [--first SEED]
                                 simulated worlds drawn from so many seeds; --replay SEED shows one
   dist [--unguided]             a release: the program, also as a static one and as a Debian package, the wheel, bills
