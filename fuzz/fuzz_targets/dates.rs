@@ -2,7 +2,9 @@
 #![no_main]
 
 use evergrant_core::time::{Boot, Offset, OffsetInterval, Span};
-use evergrant_core::wire::{RetryAfter, parse_age, parse_http_date, parse_ntp_answer, parse_retry_after, parse_server_date};
+use evergrant_core::wire::{
+    RetryAfter, parse_age, parse_http_date, parse_ntp_answer, parse_retry_after, parse_server_date,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&str, i64, i64, i64)| {

@@ -59,15 +59,20 @@ impl Scene {
             10 => {
                 let server = Server::from_nanos(self.at.as_nanos() + (amount - 128) * 50_000_000);
                 let resolution = Span::from_secs(1);
-                let sample =
-                    Sample { sent: self.at, received: self.at, server, resolution, bounds_above: much % 3 != 0 };
+                let sample = Sample {
+                    sent: self.at,
+                    received: self.at,
+                    server,
+                    resolution,
+                    bounds_above: !much.is_multiple_of(3),
+                };
                 let _ = self.keeper.handle_clock_sample(Source::ApiDate, sample, now);
             }
             11 => {
                 let stored = self.stored(much);
                 self.keeper.handle_news(stored, now);
             }
-            12 if much % 8 == 0 => self.keeper.handle_credential_changed(),
+            12 if much.is_multiple_of(8) => self.keeper.handle_credential_changed(),
             12 => self.keeper.handle_suspend(now),
             _ => self.keeper.handle_timeout(now),
         }
@@ -77,7 +82,8 @@ impl Scene {
 
     /// Whatever a store may hold: newer, older, without a token, without a grant, in doubt.
     fn stored(&mut self, much: u8) -> Stored {
-        let generation = Generation(self.keeper.newest_generation().0.saturating_add(u64::from(much % 3)).saturating_sub(1));
+        let generation =
+            Generation(self.keeper.newest_generation().0.saturating_add(u64::from(much % 3)).saturating_sub(1));
         let minted = self.minted(generation, much);
         Stored {
             generation,
@@ -87,12 +93,13 @@ impl Scene {
                 1 => Some(StoredToken::Stale(minted)),
                 _ => Some(StoredToken::Known(minted)),
             },
-            doubt: (much & 32 != 0).then(|| Doubt { age: Some(Span::from_secs(i64::from(much))), words: String::new() }),
+            doubt: (much & 32 != 0)
+                .then(|| Doubt { age: Some(Span::from_secs(i64::from(much))), words: String::new() }),
             mints: vec![self.at - Span::from_secs(i64::from(much))],
             failure: (much & 64 != 0).then(|| {
                 Box::new(SharedFailure {
                     failure: TokenFailure::of(TokenFailureKind::ServerError),
-                    streak: if much % 3 == 0 { u32::MAX } else { u32::from(much) },
+                    streak: if much.is_multiple_of(3) { u32::MAX } else { u32::from(much) },
                     not_before: self.at + Span::from_secs(i64::from(much % 8)),
                 })
             }),
@@ -101,13 +108,13 @@ impl Scene {
 
     fn minted(&mut self, generation: Generation, much: u8) -> Minted {
         // Now and then the same text once more.
-        self.tokens += u64::from(much % 5 != 0);
+        self.tokens += u64::from(!much.is_multiple_of(5));
         Minted {
             generation,
             access_token: Secret::new(format!("token {}", self.tokens)),
             issued: Issued { sent: self.at - Span::from_millis(i64::from(much)), received: self.at },
-            lifetime: (much % 7 != 0).then(|| Span::from_secs(i64::from(much) * 8)),
-            is_renewable: much % 11 != 0,
+            lifetime: (!much.is_multiple_of(7)).then(|| Span::from_secs(i64::from(much) * 8)),
+            is_renewable: !much.is_multiple_of(11),
         }
     }
 
@@ -115,6 +122,8 @@ impl Scene {
         while let Some(action) = self.keeper.poll_action() {
             match action {
                 Action::RequestToken { flight, .. } => {
+                    // One that only has its failure left to share has told it and still holds the lease: the next one waits.
+                    self.refresh.take_if(|(_, next)| matches!(next, Next::Share(_)));
                     assert!(self.refresh.is_none(), "two token requests in the air");
                     let mut refresh = Refresh::new(flight, self.rotates, &self.keeper);
                     let (stored, now) = (self.stored(self.at.as_nanos() as u8), self.now());
@@ -137,10 +146,10 @@ impl Scene {
             Next::Intend => {
                 let doubt = self.rotates.then(|| Doubt { age: Some(Span::ZERO), words: "somebody".to_owned() });
                 let failed = TokenFailure::of(TokenFailureKind::Unreachable);
-                let intent = if much % 9 == 0 { Err(failed) } else { Ok(doubt) };
+                let intent = if much.is_multiple_of(9) { Err(failed) } else { Ok(doubt) };
                 refresh.handle_intent(intent, &mut self.keeper, now)
             }
-            Next::Send if much % 2 == 0 => {
+            Next::Send if much.is_multiple_of(2) => {
                 let generation = Generation::default();
                 let minted = self.minted(generation, much);
                 let mut answer = TokenAnswer {
@@ -166,16 +175,16 @@ impl Scene {
                 refresh.handle_failure(failure, &mut self.keeper, now)
             }
             Next::LookAgain => {
-                let found = (much % 3 != 0).then(|| self.stored(much));
+                let found = (!much.is_multiple_of(3)).then(|| self.stored(much));
                 refresh.handle_looked_again(found, &mut self.keeper, now)
             }
             Next::Withdraw => refresh.handle_withdrawn(&mut self.keeper, now),
-            Next::Share(_) if much % 2 == 0 => refresh.handle_shared(&mut self.keeper, now),
+            Next::Share(_) if much.is_multiple_of(2) => refresh.handle_shared(&mut self.keeper, now),
             Next::Share(_) => refresh.handle_unshared(),
             Next::Commit(generation) => {
                 // A store that holds as much already, as the keeper has heard, takes no commit.
                 let is_behind = generation <= self.keeper.newest_generation();
-                let committed = match is_behind || much % 6 == 0 {
+                let committed = match is_behind || much.is_multiple_of(6) {
                     true => Committed::Theirs(self.stored(much)),
                     false => Committed::Ours,
                 };

@@ -177,6 +177,21 @@ fn unpack(release: &Release, program: &Path, target: &str, folder: &Path) -> Res
     write(&folder.join(BILL), &papers.bill)
 }
 
+/// A release in small, for whoever tries what a receiver does with one: an archive of the papers, and checksums of it and of
+/// another file that was not taken along.
+pub(crate) fn sample(dist: &Path) -> Result<(), Failure> {
+    let release = Release::new()?;
+    let (name, other) = (release.folder(&musl::target()), "evergrant_other_amd64.deb");
+    for paper in PAPERS {
+        copy(&shell::root().join(paper), &dist.join(&name).join(paper))?;
+    }
+    archive::pack(dist, &name, release.epoch)?;
+    write(&dist.join(other), "not taken along")?;
+    archive::checksums(dist, &[format!("{name}.tar.gz"), other.to_owned()])?;
+    remove(&dist.join(&name))?;
+    fs::remove_file(dist.join(other)).map_err(|error| at(dist, &error))
+}
+
 /// What a receiver may ask for: whose work it is, and of what it consists.
 struct Papers {
     notices: String,

@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test`, `tidy`, `book`, `bench`, `soak`, `dist`, `release-check` and `wheel`.
+//! The project's own tasks: `cargo xtask test`, `tidy`, `book`, `bench`, `fuzz`, `soak`, `dist`, `release-check` and `wheel`.
 //!
 //! Everything that a change must pass is one command, the same on a laptop and in CI: `cargo xtask test`. Each task is
 //! a module; each prints what it does in one line and, when it fails, what to do next. Nothing is skipped silently.
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 mod bench;
 mod book;
 mod dist;
+mod fuzz;
 mod musl;
 mod origin;
 mod pages;
@@ -34,10 +35,13 @@ Usage: cargo xtask TASK
   bench [PART] [--quick] [--write FILE]
                                 speed and memory, as a table: token, verdict, latency, fleet, scale, gateway
   reference                     the generated parts of docs/reference, written anew
-  soak [--kills N] [--gateways N] [--rounds N] [--refreshes N] [--items N]
-                                the tests of crashes, fleets and memory with larger numbers
-  soak --worlds N [--first SEED]
-                                simulated worlds drawn from so many seeds; --replay SEED shows one
+  fuzz TARGET [--seconds N] [--quick]
+                                one target, with cargo-fuzz; --quick gives it some inputs without, --list names them all
+  soak [--kills N] [--gateways N] [--rounds N] [--refreshes N] [--items N] [--quick]
+                                the tests of crashes, fleets and memory with larger numbers; all of them, or what is named
+  soak --worlds N [--first SEED] [--quick]
+                                simulated worlds drawn from so many seeds; --replay SEED shows one; --quick does a small
+                                part of it
   dist [--unguided]             a release: the program, also as a static one and as a Debian package, the wheel, bills
                                 of materials, licences, checksums; --unguided builds without a profile of its work
   release-check [--baseline REV]
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         ["bench", options @ ..] => bench::run(options),
         ["reference"] => book::reference(),
         ["release-check", options @ ..] => release::check(options),
+        ["fuzz", options @ ..] => fuzz::run(options),
         ["soak", options @ ..] => soak::run(options),
         ["dist", options @ ..] => dist::run(options),
         ["wheel", options @ ..] => python::run(options),

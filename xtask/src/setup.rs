@@ -101,6 +101,7 @@ const NGINX: Tool =
 const CHRONY_LIBRARIES: [&str; 4] = ["libcap.so.2", "libedit.so.2", "libgnutls.so.30", "libseccomp.so.2"];
 
 const NEXTEST: &str = "0.9.143";
+const MUTANTS: &str = "27.1.0";
 
 /// The step of `cargo xtask test`: everything the tests need is there when it returns.
 pub(crate) fn run() -> Result<Report, Failure> {
@@ -116,6 +117,7 @@ pub(crate) fn run() -> Result<Report, Failure> {
     did.extend(node(&tools)?);
     did.extend(wheels(&tools)?);
     did.extend(n8n(&tools)?);
+    did.extend(mutants(&tools)?);
     did.extend(unpacked(&tools, "prometheus", &["usr/bin/promtool"])?);
     did.extend(unpacked(&tools, "chrony", &["usr/sbin/chronyd", "usr/bin/chronyc"])?);
     Ok(if did.is_empty() { Report::default() } else { Report::note(format!("installed {}", did.join(", "))) })
@@ -201,6 +203,17 @@ fn node(tools: &Path) -> Result<Option<String>, Failure> {
         }
         // None of them needs a script of its own to run, and a parser's far dependencies should not get to.
         capture(command("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&home))
+    })
+}
+
+/// The program that changes rules and sees whether a test notices. A build without optimisation takes a third of the time.
+fn mutants(tools: &Path) -> Result<Option<String>, Failure> {
+    let home = tools.join("mutants");
+    refresh(&home, &[], MUTANTS, || {
+        let root = home.display().to_string();
+        let args =
+            ["install", "--quiet", "--locked", "--debug", "--version", MUTANTS, "--root", &root, "cargo-mutants"];
+        capture(&mut command("cargo", args))
     })
 }
 

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::shell::{self, Failure, capture, command};
-use crate::{book, musl, pages, python, setup, tidy};
+use crate::{book, fuzz, musl, pages, python, setup, tidy};
 
 /// What a step has to say when it passed.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ const STEPS: [Step; 17] = [
     Step { name: "real", about: "against oidc-provider, a Genesys SDK and faked clocks", run: real },
     Step { name: "python", about: "the Python package, as a wheel in a new environment", run: python::step },
     Step { name: "static", about: "the static program starts in an empty root and works there", run: musl::step },
-    Step { name: "fuzz", about: "the fuzz targets compile", run: fuzz },
+    Step { name: "fuzz", about: "each fuzz target, for a moment", run: fuzz::step },
     Step { name: "pages", about: "commands and examples shown to users work", run: pages::step },
     Step {
         name: "book",
@@ -205,12 +205,6 @@ fn docs() -> Result<Report, Failure> {
         capture(command("cargo", args).env("RUSTDOCFLAGS", "-D warnings"))?;
     }
     Ok(Report::default())
-}
-
-fn fuzz() -> Result<Report, Failure> {
-    let target = shell::target().display().to_string();
-    let args = ["check", "--manifest-path", "fuzz/Cargo.toml", "--locked", "--all-targets", "--target-dir", &target];
-    capture(&mut command("cargo", args)).map(|_| Report::default())
 }
 
 /// Licences are checked by `tidy` in any case; cargo-deny adds bans and sources and takes minutes to install.

@@ -9,8 +9,7 @@
 //! - `drawing` (of a `text` block): a formula, a message or a picture of letters that no command of the page prints,
 //! - `similar`: as before, but numbers may differ,
 //! - `world` (of a `toml` block): a world for `evergrant simulate` instead of settings,
-//! - `like: COMMAND` (of a `json` block): the command prints an object with these members, of these types,
-//! - `no-run: REASON`: nothing of the block is run, and the run says so.
+//! - `like: COMMAND` (of a `json` block): the command prints an object with these members, of these types.
 
 use super::page::Page;
 
@@ -47,8 +46,6 @@ pub(crate) struct Wishes {
     pub(crate) is_world: bool,
     /// `like: COMMAND`
     pub(crate) like: Option<String>,
-    /// `no-run: REASON`
-    pub(crate) no_run: Option<String>,
     /// Words that mean nothing.
     pub(crate) unknown: Vec<String>,
 }
@@ -69,7 +66,6 @@ impl Wishes {
                     "similar" => wishes.is_similar = true,
                     "world" => wishes.is_world = true,
                     "like:" => wishes.like = Some(std::mem::take(&mut rest).to_owned()),
-                    "no-run:" => wishes.no_run = Some(std::mem::take(&mut rest).to_owned()),
                     other => wishes.unknown.push(other.to_owned()),
                 },
             }
@@ -132,11 +128,11 @@ mod tests {
 
     #[test]
     fn words_that_mean_nothing_are_kept_to_be_named() {
-        let wishes = Wishes::read("file=a.toml exit=4 nonsense no-run: needs a browser");
+        let wishes = Wishes::read("file=a.toml exit=4 nonsense like: evergrant clock");
         assert_eq!((wishes.file.as_deref(), wishes.exit), (Some("a.toml"), 4));
         assert_eq!(
-            (wishes.no_run.as_deref(), wishes.unknown.as_slice()),
-            (Some("needs a browser"), &["nonsense".to_owned()][..])
+            (wishes.like.as_deref(), &wishes.unknown[..]),
+            (Some("evergrant clock"), &["nonsense".to_owned()][..])
         );
     }
 

@@ -3,15 +3,17 @@
 //! The guide is the Markdown of the repository: the pages at the root, under `docs/` and of the examples. There is no
 //! second copy of anything. [`page`] reads a page and [`block`] its code blocks, [`links`] checks its links as a code host
 //! follows them, [`site`] has MkDocs build the book, and [`run`] runs or compiles what the pages show, each page
-//! in a [`sandbox`] of its own.
+//! in a [`sandbox`] of its own, with the [`neighbours`] that it names; what takes long runs in a [`short`] form.
 #![expect(clippy::print_stdout, reason = "a task's report is its output")]
 
 mod block;
 mod links;
+mod neighbours;
 mod output;
 mod page;
 mod run;
 mod sandbox;
+mod short;
 mod site;
 
 use std::collections::BTreeSet;
@@ -33,13 +35,13 @@ pub(crate) fn task(options: &[&str]) -> Result<(), Failure> {
             println!("{}", site::build(&pages)?.display());
             Ok(())
         }
-        ["--check"] => step().map(|report| println!("book: ok ({})\n{}", report.note, report.closing.join("\n"))),
+        ["--check"] => step().map(|report| println!("book: ok ({})", report.note)),
         ["--page", path] => {
             let only: Vec<Page> = pages()?.into_iter().filter(|page| page.path == *path).collect();
             if only.is_empty() {
                 return Err(Failure::new(format!("`{path}` is no page"), ""));
             }
-            shown(&only).map(|report| println!("{path}: ok ({})\n{}", report.note, report.closing.join("\n")))
+            shown(&only).map(|report| println!("{path}: ok ({})", report.note))
         }
         [other, ..] => Err(Failure::new(format!("`{other}` is no option of `book`"), "--check, --page PATH")),
     }
@@ -61,6 +63,9 @@ pub(crate) fn step() -> Result<Report, Failure> {
 
 /// Runs, compiles or parses every block of code in the pages, some pages at a time.
 fn shown(pages: &[Page]) -> Result<Report, Failure> {
+    if pages.iter().any(|page| page.text.contains("--features otel")) {
+        build_with_traces()?;
+    }
     capture(&mut command("cargo", ["build", "--locked", "-p", "evergrant-cli"]))?;
     capture(&mut command("cargo", ["build", "--locked", "-p", "evergrant-sim", "--example", "serve"]))?;
     let (next, tally) = (AtomicUsize::new(0), Mutex::new(run::Tally::default()));
@@ -82,17 +87,23 @@ fn shown(pages: &[Page]) -> Result<Report, Failure> {
         tally.wrong.sort_unstable();
         return Err(Failure::new("pages show what is not so", tally.wrong.join("\n\n")));
     }
-    tally.not_run.sort_unstable();
     let parsed = tally.parsed + tally.foreign.len();
     let note = format!(
-        "{} pages: {} commands ran, {} outputs agree, {parsed} blocks compile or parse, {} are not run",
+        "{} pages: {} commands ran, {} outputs agree, {parsed} blocks compile or parse",
         pages.len(),
         tally.ran,
-        tally.compared,
-        tally.not_run.len()
+        tally.compared
     );
-    let closing = tally.not_run.iter().map(|place| format!("book: not run: {place}")).collect();
-    Ok(Report { note, closing })
+    Ok(Report::note(note))
+}
+
+/// Builds the program with traces, as the step `otel` does, and puts it aside: every build of the program has the same name.
+fn build_with_traces() -> Result<(), Failure> {
+    let args = ["test", "--no-run", "--locked", "-p", "evergrant-cli", "--features", "otel", "--test", "otel"];
+    capture(&mut command("cargo", args))?;
+    let (built, aside) = (shell::target().join("debug/evergrant"), shell::target().join(short::TRACING));
+    let at = |error: std::io::Error| Failure::new(format!("{}: {error}", aside.display()), "");
+    fs::create_dir_all(aside.parent().unwrap_or(&aside)).and_then(|()| fs::copy(built, &aside)).map_err(at).map(|_| ())
 }
 
 /// Pages that are worked on at once: most of their time is waiting.

@@ -48,6 +48,6 @@ mod tests {
 
     #[test]
     fn the_book_gets_no_words() {
-        assert_eq!(stripped("```sh no-run: x\n``` b\n"), "```sh\n``` b\n");
+        assert_eq!(stripped("```sh exit=1\n``` b\n"), "```sh\n``` b\n");
     }
 }

@@ -3,7 +3,7 @@
 //! Commands run in the page's [`Sandbox`]. Settings pass `evergrant config check`, worlds are simulated, JSON is held
 //! against what a command prints. Python is compiled here and run by the tests of its package; Rust is compiled as
 //! documentation of the library; YAML, INI and XML are read by parsers of Python's, and PromQL by Prometheus' own.
-//! A language without a check is refused, and what is not run says why in its own first line.
+//! A language without a check is refused, as is a command that has no form to run in: there is no block that nothing checks.
 
 use serde_json::{Value, json};
 
@@ -22,8 +22,6 @@ pub(super) struct Tally {
     pub(super) compared: usize,
     /// Blocks that were parsed or compiled.
     pub(super) parsed: usize,
-    /// What is not run, and why.
-    pub(super) not_run: Vec<String>,
     /// What is wrong.
     pub(super) wrong: Vec<String>,
     /// Blocks for the parsers of Python's.
@@ -36,7 +34,6 @@ impl Tally {
         self.ran += other.ran;
         self.compared += other.compared;
         self.parsed += other.parsed;
-        self.not_run.extend(other.not_run);
         self.wrong.extend(other.wrong);
         self.foreign.extend(other.foreign);
     }
@@ -83,11 +80,6 @@ impl Visit<'_> {
             let text = if block.language == "http" { block.text.clone() } else { self.sandbox.real(&block.text) };
             self.sandbox.keep(name, &text)?;
         }
-        if let Some(reason) = &wishes.no_run {
-            self.last = None;
-            self.tally.not_run.push(format!("{}:{}: {reason}", self.page.path, block.line));
-            return Ok(());
-        }
         match block.language.as_str() {
             "console" => self.console(block),
             "sh" | "bash" => self.command(&block.text, wishes.exit).map(|ran| self.last = Some(ran.printed)),
@@ -103,9 +95,7 @@ impl Visit<'_> {
             }
             "promql" => self.promql(block),
             "" => Err(Failure::new("the block has no language", "")),
-            other => {
-                Err(Failure::new(format!("there is no check for `{other}`; write one, or say `no-run: REASON`"), ""))
-            }
+            other => Err(Failure::new(format!("there is no check for `{other}`; write one"), "")),
         }
     }
 

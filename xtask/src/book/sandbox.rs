@@ -1,7 +1,8 @@
 //! Where the commands of a page run: a folder of its own, a simulated provider, and an environment that holds nothing
 //! else.
 //!
-//! Pages show names as a reader has them: `https://api.example.com`, port 7070, `/run/secrets/client`. Each of them stands
+//! What a page needs beside the provider are its [`neighbours`](super::neighbours), and commands that would take long run in
+//! a [`short`] form. Pages show names as a reader has them: `https://api.example.com`, port 7070, `/run/secrets/client`. Each of them stands
 //! for something real here, and [`Sandbox::real`] and [`Sandbox::shown`] translate. What a command exports, where it goes
 //! and what it starts is still there for the page's next command, as in one terminal. Everything ends with the sandbox.
 //!
@@ -17,16 +18,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
+use super::neighbours::Neighbours;
 use super::page::Page;
+use super::short;
 use crate::shell::{self, Failure};
 
-/// How long one command may take.
-const PATIENCE: &str = "60";
 const CLIENT_ID: &str = "sim-client";
 const CLIENT_SECRET: &str = "sim-secret-6b1d0c57e2";
 const REFRESH_TOKEN: &str = "sim-refresh-0-93fa41c8de";
 /// 32 bytes in base64.
-const STORE_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+pub(super) const STORE_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 /// Hosts of the API, as pages name them.
 const APIS: [&str; 4] = ["api.mypurecloud.de", "api.mypurecloud.ie", "api.mypurecloud.com", "api.example.com"];
 /// Hosts of the token endpoint.
@@ -50,7 +51,7 @@ pub(super) struct Sandbox {
     provider: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
-    redis: Option<Child>,
+    _neighbours: Neighbours,
     /// What pages show, and what it is here.
     names: Vec<(String, String)>,
     /// Process groups in which something was left running.
@@ -81,11 +82,14 @@ impl Sandbox {
         let broken = || Failure::new("the simulated provider has no pipes", "");
         let orders = provider.stdin.take().ok_or_else(broken)?;
         let answers = BufReader::new(provider.stdout.take().ok_or_else(broken)?);
+        let mut neighbours = Neighbours::of(page, &folder)?;
+        let names = std::mem::take(&mut neighbours.names);
         let mut sandbox =
-            Self { folder, provider, orders, answers, redis: None, names: Vec::new(), groups: Vec::new() };
+            Self { folder, provider, orders, answers, _neighbours: neighbours, names: Vec::new(), groups: Vec::new() };
         let urls = sandbox.order(&page.provider())?;
         let url = |name: &str| urls[name].as_str().unwrap_or_default().to_owned();
         sandbox.learn(page, &url("url"), &url("token_url"))?;
+        sandbox.names.extend(names);
         sandbox.furnish(page)?;
         Ok(sandbox)
     }
@@ -135,6 +139,7 @@ impl Sandbox {
         for api in first(&APIS) {
             names.push((format!("{api}:443"), host.clone()));
         }
+        names.push(("https://www.example.org".to_owned(), url.trim_end_matches('/').to_owned()));
         for port in ["7070", "7071", "7080", "8080", "3000"] {
             names.push((format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", free_port()?)));
         }
@@ -142,12 +147,6 @@ impl Sandbox {
             let real = self.folder.join(folder.trim_matches('/').replace('/', "-"));
             make(&real)?;
             names.push((folder.to_owned(), format!("{}/", real.display())));
-        }
-        if page.text.contains("redis") {
-            let port = self.redis()?;
-            names.push(("rediss://app:PASSWORD@redis.internal:6379".into(), format!("redis://127.0.0.1:{port}")));
-            names.push(("redis://127.0.0.1:6379".into(), format!("redis://127.0.0.1:{port}")));
-            self.program("redis-cli", &format!("PATH=${{PATH#*:}} exec redis-cli -p {port} \"$@\""))?;
         }
         names.push(("CLIENT_ID=...".into(), format!("CLIENT_ID={CLIENT_ID}")));
         names.push(("CLIENT_SECRET=...".into(), format!("CLIENT_SECRET={CLIENT_SECRET}")));
@@ -162,11 +161,7 @@ impl Sandbox {
     /// The environment, the files that the page names, and the program.
     fn furnish(&mut self, page: &Page) -> Result<(), Failure> {
         let state = self.folder.join("state");
-        let real = shell::target().join("debug/evergrant");
-        self.program(
-            "evergrant",
-            &PROGRAM.replace("REAL", &real.display().to_string()).replace("STATE", &state.display().to_string()),
-        )?;
+        short::furnish(&self.folder.join("bin"), &state)?;
         let path = std::env::var("PATH").unwrap_or_default();
         let mut variables = vec![
             ("PATH", format!("{}:{path}", self.folder.join("bin").display())),
@@ -208,22 +203,6 @@ impl Sandbox {
             }
         }
         Ok(())
-    }
-
-    /// A program of the sandbox, found before those of the system.
-    fn program(&self, name: &str, script: &str) -> Result<(), Failure> {
-        program(&self.folder.join("bin").join(name), script)
-    }
-
-    /// A Redis server of the page's own, and its port.
-    fn redis(&mut self) -> Result<u16, Failure> {
-        let port = free_port()?;
-        let mut server = Command::new("redis-server");
-        server.args(["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1", "--dir"]).arg(&self.folder);
-        server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.redis = Some(server.spawn().map_err(|error| at(&self.folder, &error))?);
-        let wait = format!("for i in $(seq 200); do redis-cli -p {port} ping >&2 && exit 0; sleep 0.05; done; exit 1");
-        shell::stdout(&mut shell::command("sh", ["-c", &wait])).map(|_| port)
     }
 
     /// The text with every name as it is here.
@@ -270,7 +249,11 @@ impl Sandbox {
         let err = if only_stdout { File::create(state.join("error")) } else { out.try_clone() };
         let err = err.map_err(|error| at(&log, &error))?;
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", PATIENCE, "bash"]).arg(&file).env_clear().current_dir(&self.folder);
+        command
+            .args(["--kill-after=5", short::patience(script), "bash"])
+            .arg(&file)
+            .env_clear()
+            .current_dir(&self.folder);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         let mut child = command.spawn().map_err(|error| at(&file, &error))?;
@@ -292,10 +275,8 @@ impl Drop for Sandbox {
         for group in &self.groups {
             signal("-TERM", *group);
         }
-        for child in [Some(&mut self.provider), self.redis.as_mut()].into_iter().flatten() {
-            child.kill().ok();
-            child.wait().ok();
-        }
+        self.provider.kill().ok();
+        self.provider.wait().ok();
     }
 }
 
@@ -304,7 +285,7 @@ fn signal(signal: &str, group: u32) -> bool {
     shell::stdout(&mut shell::command("sh", ["-c", &format!("kill {signal} -{group}")])).is_ok()
 }
 
-/// A gateway goes on in the background by itself, see [`PROGRAM`].
+/// A gateway goes on in the background by itself, see [`short`].
 fn in_foreground(line: &str) -> String {
     let is_gateway = line.trim_start().starts_with("evergrant gateway");
     let line = if is_gateway { line.strip_suffix('&').unwrap_or(line) } else { line };
@@ -319,37 +300,9 @@ trap 'code=$?; export -p >STATE/env; pwd >STATE/cwd; exit $code' EXIT
 SCRIPT
 "#;
 
-/// The program as pages call it. A gateway goes on in the background once it listens, as it does in a terminal of its own,
-/// on the ports that were found free; a demo takes its short form, and a watch ends after a moment, as by Ctrl-C.
-const PROGRAM: &str = r#"ports() { [ ! -e STATE/ports ] || . STATE/ports; }
-case "${1-} $*" in
-gateway*--help*) exec REAL "$@" ;;
-gateway*)
-    ports
-    log=STATE/gateway.$$
-    REAL "$@" >"$log" 2>&1 &
-    gateway=$!
-    for i in $(seq 400); do
-        grep -q 'listener="admin"' "$log" && exec cat "$log"
-        if ! kill -0 "$gateway" 2>/dev/null; then
-            cat "$log" >&2
-            wait "$gateway"
-            exit
-        fi
-        sleep 0.05
-    done
-    cat "$log" >&2
-    exit 1
-    ;;
-explain*--last*) ports; exec REAL "$@" ;;
-demo*) exec REAL "$@" --fast ;;
-clock*--watch*) timeout --signal=INT 2 REAL "$@" || [ $? -eq 124 ] ;;
-*) exec REAL "$@" ;;
-esac"#;
-
 /// A port that nobody listens on. It is below those that the system gives to connections, any of which would take it
 /// between this look and its use.
-fn free_port() -> Result<u16, Failure> {
+pub(super) fn free_port() -> Result<u16, Failure> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const RANGE: u32 = 10_000;
     for _ in 0..RANGE {
@@ -362,23 +315,23 @@ fn free_port() -> Result<u16, Failure> {
     Err(Failure::new("no port is free", ""))
 }
 
-fn make(folder: &Path) -> Result<(), Failure> {
+pub(super) fn make(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| at(folder, &error))
 }
 
 /// Writes a script that can be run.
-fn program(path: &Path, script: &str) -> Result<(), Failure> {
+pub(super) fn program(path: &Path, script: &str) -> Result<(), Failure> {
     write(path, &format!("#!/bin/sh\n{script}\n"))?;
     shell::stdout(&mut shell::command("chmod", ["755", &path.display().to_string()])).map(|_| ())
 }
 
 /// Writes a file for its owner alone, as files of secrets have to be.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = fs::Permissions::from_mode(0o600);
     fs::write(path, text).and_then(|()| fs::set_permissions(path, mode)).map_err(|error| at(path, &error))
 }
 
-fn at(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn at(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("{}: {error}", path.display()), "")
 }
