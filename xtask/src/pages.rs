@@ -1,8 +1,8 @@
 //! What users read must be true: every command shown in a page exists, with every flag shown.
 //!
-//! Pages are those at the root, the guide under `docs/` and the examples. In their code blocks, each line that calls
-//! `evergrant` (also as `cargo run -- ...`) names a subcommand and flags; both must appear in that subcommand's own
-//! `--help`. Each `examples/*.toml` must pass `evergrant config check`. The demo that the README promises is run, in
+//! Pages are those at the root, the guide under `docs/` and the examples. In their code blocks each line, and in their prose
+//! each piece of code, that calls `evergrant` (also as `cargo run -- ...`) names a subcommand and flags; both must appear in
+//! that subcommand's own `--help`. `cargo xtask` is held against its usage in the same way. Each `examples/*.toml` must pass `evergrant config check`. The demo that the README promises is run, in
 //! its fast form, and must end without a visible 401 in Evergrant's lane.
 
 use std::collections::BTreeMap;
@@ -28,13 +28,16 @@ pub(crate) fn step() -> Result<Report, Failure> {
     let (mut wrong, mut count) = (Vec::new(), 0);
     for page in pages()? {
         let text = std::fs::read_to_string(shell::root().join(&page)).unwrap_or_default();
-        for call in calls(&text) {
+        for call in calls(&text).into_iter().chain(mentioned(&text)) {
             count += 1;
-            let key = subcommand(&call.words);
-            let help = helps.entry(key.clone()).or_insert_with(|| help(&program, &key));
-            if let Some(what) = objection(&call, help.as_deref()) {
-                wrong.push(format!("{}:{}: {what}", page, call.line));
-            }
+            let what = if let ["xtask", task @ ..] = &call.words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                no_such_task(task)
+            } else {
+                let key = subcommand(&call.words);
+                let help = helps.entry(key.clone()).or_insert_with(|| help(&program, &key));
+                objection(&call, help.as_deref())
+            };
+            wrong.extend(what.map(|what| format!("{}:{}: {what}", page, call.line)));
         }
     }
     if !wrong.is_empty() {
@@ -90,6 +93,48 @@ fn calls(text: &str) -> Vec<Call> {
     found
 }
 
+/// The calls in the prose of a page: pieces of code, which may go on in the next line.
+fn mentioned(text: &str) -> Vec<Call> {
+    let (mut found, mut is_block, mut open) = (Vec::new(), false, None::<(usize, String)>);
+    for (number, line) in (1..).zip(text.lines()) {
+        let is_fence = line.trim_start().starts_with("```");
+        is_block ^= is_fence;
+        if is_fence || is_block || line.trim().is_empty() {
+            open = None;
+            continue;
+        }
+        if let Some((_, piece)) = &mut open {
+            piece.push(' ');
+        }
+        for (index, part) in line.split('`').enumerate() {
+            if index > 0 {
+                open = match open.take() {
+                    None => Some((number, String::new())),
+                    Some((start, piece)) => {
+                        found.extend(call(start, &piece));
+                        None
+                    }
+                };
+            }
+            if let Some((_, piece)) = &mut open {
+                piece.push_str(part);
+            }
+        }
+    }
+    found
+}
+
+/// What is wrong with a task that a page names, if anything is.
+fn no_such_task(words: &[&str]) -> Option<String> {
+    let task = words.first()?;
+    let known: Vec<_> = crate::USAGE.split(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | '|' | ';')).collect();
+    if !crate::USAGE.lines().any(|line| line.split_whitespace().next() == Some(task)) {
+        return Some(format!("there is no `cargo xtask {task}`"));
+    }
+    let unknown = words.iter().find(|word| word.starts_with("--") && !known.contains(word))?;
+    Some(format!("`cargo xtask {task}` has no flag {unknown}"))
+}
+
 fn call(line: usize, text: &str) -> Option<Call> {
     let text = text.trim().trim_start_matches("$ ");
     let words: Vec<_> = text.split(" #").next()?.split_whitespace().collect();
@@ -97,6 +142,7 @@ fn call(line: usize, text: &str) -> Option<Call> {
     let from = words.iter().position(|word| !word.contains('='))?;
     let rest = match &words[from..] {
         ["evergrant", rest @ ..] => rest,
+        ["cargo", rest @ ..] if rest.first() == Some(&"xtask") => rest,
         ["cargo", "run", rest @ ..] => &rest[rest.iter().position(|word| *word == "--")? + 1..],
         _ => return None,
     };
@@ -107,7 +153,7 @@ fn call(line: usize, text: &str) -> Option<Call> {
 
 /// The words up to the first that cannot be a subcommand: `config check`, `store move`, `token`.
 fn subcommand(words: &[String]) -> String {
-    let nested = words.first().is_some_and(|first| matches!(first.as_str(), "config" | "store"));
+    let nested = words.first().is_some_and(|first| matches!(first.as_str(), "config" | "secret" | "store"));
     let names = words.iter().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()));
     names.take(if nested { 2 } else { 1 }).cloned().collect::<Vec<_>>().join(" ")
 }
@@ -156,6 +202,22 @@ mod tests {
     fn settings_joined_lines_and_foreign_commands_are_understood() {
         let page = "```sh\nEVERGRANT_REGION=x evergrant exec \\\n  --gateway -- curl --fail\ncargo run -- demo\ncargo run\n```";
         assert_eq!(words(page), [vec!["exec", "--gateway"], vec!["demo"]]);
+    }
+
+    #[test]
+    fn pieces_of_code_in_prose_are_calls_too_and_may_go_on_in_the_next_line() {
+        let page = "Say `evergrant token\n--json` or `evergrant`s own. `cargo xtask\nsoak --worlds 9`\n\n`open\n\n`evergrant doctor`\n\
+                    ```text\n`evergrant x`\n```\n";
+        let found: Vec<_> = mentioned(page).into_iter().map(|call| (call.line, call.words.join(" "))).collect();
+        let expected = [(1, "token --json"), (2, ""), (2, "xtask soak --worlds 9"), (7, "doctor")];
+        assert_eq!(found, expected.map(|(line, words)| (line, words.to_owned())));
+    }
+
+    #[test]
+    fn tasks_are_held_against_the_usage() {
+        assert_eq!(no_such_task(&["soak", "--worlds", "9", "--first", "2"]), None);
+        assert!(no_such_task(&["soak", "--hours", "1"]).is_some_and(|what| what.contains("--hours")));
+        assert!(no_such_task(&["sock"]).is_some_and(|what| what.contains("sock")));
     }
 
     #[test]

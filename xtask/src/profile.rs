@@ -11,7 +11,7 @@
 //! The tool that merges the counts has to fit the compiler, so it is the toolchain's own component `llvm-tools`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::shell::{self, Failure, capture, command};
 use crate::{musl, origin, setup};
@@ -21,8 +21,10 @@ pub(crate) fn program(target: &str, commit: Option<&str>) -> Result<PathBuf, Fai
     setup::packages(&setup::FOR_BENCH)?;
     let merge = merge_tool()?;
     let counts = shell::target().join("profile/counts").join(target);
-    if counts.exists() {
-        fs::remove_dir_all(&counts).map_err(|error| Failure::new(format!("{}: {error}", counts.display()), ""))?;
+    remove(&counts)?;
+    if commit.is_some() {
+        // Cargo does not see that the counts of a crate of others have changed, and a release takes none from an earlier run.
+        remove(&shell::target().join(GUIDED).join(target))?;
     }
     println!("building the program with counters, some minutes ...");
     let counting = build("profile/counting", target, commit, &[format!("-Cprofile-generate={}", counts.display())])?;
@@ -33,7 +35,17 @@ pub(crate) fn program(target: &str, commit: Option<&str>) -> Result<PathBuf, Fai
     let merged = counts.join("merged").display().to_string();
     capture(&mut command(&merge, ["merge", "-o", &merged, &counts.display().to_string()]))?;
     println!("building the program with what was counted, some minutes ...");
-    build("profile/guided", target, commit, &[format!("-Cprofile-use={merged}")])
+    build(GUIDED, target, commit, &[format!("-Cprofile-use={merged}")])
+}
+
+/// Where the program is built with what was counted.
+const GUIDED: &str = "profile/guided";
+
+fn remove(folder: &Path) -> Result<(), Failure> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(folder).map_err(|error| Failure::new(format!("{}: {error}", folder.display()), ""))
 }
 
 /// Builds the same program without a profile.
