@@ -7,6 +7,7 @@ from typing import Any
 
 import PureCloudPlatformClientV2 as sdk
 import pytest
+import urllib3
 from PureCloudPlatformClientV2.rest import ApiException
 
 import evergrant
@@ -77,3 +78,39 @@ def test_other_failures_pass(provider: Provider, client: Any) -> None:
     with pytest.raises(ApiException) as raised:
         call(client, "/api/status/404")
     assert (raised.value.status, raised.value.verdict) == (404, None)
+
+
+@pytest.mark.parametrize("lost", [urllib3.exceptions.ProtocolError("the replay is lost"), ApiException(status=0)])
+def test_a_replay_without_an_answer_gives_the_refusal_before_it(
+    provider: Provider, client: Any, lost: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call(client) == 200
+    provider.say("revoke_all")
+    inner = client.get_http_client()._inner
+    request, sends = inner.request, 0
+
+    def lose_the_second(options: Any) -> Any:
+        nonlocal sends
+        sends += 1
+        if sends == 2:
+            raise lost
+        return request(options)
+
+    monkeypatch.setattr(inner, "request", lose_the_second)
+    with pytest.raises(ApiException) as raised:
+        call(client)
+    assert (raised.value.status, sends) == (401, 2)
+    assert raised.value.body and raised.value.verdict.evidence
+    assert raised.value.__cause__ is lost
+
+
+def test_a_request_without_any_answer_raises_what_the_sdk_raises(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(options: Any) -> Any:
+        raise ApiException(status=0, reason="nobody is there")
+
+    monkeypatch.setattr(client.get_http_client()._inner, "request", lose)
+    with pytest.raises(ApiException, match="nobody is there") as raised:
+        call(client)
+    assert raised.value.verdict is None

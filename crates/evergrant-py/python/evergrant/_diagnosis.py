@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ._evergrant import diagnose as _diagnose
@@ -14,8 +15,9 @@ _NAME = "evergrant_verdict"
 
 
 def attach(response: Any, verdict: Verdict | None) -> None:
-    """Lets a response, or an exception, carry its verdict."""
-    setattr(response, _NAME, verdict)
+    """Lets a response, or an exception, carry its verdict. One that takes no attributes goes without."""
+    with contextlib.suppress(AttributeError):
+        setattr(response, _NAME, verdict)
 
 
 def verdict_of(response: Any) -> Verdict | None:

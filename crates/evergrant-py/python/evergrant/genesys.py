@@ -51,19 +51,28 @@ class _Client(AbstractHttpClient):  # type: ignore[misc]
             return self._inner.request(options)
         exchange = self._sender.exchange(options.method, options.url, not options.post_params, False)
         authorization = exchange.begin(True)
+        refusal: ApiException | None = None
         while True:
             try:
                 answer = self._inner.request(_with(options, authorization))
-            except ApiException as error:
-                error.verdict = None
+            except Exception as error:
+                if isinstance(error, ApiException):
+                    error.verdict = None
+                if not (isinstance(error, ApiException) and error.status):
+                    if refusal is None:
+                        raise
+                    # A replay without an answer: the refusal is the better news.
+                    refusal.verdict = exchange.verdict_on_last_refusal()
+                    raise refusal from error
                 headers = error.headers or {}
-                if not error.status or exchange.accept(error.status, headers):
+                if exchange.accept(error.status, headers):
                     raise
                 body = (error.body or "").encode()
                 fields = list(headers.items())
                 authorization, error.verdict = exchange.judge(error.status, fields, body, not options.post_params)
                 if authorization is None:
                     raise
+                refusal = error
             else:
                 exchange.accept(answer.status, answer.getheaders())
                 return answer
