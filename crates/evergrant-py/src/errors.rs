@@ -87,7 +87,7 @@ pub(crate) fn closed(py: Python<'_>) -> PyErr {
 /// Does something that Python asked for; a panic becomes an exception that an `except Exception` catches.
 pub(crate) fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_panic| {
-        logging::hand_over(py);
+        logging::hand_over(py)?;
         Err(error(py, Class::Internal, "a rule of evergrant's own was broken; please report it, with the log"))
     })
 }

@@ -101,7 +101,7 @@ impl Exchange {
             };
             (begun, verdict)
         })?;
-        logging::hand_over(py);
+        logging::hand_over(py)?;
         match (begun?, verdict) {
             (Some(Ok(sendable)), _) => authorization(&sendable).map(Some),
             (Some(Err(error)), Some(verdict)) => Err(no_token(py, &error, verdict)),
@@ -124,7 +124,7 @@ impl Exchange {
             exchange.accept(&answer(&self.url, status, &headers, &[], received, false));
             Ok(true)
         })?;
-        logging::hand_over(py);
+        logging::hand_over(py)?;
         accepted
     }
 
@@ -151,7 +151,7 @@ impl Exchange {
         let body = body.get(..REFUSAL_PREFIX).unwrap_or(body);
         let answer = answer(&url, status, &headers, body, received, can_send_again);
         let ruling = self.work(py, |exchange| self.live.wait(py, cancellation, exchange.judge(answer)))?;
-        logging::hand_over(py);
+        logging::hand_over(py)?;
         match ruling? {
             Ruling::Pass(verdict) => Ok((None, verdict.map(|verdict| Verdict::from(*verdict)))),
             Ruling::Replay(sendable) => Ok((Some(authorization(&sendable)?), None)),

@@ -133,8 +133,8 @@ impl Live {
             false => Ok(()),
         };
         py.detach(|| self.let_others_leave());
-        logging::hand_over(py);
-        finished
+        let handed = logging::hand_over(py);
+        finished.and(handed)
     }
 
     /// The same for a source that nobody can reach any more, without a wait.
@@ -159,10 +159,12 @@ impl Live {
         let mut future = pin!(future);
         loop {
             let slice = || self.handle.block_on(async { tokio::time::timeout(SLICE, future.as_mut()).await });
-            if let Ok(result) = py.detach(slice) {
+            let result = py.detach(slice);
+            // Also where there is a result: whoever waited hears of Ctrl-C before any other code of Python does.
+            py.check_signals()?;
+            if let Ok(result) = result {
                 return Ok(Some(result));
             }
-            py.check_signals()?;
             if !goes_on() {
                 return Ok(None);
             }

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -52,12 +53,22 @@ pub(crate) fn install() {
 }
 
 /// Hands over what waits. Costs one load if nothing does.
+///
+/// An error of a program's handler goes where Python sends what nobody catches: it is no reason to have no token. What is
+/// no error but an end, `KeyboardInterrupt` or `SystemExit`, is the caller's: any code of Python may be where a signal is
+/// noticed, and the one who pressed Ctrl-C during a wait means the wait.
 #[inline]
-pub(crate) fn hand_over(py: Python<'_>) {
-    if WAITING.load(Ordering::Relaxed) > 0 {
-        // What a handler of the program says is the program's.
-        let _ = hand_over_all(py);
+pub(crate) fn hand_over(py: Python<'_>) -> PyResult<()> {
+    if WAITING.load(Ordering::Relaxed) == 0 {
+        return Ok(());
     }
+    hand_over_all(py).or_else(|raised| match raised.is_instance_of::<PyException>(py) {
+        true => {
+            raised.write_unraisable(py, None);
+            Ok(())
+        }
+        false => Err(raised),
+    })
 }
 
 /// In a child nobody is in the middle of it any more.

@@ -129,7 +129,7 @@ impl Source {
                 false => live.poll(py, asked)?.transpose(),
                 true => live.wait(py, cancellation, asked)?.map(Some),
             };
-            logging::hand_over(py);
+            logging::hand_over(py)?;
             token.map_err(|error| no_bare_token(py, &error, source))
         })
     }
