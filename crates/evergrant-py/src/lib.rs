@@ -41,7 +41,7 @@ mod _evergrant {
     #[pymodule_export]
     use crate::settings::setting_names;
     #[pymodule_export]
-    use crate::source::Source;
+    use crate::source::{Source, close_all};
     #[pymodule_export]
     use crate::verdict::Verdict;
 

@@ -137,7 +137,12 @@ impl Live {
         finished.and(handed)
     }
 
-    /// The same for a source that nobody can reach any more, without a wait.
+    /// Is a token request under way here, whose answer is not stored yet?
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.is_open() && self.poll_once(pin!(self.source.clone().shutdown())).is_pending()
+    }
+
+    /// The same as closing for a source that nobody can reach any more, without a wait.
     pub(crate) fn abandon(&self) {
         self.is_closing.store(true, Ordering::Release);
         self.stop_if_unused();
@@ -229,6 +234,18 @@ pub(crate) struct LiveRef(Option<Arc<Live>>);
 impl From<Arc<Live>> for LiveRef {
     fn from(live: Arc<Live>) -> Self {
         Self(Some(live))
+    }
+}
+
+impl LiveRef {
+    /// Ends it once the token request that is under way is over and its answer stored.
+    pub(crate) fn abandon_when_stored(&self) {
+        let live = self.clone();
+        let end = async move {
+            live.source.clone().shutdown().await;
+            live.abandon();
+        };
+        drop(self.handle.spawn(end));
     }
 }
 

@@ -3,8 +3,13 @@
 //! It starts at its first use, so that a server that loads the program and then forks its workers has nothing to hand
 //! down. In a forked child it starts anew, with nothing of what its parent held: a token request that was under way is
 //! the parent's alone. What is found out about the settings without asking anybody is found out when it is made.
+//!
+//! It ends when it is closed, with its process ([`close_all`]), or when nobody can reach it any more: the object that Python
+//! has, an adapter, a function that sends. One that is let go of while a refresh token is on its way ends when the token's
+//! successor is stored.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -23,6 +28,12 @@ pub(crate) struct Core {
     state: Mutex<State>,
 }
 
+/// All that somebody can reach. Locked as a source's state is.
+static REACHABLE: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
+/// What nobody can reach and what ends soon, once the refresh token that is on its way has its successor. Locked in the
+/// same way.
+static LET_GO: Mutex<Vec<LiveRef>> = Mutex::new(Vec::new());
+
 enum State {
     Idle,
     Running(LiveRef),
@@ -34,7 +45,7 @@ impl Core {
     pub(crate) fn live(&self, py: Python<'_>) -> PyResult<LiveRef> {
         live::notice_process();
         let started = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&self.state);
             match &*state {
                 State::Running(live) if live.is_ours() => return Ok(live.clone()),
                 State::Closed => None,
@@ -52,8 +63,8 @@ impl Core {
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let state = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *state, State::Closed)
+            let mut state = lock(&self.state);
+            mem::replace(&mut *state, State::Closed)
         };
         match state {
             State::Running(live) => live.close(py, self.settings.spends_refresh_tokens()),
@@ -62,16 +73,38 @@ impl Core {
     }
 
     fn is_closed(&self) -> bool {
-        matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Closed)
+        matches!(*lock(&self.state), State::Closed)
     }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if let State::Running(live) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        let state = mem::replace(self.state.get_mut().unwrap_or_else(PoisonError::into_inner), State::Closed);
+        let State::Running(live) = state else { return };
+        if self.settings.spends_refresh_tokens() && live.is_in_flight() {
+            live.abandon_when_stored();
+            lock(&LET_GO).push(live);
+        } else {
             live.abandon();
         }
     }
+}
+
+/// Closes every source of this process, which is about to end.
+#[pyfunction]
+pub(crate) fn close_all(py: Python<'_>) -> PyResult<()> {
+    let reachable: Vec<_> = lock(&REACHABLE).iter().filter_map(Weak::upgrade).collect();
+    let let_go = mem::take(&mut *lock(&LET_GO));
+    let mut closed = Ok(());
+    for core in reachable {
+        let this = guarded(py, || core.close(py));
+        closed = closed.and(this);
+    }
+    for live in let_go {
+        let this = guarded(py, || live.close(py, true));
+        closed = closed.and(this);
+    }
+    closed
 }
 
 /// Gives out one credential's token and keeps it working.
@@ -84,7 +117,12 @@ impl Source {
     }
 
     fn of(settings: Settings) -> Self {
-        Self(Arc::new(Core { settings, state: Mutex::new(State::Idle) }))
+        let core = Arc::new(Core { settings, state: Mutex::new(State::Idle) });
+        let mut reachable = lock(&REACHABLE);
+        reachable.retain(|core| core.strong_count() > 0);
+        reachable.push(Arc::downgrade(&core));
+        lock(&LET_GO).retain(|live| live.is_open());
+        Self(core)
     }
 }
 
@@ -161,4 +199,8 @@ impl Source {
     fn upstream(&self) -> Option<&str> {
         self.0.settings.upstream()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

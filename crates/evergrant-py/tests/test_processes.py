@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -207,23 +208,122 @@ def test_an_interpreter_ends_at_once(provider: Provider, how: str) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_an_interpreter_that_ends_stores_what_its_refresh_token_became(provider: Provider, tmp_path: Path) -> None:
+#: How a token request comes to be under way, and who holds on to its source when the interpreter ends.
+HELD = {
+    "by a variable": "source = evergrant.TokenSource.from_env()\nbegin(source)\n",
+    "by an adapter": "session = requests.Session()\n"
+    "session.auth = evergrant.RequestsAuth(evergrant.TokenSource.from_env())\n"
+    "begin_to_send(session.auth._sender)\n",
+    "by a function": "get = evergrant.retrying(print, evergrant.TokenSource.from_env())\n"
+    "begin_to_send(inspect.getclosurevars(get).nonlocals['sender'])\n",
+    "by an SDK": "import PureCloudPlatformClientV2 as sdk, evergrant.genesys\n"
+    "client = sdk.ApiClient(host=os.environ['EVERGRANT_UPSTREAM'])\n"
+    "evergrant.genesys.attach(client)\n"
+    "begin_to_send(client.get_http_client()._sender)\n",
+    "by nobody": "begin(evergrant.TokenSource.from_env())\n",
+}
+BEGIN = (
+    "import inspect, os, requests, evergrant\n"
+    "def begin(source):\n    assert source._source.token(None, False) is None\n    is_under_way()\n"
+    "def begin_to_send(sender):\n"
+    "    assert sender.exchange('GET', os.environ['EVERGRANT_UPSTREAM'], True, False).begin(False) is None\n"
+    "    is_under_way()\n"
+    # The parent says when the provider has the request.
+    "def is_under_way():\n    print('begun', flush=True)\n    assert input() == 'under way'\n"
+)
+
+
+@pytest.fixture
+def rotating(provider: Provider, tmp_path: Path) -> dict[str, str]:
+    """The environment of a program whose refresh token changes at each use."""
     provider.say({"token_fault": always({"slow": SECOND}, 1)})
-    environment = {
+    return {
         **provider.environment(),
         "EVERGRANT_GRANT": "refresh_token",
         "EVERGRANT_REFRESH_TOKEN": REFRESH_TOKEN,
         "EVERGRANT_STORE": f"file+plain:{tmp_path / 'tokens'}",
     }
-    begins = (
-        "import evergrant, time\nsource = evergrant.TokenSource.from_env()\nsource._source.token(None, False)\n"
-        "time.sleep(0.3)\n"
-    )
-    ended = python(begins, environment)
-    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def end_in_the_middle(provider: Provider, command: list[str], environment: dict[str, str]) -> None:
+    """Runs a program that ends as soon as its token request is under way; its successor's text has to be stored."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    while provider.ledger["token"]["in_flight"] == 0:
+        time.sleep(0.01)
+    assert process.communicate("under way\n", timeout=30) == ("", "")
+    assert process.returncode == 0
     ended = python("import evergrant\nprint(evergrant.TokenSource.from_env().token().generation)", environment)
     assert (ended.stdout, ended.stderr) == ("1\n", "")
     assert provider.mints == 1
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_an_interpreter_that_ends_stores_what_its_refresh_token_became(
+    provider: Provider, rotating: dict[str, str], held: str
+) -> None:
+    end_in_the_middle(provider, [sys.executable, "-c", BEGIN + HELD[held]], rotating)
+
+
+@pytest.mark.parametrize("is_imported", ["before", "after"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_of_multiprocessing_that_ends_stores_what_its_refresh_token_became(
+    provider: Provider, rotating: dict[str, str], method: str, is_imported: str, tmp_path: Path
+) -> None:
+    (tmp_path / "program.py").write_text(
+        "import multiprocessing, os, sys\n"
+        f"{'import evergrant' if is_imported == 'before' else ''}\n"
+        "def work(standard_input):\n"
+        "    import evergrant\n"
+        "    source = evergrant.TokenSource.from_env()\n"
+        "    assert source._source.token(None, False) is None\n"
+        "    print('begun', flush=True)\n"
+        "    assert standard_input.recv() == 'under way'\n"
+        "if __name__ == '__main__':\n"
+        f"    context = multiprocessing.get_context('{method}')\n"
+        "    theirs, ours = context.Pipe(False)\n"
+        "    child = context.Process(target=work, args=(theirs,))\n"
+        "    child.start()\n"
+        "    ours.send(input())\n"
+        "    child.join()\n"
+        "    sys.exit(child.exitcode)\n"
+    )
+    end_in_the_middle(provider, [sys.executable, str(tmp_path / "program.py")], rotating)
+
+
+def test_a_source_that_is_let_go_stores_what_its_refresh_token_became_and_ends(
+    provider: Provider, tmp_path: Path
+) -> None:
+    provider.say({"token_fault": always({"slow": SECOND // 2}, 1)})
+    store = f"file+plain:{tmp_path / 'tokens'}"
+    settings = provider.settings(grant="refresh_token", refresh_token=REFRESH_TOKEN, store=store)
+    before = our_threads()
+    source = evergrant.TokenSource(**settings)
+    assert source._source.token(None, False) is None
+    while provider.ledger["token"]["in_flight"] == 0:
+        time.sleep(0.01)
+    assert our_threads() - before
+    del source
+    deadline = time.monotonic() + 20
+    while our_threads() - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not our_threads() - before
+    with evergrant.TokenSource(**settings) as again:
+        assert again.token().generation == 1
+    assert provider.mints == 1
+
+
+def our_threads() -> set[str]:
+    """The threads of sources, by their ids."""
+    ours = set()
+    for task in Path("/proc/self/task").iterdir():
+        # One that has just ended has no name.
+        with contextlib.suppress(OSError):
+            if (task / "comm").read_text() == "evergrant\n":
+                ours.add(task.name)
+    return ours
 
 
 def test_ctrl_c_ends_a_program_that_waits(provider: Provider) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import _process  # It closes all sources when the process ends.
 from ._diagnosis import diagnose, verdict_of
 from ._errors import (
     ClientRejectedError,

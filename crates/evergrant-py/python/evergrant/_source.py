@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -78,18 +76,14 @@ class TokenSource:
     """
 
     def __init__(self, **settings: Unpack[Settings]) -> None:
-        self._start(_evergrant.Source(settings))
+        self._source = _evergrant.Source(settings)
 
     @classmethod
     def from_env(cls, **settings: Unpack[Settings]) -> Self:
         """A source that variables describe, such as `EVERGRANT_TOKEN_URL`; arguments win over them."""
         source = cls.__new__(cls)
-        source._start(_evergrant.Source.from_environment(settings, os.environ))
+        source._source = _evergrant.Source.from_environment(settings, os.environ)
         return source
-
-    def _start(self, source: _evergrant.Source) -> None:
-        self._source = source
-        _open.add(self)
 
     def token(self, *, min_remaining: float | None = None) -> AccessToken:
         """A token that works, with at least so many seconds left if the provider gives such tokens. Waits if need be."""
@@ -147,19 +141,3 @@ class TokenSource:
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"for {self.upstream}"
         return f"<evergrant.TokenSource {state}>"
-
-
-_open: weakref.WeakSet[TokenSource] = weakref.WeakSet()
-
-
-def _close_all() -> None:
-    for source in list(_open):
-        source.close()
-
-
-atexit.register(_close_all)
-os.register_at_fork(
-    before=_evergrant.before_fork,
-    after_in_parent=_evergrant.after_fork_in_parent,
-    after_in_child=_evergrant.after_fork_in_child,
-)
