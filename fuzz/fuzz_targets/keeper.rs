@@ -122,7 +122,8 @@ impl Scene {
         while let Some(action) = self.keeper.poll_action() {
             match action {
                 Action::RequestToken { flight, .. } => {
-                    // One that only has its failure left to share has told it and still holds the lease: the next one waits.
+                    // One that has only its failure left to share has told it already. It still holds the lease, for which
+                    // the next one waits; here it ends now.
                     self.refresh.take_if(|(_, next)| matches!(next, Next::Share(_)));
                     assert!(self.refresh.is_none(), "two token requests in the air");
                     let mut refresh = Refresh::new(flight, self.rotates, &self.keeper);

@@ -1,8 +1,11 @@
-// A person who logs in: `node person.mjs BROWSER ADDRESS` opens the address in a real browser, signs in as `ada` and
+// A person who logs in: `NODE_PARTS=FOLDER node person.mjs BROWSER ADDRESS` opens the address in a real browser, signs in as `ada` and
 // agrees to whatever the provider asks. It ends well once a page asks for nothing any more, and with 1 if that is an error
-// or does not happen within 40 seconds.
+// or does not happen within 40 seconds. NODE_PARTS is the folder with node_modules.
 
-import { chromium } from 'playwright-core';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+const { chromium } = createRequire(join(process.env.NODE_PARTS, 'package.json'))('playwright-core');
 
 const PATIENCE_MS = 40_000;
 const [executablePath, address] = process.argv.slice(2);

@@ -6,7 +6,8 @@
 //! and gives each its seeds and some hundred changes of them ([`Chance`]), the same ones each time. It shows that a target starts
 //! and that its checks hold for what it was begun with; nothing leads it deeper, because nothing counts where it has been.
 //!
-//! A target's seeds lie in `fuzz/seeds/NAME`, its findings in `fuzz/artifacts/NAME`, what it has learnt in `fuzz/corpus/NAME`.
+//! A target's seeds lie in `fuzz/seeds/NAME`, its findings in `fuzz/artifacts/NAME` (of a quick run in `target/fuzz/NAME`), what
+//! it has learnt in `fuzz/corpus/NAME`.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +38,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
     }
     if !shell::is_installed("cargo", &["fuzz", "--version"]) {
         println!("installing cargo-fuzz ...");
-        capture(&mut command("cargo", ["install", "--locked", "cargo-fuzz"]))?;
+        capture(&mut command("cargo", ["install", "--locked", "--version", CARGO_FUZZ, "cargo-fuzz"]))?;
     }
     let is_nightly = shell::is_installed("cargo", &["+nightly", "--version"]);
     println!(
@@ -60,6 +61,8 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
         Err(error) => Err(Failure::new(format!("cargo did not start: {error}"), "")),
     }
 }
+
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// The step of `cargo xtask test`: every target, for a moment.
 pub(crate) fn step() -> Result<Report, Failure> {
@@ -138,10 +141,13 @@ fn quick(name: &str) -> Result<String, Failure> {
     let findings = format!("-artifact_prefix={}/", here.display());
     let inputs = inputs.display().to_string();
     let words = [inputs.as_str(), &given.seeds, "-runs=0", PATIENCE, &findings];
-    let said = capture(&mut command(&program, words))?;
-    match said.lines().find(|line| line.starts_with("Done ")) {
-        Some(done) => Ok(format!("{name}: {done}")),
-        None => Err(Failure::new(format!("{name} did not say that it was done"), said)),
+    let said = capture(&mut command(&program, words)).map_err(|found| {
+        Failure::new(format!("a finding; again: {program} FILE, with what is in {}", here.display()), found.to_string())
+    })?;
+    let done = said.lines().find_map(|line| line.strip_prefix("Done ")?.split(' ').next()?.parse::<usize>().ok());
+    match done {
+        Some(done) if done >= INPUTS => Ok(format!("{name}: {done} inputs")),
+        _ => Err(Failure::new(format!("{name} did not say that it has run all its inputs"), said)),
     }
 }
 

@@ -22,10 +22,8 @@ pub(crate) fn program(target: &str, commit: Option<&str>) -> Result<PathBuf, Fai
     let merge = merge_tool()?;
     let counts = shell::target().join("profile/counts").join(target);
     remove(&counts)?;
-    if commit.is_some() {
-        // Cargo does not see that the counts of a crate of others have changed, and a release takes none from an earlier run.
-        remove(&shell::target().join(GUIDED).join(target))?;
-    }
+    // Cargo does not see that the counts of a crate of others have changed.
+    remove(&shell::target().join(GUIDED).join(target))?;
     println!("building the program with counters, some minutes ...");
     let counting = build("profile/counting", target, commit, &[format!("-Cprofile-generate={}", counts.display())])?;
     println!("building what trains it ...");

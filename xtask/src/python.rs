@@ -72,19 +72,15 @@ pub(crate) fn released() -> Result<PathBuf, Failure> {
     wheel(RELEASED)
 }
 
-/// A wheel as the tests use it: the one that they have built, or a new one.
+/// The wheel as the tests use it.
 pub(crate) fn for_tests() -> Result<PathBuf, Failure> {
     setup::for_wheel()?;
-    built(&folder("dev")).map_or_else(|_| wheel("dev"), Ok)
-}
-
-fn folder(profile: &str) -> PathBuf {
-    shell::target().join("wheels").join(profile)
+    wheel("dev")
 }
 
 /// Builds the wheel with a profile of cargo's.
 fn wheel(profile: &str) -> Result<PathBuf, Failure> {
-    let folder = folder(profile);
+    let folder = shell::target().join("wheels").join(profile);
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(|error| at(&folder, &error))?;
     }
@@ -97,12 +93,7 @@ fn wheel(profile: &str) -> Result<PathBuf, Failure> {
         origin::hide_from(&mut maturin, &[])?;
     }
     capture(maturin.env("CARGO_TARGET_DIR", shell::target()))?;
-    built(&folder)
-}
-
-/// The wheel in a folder.
-fn built(folder: &Path) -> Result<PathBuf, Failure> {
-    let built = std::fs::read_dir(folder).map_err(|error| at(folder, &error))?;
+    let built = std::fs::read_dir(&folder).map_err(|error| at(&folder, &error))?;
     let wheel = built.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "whl"));
     wheel.ok_or_else(|| Failure::new(format!("no wheel in {}", folder.display()), ""))
 }

@@ -21,7 +21,9 @@ pub(crate) struct Tool {
     is_there: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 13] = [
+const FOR_TESTS: [Tool; 14] = [
+    // For the fuzz targets, whose library is written in it.
+    Tool { name: "a C++ compiler", packages: &["g++"], is_there: || shell::is_installed("c++", &["--version"]) },
     Tool { name: "curl", packages: &["curl"], is_there: || shell::is_installed("curl", &["--version"]) },
     Tool {
         name: "chromium",

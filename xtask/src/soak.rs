@@ -8,7 +8,7 @@
 //! before it is left alone.
 
 use crate::setup;
-use crate::shell::{Failure, command};
+use crate::shell::{self, Failure, command};
 
 /// A test with the numbers that it takes.
 struct Part {
@@ -59,12 +59,8 @@ pub(crate) fn run(options: &[&str]) -> Result<(), Failure> {
             (*variable, if is_quick { count.min(*quick) } else { count }.to_string())
         });
         // All packages: with another choice of them, cargo would build what they share anew.
-        let args = ["test", "--locked", "--workspace", "--test", test, filter, "--", "--nocapture"];
-        match command("cargo", args).envs(sizes).status() {
-            Ok(status) if status.success() => {}
-            Ok(status) => return Err(Failure::new(format!("{filter} failed ({status})"), "")),
-            Err(error) => return Err(Failure::new(format!("cargo did not start: {error}"), "")),
-        }
+        let build = ["test", "--locked", "--workspace", "--test", test];
+        tests(&build, &[filter, "--", "--nocapture"], sizes, &format!("{filter} failed"))?;
     }
     Ok(())
 }
@@ -105,12 +101,27 @@ fn replay(seed: &str) -> Result<(), Failure> {
     simulation(&["--workspace"], "the_keeper_keeps_its_promises_in_every_drawn_world", &[], &sizes)
 }
 
-fn simulation(build: &[&str], filter: &str, how: &[&str], sizes: &[(&str, String)]) -> Result<(), Failure> {
-    let args = ["test", "--locked"].into_iter().chain(build.iter().copied()).chain(["--test", "promises"]);
-    let args = args.chain([filter, "--", "--exact", "--nocapture"]).chain(how.iter().copied());
-    match command("cargo", args).envs(sizes.iter().cloned()).status() {
+fn simulation(build: &[&str], filter: &str, how: &[&str], sizes: &[(&'static str, String)]) -> Result<(), Failure> {
+    let build = [&["test", "--locked"], build, &["--test", "promises"]].concat();
+    let which = [&[filter, "--", "--exact", "--nocapture"], how].concat();
+    tests(&build, &which, sizes.iter().cloned(), "a promise was broken")
+}
+
+/// Runs tests that are there: a name that fits none of them would end well, and nothing would have been done.
+fn tests(
+    build: &[&str],
+    which: &[&str],
+    sizes: impl IntoIterator<Item = (&'static str, String)>,
+    failed: &str,
+) -> Result<(), Failure> {
+    let args = || build.iter().chain(which).copied();
+    let listed = shell::stdout(&mut command("cargo", args().chain(["--list"])))?;
+    if !listed.lines().any(|line| line.ends_with(": test")) {
+        return Err(Failure::new(format!("no test is called `{}`", which.join(" ")), listed));
+    }
+    match command("cargo", args()).envs(sizes).status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Failure::new(format!("a promise was broken ({status})"), "")),
+        Ok(status) => Err(Failure::new(format!("{failed} ({status})"), "")),
         Err(error) => Err(Failure::new(format!("cargo did not start: {error}"), "")),
     }
 }

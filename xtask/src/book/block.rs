@@ -75,6 +75,22 @@ impl Wishes {
 }
 
 impl Page {
+    /// The line of a fence that opens no block that is checked, or of a block that is never closed.
+    pub(crate) fn stray(&self) -> Option<usize> {
+        let mut open = None;
+        for (line, text) in (1..).zip(self.text.lines()) {
+            let inner = text.trim_start();
+            let is_fence = inner.starts_with("```") || inner.starts_with("~~~");
+            match (open, is_fence) {
+                (_, true) if !text.starts_with("```") => return Some(line),
+                (None, true) => open = Some(line),
+                (Some(_), true) => open = None,
+                _ => {}
+            }
+        }
+        open
+    }
+
     /// The page's blocks, in their order.
     pub(crate) fn blocks(&self) -> Vec<Block> {
         let mut blocks = Vec::new();
@@ -124,6 +140,12 @@ mod tests {
         assert_eq!((blocks[0].line, blocks[0].language.as_str(), blocks[0].text.as_str()), (2, "json", "{}\n"));
         assert_eq!(blocks[0].wishes.like.as_deref(), Some("evergrant clock --json"));
         assert_eq!((blocks[1].line, blocks[1].text.as_str()), (6, "1\n2\n"));
+    }
+
+    #[test]
+    fn a_fence_that_would_not_be_seen_is_found() {
+        let strays = ["```sh\nx\n```\n", "- a\n  ```sh\n  x\n  ```\n", "~~~sh\nx\n~~~\n", "a\n```sh\nx\n"];
+        assert_eq!(strays.map(|text| page(text).stray()), [None, Some(2), Some(1), Some(2)]);
     }
 
     #[test]

@@ -64,9 +64,13 @@ pub(crate) fn step() -> Result<Report, Failure> {
 /// Runs, compiles or parses every block of code in the pages, some pages at a time.
 fn shown(pages: &[Page]) -> Result<Report, Failure> {
     if pages.iter().any(|page| page.text.contains("--features otel")) {
-        build_with_traces()?;
+        // As the step `otel` builds it.
+        let args = ["test", "--no-run", "--locked", "-p", "evergrant-cli", "--features", "otel", "--test", "otel"];
+        capture(&mut command("cargo", args))?;
+        put_aside(short::TRACING)?;
     }
     capture(&mut command("cargo", ["build", "--locked", "-p", "evergrant-cli"]))?;
+    put_aside(short::PLAIN)?;
     capture(&mut command("cargo", ["build", "--locked", "-p", "evergrant-sim", "--example", "serve"]))?;
     let (next, tally) = (AtomicUsize::new(0), Mutex::new(run::Tally::default()));
     let work = || {
@@ -97,13 +101,13 @@ fn shown(pages: &[Page]) -> Result<Report, Failure> {
     Ok(Report::note(note))
 }
 
-/// Builds the program with traces, as the step `otel` does, and puts it aside: every build of the program has the same name.
-fn build_with_traces() -> Result<(), Failure> {
-    let args = ["test", "--no-run", "--locked", "-p", "evergrant-cli", "--features", "otel", "--test", "otel"];
-    capture(&mut command("cargo", args))?;
-    let (built, aside) = (shell::target().join("debug/evergrant"), shell::target().join(short::TRACING));
+/// Puts the program that was just built aside. One that still runs there from an earlier time goes on with its own file.
+fn put_aside(place: &str) -> Result<(), Failure> {
+    let (built, aside) = (shell::target().join("debug/evergrant"), shell::target().join(place));
+    let new = aside.with_extension("new");
     let at = |error: std::io::Error| Failure::new(format!("{}: {error}", aside.display()), "");
-    fs::create_dir_all(aside.parent().unwrap_or(&aside)).and_then(|()| fs::copy(built, &aside)).map_err(at).map(|_| ())
+    fs::create_dir_all(aside.parent().unwrap_or(&aside)).map_err(at)?;
+    fs::copy(built, &new).and_then(|_| fs::rename(&new, &aside)).map_err(at)
 }
 
 /// Pages that are worked on at once: most of their time is waiting.

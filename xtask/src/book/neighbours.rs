@@ -6,13 +6,14 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
 use super::page::Page;
 use super::sandbox::{STORE_KEY, at, free_port, make, program, write};
+use super::short::quoted;
 use crate::shell::{self, Failure};
 use crate::{dist, python};
 
@@ -22,6 +23,8 @@ pub(super) struct Neighbours {
     servers: Vec<Child>,
     /// Their outputs: a server may end that cannot say any more.
     outputs: Vec<BufReader<ChildStdout>>,
+    /// Folders that end with the page.
+    homes: Vec<PathBuf>,
     /// What pages show, and what it is here.
     pub(super) names: Vec<(String, String)>,
 }
@@ -35,9 +38,15 @@ impl Neighbours {
             neighbours.redis(folder)?;
         }
         if shows("ntp.example.org") {
-            neighbours.chrony(folder)?;
+            neighbours.chrony()?;
         }
-        if shows("$ evergrant login") || shows("\nevergrant login") {
+        let blocks = page.blocks();
+        let runs = |what: &str| {
+            let is_run = |language: &str| matches!(language, "sh" | "bash" | "console");
+            let lines = blocks.iter().filter(|block| is_run(&block.language)).flat_map(|block| block.text.lines());
+            lines.into_iter().any(|line| line.trim_start_matches("$ ").starts_with(what))
+        };
+        if runs("evergrant login") {
             neighbours.login(folder)?;
         }
         if shows("SHA256SUMS") {
@@ -69,10 +78,12 @@ impl Neighbours {
     }
 
     /// A time server with this machine's time, which it must not touch.
-    fn chrony(&mut self, folder: &Path) -> Result<(), Failure> {
-        let (port, home) = (free_port()?, folder.join("chrony"));
+    fn chrony(&mut self) -> Result<(), Failure> {
+        // The name of a socket has room for some hundred characters, which a folder below the target folder may need itself. It
+        // refuses to make its socket where others may write.
+        let (port, home) = (free_port()?, std::env::temp_dir().join(format!("evergrant-book-{}", std::process::id())));
         make(&home)?;
-        // It refuses to make its socket where others may write.
+        self.homes.push(home.clone());
         shell::stdout(&mut shell::command("chmod", ["700", &home.display().to_string()]))?;
         let file = home.join("chrony.conf");
         let (socket, process) = (home.join("chronyd.sock"), home.join("chronyd.pid"));
@@ -86,7 +97,8 @@ impl Neighbours {
         let mut server = Command::new(shell::target().join("test-tools/chrony/usr/sbin/chronyd"));
         server.args(["-x", "-d", "-U", "-f"]).arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
         self.start(&mut server)?;
-        let wait = format!("for i in $(seq 200); do [ -S {0} ] && exit 0; sleep 0.05; done; exit 1", socket.display());
+        let there = quoted(&socket.display());
+        let wait = format!("for i in $(seq 200); do [ -S {there} ] && exit 0; sleep 0.05; done; exit 1");
         shell::stdout(&mut shell::command("sh", ["-c", &wait]))?;
         self.names.push(("ntp.example.org".to_owned(), format!("127.0.0.1:{port}")));
         Ok(())
@@ -117,12 +129,11 @@ impl Neighbours {
             ("STORE", &store),
             ("STORE_KEY", STORE_KEY),
         ];
-        let exports = settings.map(|(name, value)| format!("export EVERGRANT_{name}='{value}'\n")).concat();
+        let exports = settings.map(|(name, value)| format!("export EVERGRANT_{name}={}\n", quoted(&value))).concat();
         write(&folder.join("state/login"), &format!("unset EVERGRANT_TOKEN_URL EVERGRANT_PROVIDER\n{exports}"))?;
-        // A script finds its packages beside itself, so it runs from where they were installed.
-        let person = node.join("person.mjs");
-        fs::copy(parts.join("person.mjs"), &person).map_err(|error| at(&person, &error))?;
-        program(&folder.join("bin/xdg-open"), &format!("exec node {} /usr/bin/chromium \"$1\"", person.display()))
+        let (node, person) = (quoted(&node.display()), parts.join("person.mjs"));
+        let person = quoted(&person.display());
+        program(&folder.join("bin/xdg-open"), &format!("NODE_PARTS={node} exec node {person} /usr/bin/chromium \"$1\""))
     }
 
     fn start(&mut self, server: &mut Command) -> Result<&mut Child, Failure> {
@@ -138,6 +149,9 @@ impl Drop for Neighbours {
         for server in &mut self.servers {
             server.kill().ok();
             server.wait().ok();
+        }
+        for home in &self.homes {
+            fs::remove_dir_all(home).ok();
         }
     }
 }

@@ -43,6 +43,15 @@ impl Tally {
 pub(super) fn page(page: &Page) -> Result<Tally, Failure> {
     let blocks = page.blocks();
     let mut tally = Tally::default();
+    if let Some(line) = page.stray() {
+        return Err(Failure::new(
+            format!("line {line}: write the block with ``` at the beginning of its lines, and close it"),
+            "",
+        ));
+    }
+    if let Some(name) = unread(&blocks) {
+        return Err(Failure::new(format!("no command reads `{name}`"), ""));
+    }
     if blocks.is_empty() {
         return Ok(tally);
     }
@@ -54,6 +63,13 @@ pub(super) fn page(page: &Page) -> Result<Tally, Failure> {
         }
     }
     Ok(tally)
+}
+
+/// A capture that is written to a file which no block reads.
+fn unread(blocks: &[Block]) -> Option<&str> {
+    let captures = blocks.iter().filter(|block| block.language == "http");
+    let mut names = captures.filter_map(|block| block.wishes.file.as_deref());
+    names.find(|name| !blocks.iter().any(|block| block.text.contains(name)))
 }
 
 struct Visit<'a> {

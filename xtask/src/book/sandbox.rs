@@ -187,7 +187,8 @@ impl Sandbox {
             let path = self.folder.join("work").join(THEIRS);
             program(&path, r#"test -n "${EVERGRANT_ACCESS_TOKEN-}${EVERGRANT_GATEWAY_URL-}""#)?;
         }
-        let exports: String = variables.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+        let export = |(name, value): &(&str, String)| format!("export {name}={}\n", short::quoted(value));
+        let exports: String = variables.iter().map(export).collect();
         write(&state.join("env"), &exports)?;
         write(&state.join("cwd"), &self.folder.join("work").display().to_string())?;
         for folder in FOLDERS {
@@ -241,8 +242,8 @@ impl Sandbox {
     pub(super) fn run(&mut self, script: &str, only_stdout: bool) -> Result<Ran, Failure> {
         let state = self.folder.join("state");
         let lines: Vec<String> = script.lines().map(in_foreground).collect();
-        let text =
-            FRAME.replace("STATE", &state.display().to_string()).replace("SCRIPT", &self.real(&lines.join("\n")));
+        let places = format!("state={}\n", short::quoted(&state.display()));
+        let text = places + &FRAME.replace("SCRIPT", &self.real(&lines.join("\n")));
         let (file, log) = (state.join("script"), state.join("printed"));
         write(&file, &text)?;
         let out = File::create(&log).map_err(|error| at(&log, &error))?;
@@ -272,8 +273,14 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        // Most end at once; what a group still has after three seconds is killed.
         for group in &self.groups {
             signal("-TERM", *group);
+        }
+        for group in &self.groups {
+            let wait =
+                format!("for i in $(seq 60); do kill -0 -{group} || exit 0; sleep 0.05; done; kill -KILL -{group}");
+            shell::stdout(&mut shell::command("sh", ["-c", &wait])).ok();
         }
         self.provider.kill().ok();
         self.provider.wait().ok();
@@ -294,9 +301,9 @@ fn in_foreground(line: &str) -> String {
 
 /// What stands around each script: the state of the one before, and what is kept for the next.
 const FRAME: &str = r#"set -eu
-. STATE/env
-cd "$(cat STATE/cwd)"
-trap 'code=$?; export -p >STATE/env; pwd >STATE/cwd; exit $code' EXIT
+. "$state/env"
+cd "$(cat "$state/cwd")"
+trap 'code=$?; export -p >"$state/env"; pwd >"$state/cwd"; exit $code' EXIT
 SCRIPT
 "#;
 
@@ -322,7 +329,7 @@ pub(super) fn make(folder: &Path) -> Result<(), Failure> {
 /// Writes a script that can be run.
 pub(super) fn program(path: &Path, script: &str) -> Result<(), Failure> {
     write(path, &format!("#!/bin/sh\n{script}\n"))?;
-    shell::stdout(&mut shell::command("chmod", ["755", &path.display().to_string()])).map(|_| ())
+    shell::stdout(&mut shell::command("chmod", ["700", &path.display().to_string()])).map(|_| ())
 }
 
 /// Writes a file for its owner alone, as files of secrets have to be.

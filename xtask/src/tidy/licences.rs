@@ -4,17 +4,16 @@
 //! An expression is satisfied when its allowed parts are: `OR` needs one side, `AND` both. A licence `WITH` an
 //! exception must be listed as a whole. Source: SPDX specification, annex D (licence expressions).
 
-use serde_json::Value;
-use toml::Table;
+use toml::{Table, Value};
 
 use super::{Finding, Tree};
 
 pub(super) fn check(tree: &Tree, metadata: &str) -> Vec<Finding> {
     let allowed = Allowed::of(tree.text("deny.toml").unwrap_or_default());
-    if allowed.0.is_empty() {
+    if allowed.everywhere.is_empty() {
         return vec![finding("no [licenses] allow list".to_owned(), "add the list of licences we accept")];
     }
-    let metadata: Value = serde_json::from_str(metadata).unwrap_or_default();
+    let metadata: serde_json::Value = serde_json::from_str(metadata).unwrap_or_default();
     let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let refused = packages.iter().filter_map(|package| {
         let name = package["name"].as_str().unwrap_or_default();
@@ -24,7 +23,7 @@ pub(super) fn check(tree: &Tree, metadata: &str) -> Vec<Finding> {
                 "read its licence file, then replace it or ask",
             ));
         };
-        (!allowed.permits(licence))
+        (!allowed.permits_in(name, licence))
             .then(|| finding(format!("`{name}` is under `{licence}`"), "replace it, or accept the licence here"))
     });
     let none = packages.is_empty().then(|| finding("cargo metadata lists no package".to_owned(), "run cargo check"));
@@ -36,19 +35,41 @@ fn finding(what: String, remedy: &str) -> Finding {
 }
 
 /// The licences that we accept.
-pub(crate) struct Allowed(Vec<String>);
+pub(crate) struct Allowed {
+    everywhere: Vec<String>,
+    /// Crates with what is accepted of them beside that; none of them is in anything that is shipped.
+    exceptions: Vec<(String, Vec<String>)>,
+}
 
 impl Allowed {
     /// The list in the text of `deny.toml`.
     pub(crate) fn of(deny: &str) -> Self {
         let table = deny.parse::<Table>().unwrap_or_default();
-        let list = table.get("licenses").and_then(|licenses| licenses.get("allow")).and_then(|allow| allow.as_array());
-        Self(list.into_iter().flatten().filter_map(|licence| licence.as_str()).map(str::to_owned).collect())
+        let licences = table.get("licenses");
+        let texts = |list: Option<&Value>| -> Vec<String> {
+            let list = list.and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(|text| text.as_str()).map(str::to_owned).collect()
+        };
+        let exceptions = licences.and_then(|licences| licences.get("exceptions")).and_then(Value::as_array);
+        let exceptions = exceptions.into_iter().flatten().filter_map(|exception| {
+            Some((exception.get("crate")?.as_str()?.to_owned(), texts(exception.get("allow"))))
+        });
+        Self {
+            everywhere: texts(licences.and_then(|licences| licences.get("allow"))),
+            exceptions: exceptions.collect(),
+        }
     }
 
     /// Does the list satisfy a licence expression?
     pub(crate) fn permits(&self, licence: &str) -> bool {
-        Expression::new(licence).satisfied_by(&self.0)
+        Expression::new(licence).satisfied_by(&self.everywhere)
+    }
+
+    /// Does it, together with what is accepted of this crate?
+    fn permits_in(&self, name: &str, licence: &str) -> bool {
+        let own = self.exceptions.iter().filter(|(of, _)| of == name).flat_map(|(_, allowed)| allowed);
+        let allowed: Vec<_> = self.everywhere.iter().chain(own).cloned().collect();
+        Expression::new(licence).satisfied_by(&allowed)
     }
 }
 
@@ -139,6 +160,14 @@ mod tests {
     fn and_binds_closer_than_or() {
         assert!(!refused("MIT OR ISC AND GPL-3.0"));
         assert!(refused("ISC OR MIT AND GPL-3.0"));
+    }
+
+    #[test]
+    fn what_is_accepted_of_one_crate_is_not_of_another_and_not_of_what_is_shipped() {
+        let deny = format!("{DENY}exceptions = [{{ allow = [\"NCSA\"], crate = \"fuzzer\" }}]\n");
+        let allowed = Allowed::of(&deny);
+        assert!(allowed.permits_in("fuzzer", "(MIT OR Apache-2.0) AND NCSA"));
+        assert!(!allowed.permits_in("other", "MIT AND NCSA") && !allowed.permits("MIT AND NCSA"));
     }
 
     #[test]
