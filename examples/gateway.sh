@@ -11,4 +11,4 @@ gateway=$!
 trap 'kill "$gateway"; wait "$gateway"' EXIT
 
 evergrant ready --wait 30s
-curl --silent --show-error --fail "http://$EVERGRANT_LISTEN${1:-/api/v2/users/me}"
+curl --silent --show-error --fail "http://$EVERGRANT_LISTEN${1:-/api/v2/organizations/me}"

@@ -25,10 +25,10 @@ get() {
     curl --silent --show-error --fail "$@"
 }
 evergrant ready --wait 30s --admin-listen "$admin"
-get "http://$reports/api/v2/users/me"
-get "http://$screens/api/v2/users/me"
+get "http://$reports/api/v2/organizations/me"
+get "http://$screens/api/v2/organizations/me"
 
 # The gateway notices the change by itself; SIGHUP would make it look at once.
 echo 'upstream-timeout = "60s"' >>"$settings"
 until get "http://$admin/status" | grep --quiet '"accepted":1'; do sleep 0.1; done
-get "http://$screens/api/v2/users/me"
+get "http://$screens/api/v2/organizations/me"

@@ -14,4 +14,4 @@ def fetch(authorization: str, path: str) -> int:
 
 
 get = evergrant.retrying(fetch, source, method="GET")
-print(get("/api/v2/users/me"))
+print(get("/api/v2/organizations/me"))

@@ -17,7 +17,7 @@
 //! use evergrant::Client;
 //!
 //! let client = Client::builder(source).origin("https://api.mypurecloud.ie").build()?;
-//! let answer = client.get("/api/v2/users/me").send().await?;
+//! let answer = client.get("/api/v2/organizations/me").send().await?;
 //! if let Some(verdict) = answer.verdict() {
 //!     eprintln!("{}: {}", verdict.cause.name(), verdict.remedy);
 //! }

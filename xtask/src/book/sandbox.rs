@@ -241,9 +241,8 @@ impl Sandbox {
     /// Runs a command or a script; with `only_stdout` its error output is left out.
     pub(super) fn run(&mut self, script: &str, only_stdout: bool) -> Result<Ran, Failure> {
         let state = self.folder.join("state");
-        let lines: Vec<String> = script.lines().map(in_foreground).collect();
         let places = format!("state={}\n", short::quoted(&state.display()));
-        let text = places + &FRAME.replace("SCRIPT", &self.real(&lines.join("\n")));
+        let text = places + &FRAME.replace("SCRIPT", &self.real(script));
         let (file, log) = (state.join("script"), state.join("printed"));
         write(&file, &text)?;
         let out = File::create(&log).map_err(|error| at(&log, &error))?;
@@ -290,13 +289,6 @@ impl Drop for Sandbox {
 /// Sends a signal to a process group; false if nobody is left in it.
 fn signal(signal: &str, group: u32) -> bool {
     shell::stdout(&mut shell::command("sh", ["-c", &format!("kill {signal} -{group}")])).is_ok()
-}
-
-/// A gateway goes on in the background by itself, see [`short`].
-fn in_foreground(line: &str) -> String {
-    let is_gateway = line.trim_start().starts_with("evergrant gateway");
-    let line = if is_gateway { line.strip_suffix('&').unwrap_or(line) } else { line };
-    line.to_owned()
 }
 
 /// What stands around each script: the state of the one before, and what is kept for the next.

@@ -12,7 +12,7 @@
 //! | `cargo mutants` | its list of the changes that it would make |
 //! | `cargo install ... --features otel` | nothing: the tests have built it, and the page's program is that one from here on |
 //! | `cargo nextest run ... NAME_OF_THE_SCENE` | a slip that is found, and its schedule once more |
-//! | `evergrant gateway` | in the background, from when it listens to the end of the page |
+//! | `evergrant gateway` | as in a terminal of its own: the page goes on once it listens, and with it to the end |
 //! | `evergrant login` | a real provider and browser, and somebody who signs in there ([`neighbours`](super::neighbours)) |
 //! | `evergrant demo`, `simulate --plots`, `clock --watch` | a part of their work |
 //! | `evergrant store forget 8f3a91` | with the name of the credential that is in the store |
@@ -121,7 +121,7 @@ store*forget\ 8f3a91*)
     name=$("$real" store list --json | grep -o '"credential": *"[0-9a-f]*"' | grep -o '[0-9a-f]*"$' | tr -d '"' | head -n 1)
     exec "$real" store forget "${name:?no credential is in the store}"
     ;;
-explain*--last*) ports; exec "$real" "$@" ;;
+explain*--last* | ready*) ports; exec "$real" "$@" ;;
 demo*) exec "$real" "$@" --fast ;;
 simulate*--plots*) exec "$real" "$@" --strategy evergrant --seed 1 ;;
 clock*--watch*) timeout --signal=INT 2 "$real" "$@" || [ $? -eq 124 ] ;;

@@ -108,7 +108,7 @@ fn one_gateway_serves_two_profiles_and_takes_another_setting_while_it_runs() {
     let mut command = example("profiles.sh", &provider);
     command.env("REPORTS", free_address()).env("SCREENS", free_address()).env("EVERGRANT_ADMIN_LISTEN", free_address());
     let answer = good(&mut command);
-    assert_eq!(answer.matches(r#""path":"/api/v2/users/me""#).count(), 3, "{answer}");
+    assert_eq!(answer.matches(r#""path":"/api/v2/organizations/me""#).count(), 3, "{answer}");
     assert_eq!(provider.handle().ledger().token.requests, 1);
 }
 
@@ -141,7 +141,10 @@ fn a_refused_request_of_curl_is_explained() {
     assert_eq!(good(&mut example("explain.sh", &provider)), "", "nothing is refused yet");
     provider.handle().apply(Event::api(ApiFault::MissingPermission));
     let said = good(&mut example("explain.sh", &provider));
-    assert!(said.contains("GET /api/v2/users/me answered 403") && said.contains("missing_permission"), "{said}");
+    assert!(
+        said.contains("GET /api/v2/organizations/me answered 403") && said.contains("missing_permission"),
+        "{said}"
+    );
 }
 
 #[test]
