@@ -176,6 +176,8 @@ fn a_page_that_does_not_come_is_asked_for_again() {
     for fault in [
         ApiFault::Status(503),
         ApiFault::Status(502),
+        ApiFault::Status(500),
+        ApiFault::Status(408),
         ApiFault::AuthenticationTimeout,
         ApiFault::Reset,
         ApiFault::Lost,

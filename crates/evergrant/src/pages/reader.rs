@@ -8,6 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::error::{ErrorBody, PageError, PagesError};
 use super::page::{Items, Page};
@@ -332,6 +333,7 @@ impl Pages {
             // Before anything is sent: this future may be dropped at any time.
             self.walk.set_in_doubt(true);
         }
+        let began = Instant::now();
         let (setback, failure) = match self.send(request).await {
             Ok(answer) if answer.status().is_success() => {
                 let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -354,8 +356,9 @@ impl Pages {
         if has_effect {
             self.walk.set_in_doubt(in_doubt);
         }
+        let took = Span::from_duration(began.elapsed());
         let luck = getrandom::u32().unwrap_or_default().to_le_bytes()[0];
-        let Some(wait) = self.setbacks.wait(setback, !has_effect, &self.retries, luck) else {
+        let Some(wait) = self.setbacks.wait(setback, took, !has_effect, &self.retries, luck) else {
             let tries = std::mem::take(&mut self.setbacks).tries;
             return Err(given_up(failure, tries, in_doubt).await);
         };

@@ -7,7 +7,8 @@
 //! before: then a token died, and whatever kept the client from a replay may pass.
 //!
 //! Waits double up to a bound and vary, so that many exports which one outage stopped do not come back together. A
-//! `Retry-After` is waited out as it says. Tries and time are bounded both.
+//! `Retry-After` is waited out as it says. Both have a bound in time and none in tries: a server that restarts is back
+//! after a minute or two, however often it was asked meanwhile.
 //!
 //! Source: RFC 9110 sections 9.2.2, 10.2.3 and 15.6; RFC 6585 section 4.
 
@@ -22,20 +23,20 @@ use crate::transport::ConnectionFailureKind;
 /// How patient an export is with one page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Retries {
-    /// How often a page is asked for at most; a 429 does not count.
-    pub tries: u32,
+    /// How long one page may be in trouble in all: with requests that fail, and the waits after them that nobody asked for.
+    pub longest_trouble: Span,
     /// The wait after the first failure; each further one is twice as long.
     pub first_wait: Span,
     /// The longest wait that nobody asked for.
     pub longest_wait: Span,
-    /// How long the 429s and 503s of one page may have it wait in all.
+    /// How long the 429s of one page, and each `Retry-After`, may have it wait in all.
     pub longest_asked_wait: Span,
 }
 
 impl Default for Retries {
     fn default() -> Self {
         Self {
-            tries: 8,
+            longest_trouble: Span::from_secs(5 * 60),
             first_wait: Span::from_millis(250),
             longest_wait: Span::from_secs(30),
             longest_asked_wait: Span::from_secs(15 * 60),
@@ -68,8 +69,8 @@ impl Setback {
         match status.as_u16() {
             401 if was_good => Self::Refused,
             429 => Self::RateLimited(retry_after),
-            502..=504 => Self::Trouble(retry_after),
-            400..=407 | 409..=499 => Self::Final,
+            408 | 500 | 502..=504 => Self::Trouble(retry_after),
+            400..=499 => Self::Final,
             _ => Self::Failed,
         }
     }
@@ -101,17 +102,28 @@ impl Setback {
 /// One page's setbacks so far.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Setbacks {
-    /// Those that count.
+    /// Requests that failed, but for 429s.
     pub(super) tries: u32,
     /// The last one in words.
     pub(super) why: String,
     rate_limited: u32,
+    /// How long it was waited because the server asked for it.
     asked: Span,
+    /// How long requests failed, and were waited for otherwise.
+    trouble: Span,
 }
 
 impl Setbacks {
-    /// How long to wait before the page is asked for again; `None`: not at all. `luck` is random.
-    pub(super) fn wait(&mut self, setback: Setback, may_repeat: bool, retries: &Retries, luck: u8) -> Option<Span> {
+    /// How long to wait before the page is asked for again, after a request that `took` so long; `None`: not at all. `luck`
+    /// is random.
+    pub(super) fn wait(
+        &mut self,
+        setback: Setback,
+        took: Span,
+        may_repeat: bool,
+        retries: &Retries,
+        luck: u8,
+    ) -> Option<Span> {
         let needs_repeating = setback.is_in_doubt() || setback == Setback::Refused;
         if matches!(setback, Setback::Failed | Setback::Final) || (needs_repeating && !may_repeat) {
             self.tries += 1;
@@ -131,16 +143,16 @@ impl Setbacks {
                 (self.tries, None)
             }
         };
-        if self.tries >= retries.tries {
-            return None;
-        }
         let doubled = retries.first_wait.scaled(1 << (count - 1).min(16), 1).min(retries.longest_wait);
-        let own = doubled.scaled(256 + i64::from(luck), 512);
+        let own = doubled.scaled(256 + i64::from(luck), 512).max(SHORTEST_WAIT);
         let wait = own.max(asked.unwrap_or(Span::ZERO));
-        if asked.is_some() || matches!(setback, Setback::RateLimited(_)) {
-            self.asked += wait;
+        let is_limit = matches!(setback, Setback::RateLimited(_));
+        if !is_limit {
+            self.trouble += took;
         }
-        (self.asked <= retries.longest_asked_wait).then_some(wait)
+        *(if asked.is_some() || is_limit { &mut self.asked } else { &mut self.trouble }) += wait;
+        let is_bearable = self.asked <= retries.longest_asked_wait && self.trouble <= retries.longest_trouble;
+        is_bearable.then_some(wait)
     }
 }
 
@@ -154,6 +166,9 @@ pub(super) fn only_reads(method: &Method, url: &Url) -> bool {
 /// POSTs of Genesys Cloud that read: its analytics queries and its searches. Other POSTs that end in `/query` make jobs.
 const READING_POSTS: [(&str, &str); 2] = [("/api/v2/analytics/", "/query"), ("/api/v2/", "/search")];
 
+/// However short the caller wants the first wait to be.
+const SHORTEST_WAIT: Span = Span::from_millis(10);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,18 +176,48 @@ mod tests {
     const LUCKY: u8 = 255;
 
     fn waits(setback: Setback, may_repeat: bool) -> Vec<i64> {
+        waits_after(Span::ZERO, setback, may_repeat)
+    }
+
+    fn waits_after(took: Span, setback: Setback, may_repeat: bool) -> Vec<i64> {
         let (retries, mut setbacks) = (Retries::default(), Setbacks::default());
-        std::iter::from_fn(|| setbacks.wait(setback, may_repeat, &retries, LUCKY))
+        std::iter::from_fn(|| setbacks.wait(setback, took, may_repeat, &retries, LUCKY))
             .map(Span::as_secs)
-            .take(100)
+            .take(1_000)
             .collect()
     }
 
     #[test]
-    fn trouble_is_waited_out_in_ever_longer_steps_and_not_for_ever() {
-        assert_eq!(waits(Setback::Ambiguous, true), [0, 0, 0, 1, 3, 7, 15]);
-        assert_eq!(waits(Setback::Trouble(Some(Span::from_secs(5))), true), [5, 5, 5, 5, 5, 7, 15]);
+    fn trouble_is_waited_out_in_ever_longer_steps_for_five_minutes() {
+        let steps = [0, 0, 0, 1, 3, 7, 15, 29, 29, 29, 29, 29, 29, 29, 29];
+        for setback in [Setback::Ambiguous, Setback::Unsent, Setback::Trouble(None), Setback::Refused] {
+            assert_eq!(waits(setback, true), steps, "{setback:?}");
+        }
+        assert_eq!(waits_after(Span::from_secs(30), Setback::Ambiguous, true), steps[..7], "requests take time too");
+    }
+
+    #[test]
+    fn what_a_server_in_trouble_asks_for_is_waited_for_a_quarter_of_an_hour() {
+        assert_eq!(waits(Setback::Trouble(Some(Span::from_secs(300))), true), [300; 3]);
+        let shortly = waits(Setback::Trouble(Some(Span::from_secs(5))), true);
+        assert!(shortly.starts_with(&[5, 5, 5, 5, 5, 7, 15, 29]), "{shortly:?}");
+        assert!((800..=900).contains(&shortly.iter().sum::<i64>()), "{shortly:?}");
         assert_eq!(waits(Setback::Trouble(Some(Span::from_secs(3600))), true), [0; 0]);
+    }
+
+    #[test]
+    fn failures_that_pass_are_waited_out_where_the_request_only_reads() {
+        for status in [408, 500, 502, 503, 504] {
+            let setback = Setback::of_status(StatusCode::from_u16(status).unwrap(), None, false);
+            assert_eq!((waits(setback, true).len(), waits(setback, false).len()), (15, 0), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_first_wait_of_nothing_is_no_loop_without_a_pause() {
+        let retries = Retries { first_wait: Span::ZERO, ..Retries::default() };
+        let wait = Setbacks::default().wait(Setback::Ambiguous, Span::ZERO, true, &retries, 0);
+        assert_eq!(wait, Some(SHORTEST_WAIT));
     }
 
     #[test]
@@ -180,8 +225,7 @@ mod tests {
         for setback in [Setback::Ambiguous, Setback::Trouble(None), Setback::Refused] {
             assert_eq!(waits(setback, false).len(), 0);
         }
-        assert_eq!(waits(Setback::Unsent, false).len(), 7);
-        assert_eq!(waits(Setback::Refused, true).len(), 7);
+        assert_eq!(waits(Setback::Unsent, false).len(), 15);
         assert_eq!(waits(Setback::Final, true).len(), 0);
         let refused = |was_good| Setback::of_status(StatusCode::UNAUTHORIZED, None, was_good);
         assert_eq!((refused(true), refused(false)), (Setback::Refused, Setback::Final));
