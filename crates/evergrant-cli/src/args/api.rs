@@ -16,7 +16,7 @@ pub(crate) struct ApiArgs {
     pub(crate) method: String,
     /// The path below the upstream, or a URL of the upstream
     pub(crate) path: String,
-    /// The body: text, @FILE, or @- for standard input
+    /// The body: text, @FILE, or - for standard input; without it there is none
     #[arg(long, short, value_name = "BODY", allow_hyphen_values = true)]
     pub(crate) data: Option<String>,
     /// A request header, as 'Name: value'; may be repeated

@@ -106,7 +106,7 @@ fn outgoing(args: &ApiArgs, settings: &Settings) -> Result<Outgoing, Failure> {
     })?;
     let url = target(settings.upstream()?, &args.path)?;
     let mut headers = headers(&args.header)?;
-    let body = body::read(args.data.as_deref(), &method, settings.timing.timeout)?;
+    let body = body::read(args.data.as_deref(), settings.timing.timeout)?;
     if body.is_some() && !headers.contains_key(http::header::CONTENT_TYPE) {
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }

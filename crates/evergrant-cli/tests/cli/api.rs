@@ -2,7 +2,7 @@
 
 use evergrant_sim::faults::{ApiFault, ApiRule, Chance, Event};
 
-use crate::support::{Folder, evergrant, provider};
+use crate::support::{Folder, evergrant, program, provider};
 
 #[test]
 fn the_body_of_the_answer_goes_to_standard_output() {
@@ -12,7 +12,7 @@ fn the_body_of_the_answer_goes_to_standard_output() {
 }
 
 #[test]
-fn a_body_comes_from_a_flag_a_file_or_standard_input() {
+fn a_body_comes_from_a_flag_or_the_file_or_standard_input_that_it_names() {
     let (provider, folder) = (provider(), Folder::new());
     let file = format!("@{}", folder.file("body", "{\"a\":1}"));
     let echoed = |args: &[&str], input: &str| {
@@ -23,8 +23,22 @@ fn a_body_comes_from_a_flag_a_file_or_standard_input() {
     assert_eq!(echoed(&["--data", "{\"a\":1}"], ""), Some(7));
     assert_eq!(echoed(&["--data", &file], ""), Some(7));
     assert_eq!(echoed(&["--data", "@-"], "{\"a\":1}"), Some(7));
-    assert_eq!(echoed(&[], "{\"a\":1}"), Some(7));
+    assert_eq!(echoed(&["--data", "-"], "{\"a\":1}"), Some(7));
     assert_eq!(echoed(&["--data", ""], "ignored"), Some(0));
+    assert_eq!(echoed(&[], "ignored"), Some(0));
+}
+
+#[test]
+fn a_loop_that_reads_standard_input_keeps_its_lines() {
+    let (provider, folder) = (provider(), Folder::new());
+    folder.file("ids", "1\n2\n3\n");
+    let line = format!("while read id; do {} api POST /api/v2/things/$id; done < ids", env!("CARGO_BIN_EXE_evergrant"));
+    let printed = program(&["sh", "-c", &line]).client_of(&provider).folder(&folder).end().good();
+    let answers: Vec<serde_json::Value> =
+        serde_json::Deserializer::from_str(&printed).into_iter().map(Result::unwrap).collect();
+    let told: Vec<_> = answers.iter().map(|answer| (answer["path"].as_str(), answer["body_len"].as_i64())).collect();
+    let expected = ["/api/v2/things/1", "/api/v2/things/2", "/api/v2/things/3"].map(|path| (Some(path), Some(0)));
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -1,15 +1,13 @@
-//! The body of a request: from the flag, from a file, or from standard input.
+//! The body of a request: from the flag, or from the file or the standard input that the flag names.
 //!
-//! Without the flag a method that usually has a body takes it from standard input, if that is a pipe or a file. A pipe
-//! that stays open and silent ends the wait at the timeout with a word about it.
+//! Without the flag there is none, and standard input is left alone: in a script it may be the list that a loop reads. A
+//! pipe that is named, and stays open and silent, ends the wait at the timeout with a word about it.
 
 use std::io::Read;
 use std::sync::mpsc;
 
 use bytes::Bytes;
 use evergrant::core::time::Span;
-use http::Method;
-use rustix::fs::{FileType, fstat};
 
 use crate::exit;
 use crate::failure::Failure;
@@ -17,28 +15,15 @@ use crate::failure::Failure;
 const MAX_BODY_BYTES: u64 = 64 << 20;
 
 /// The body, or `None` if the request has none.
-pub(super) fn read(data: Option<&str>, method: &Method, timeout: Span) -> Result<Option<Bytes>, Failure> {
+pub(super) fn read(data: Option<&str>, timeout: Span) -> Result<Option<Bytes>, Failure> {
     match data {
         Some("-" | "@-") => from_stdin(timeout).map(Some),
         Some(text) => match text.strip_prefix('@') {
             Some(path) => from_file(path).map(Some),
             None => Ok((!text.is_empty()).then(|| Bytes::copy_from_slice(text.as_bytes()))),
         },
-        None if takes_body(method) && stdin_holds_data() => {
-            let body = from_stdin(timeout)?;
-            Ok((!body.is_empty()).then_some(body))
-        }
         None => Ok(None),
     }
-}
-
-fn takes_body(method: &Method) -> bool {
-    [Method::POST, Method::PUT, Method::PATCH].contains(method)
-}
-
-fn stdin_holds_data() -> bool {
-    let kind = fstat(std::io::stdin()).map(|stat| FileType::from_raw_mode(stat.st_mode));
-    matches!(kind, Ok(FileType::Fifo | FileType::RegularFile | FileType::Socket))
 }
 
 fn from_file(path: &str) -> Result<Bytes, Failure> {
@@ -54,7 +39,7 @@ fn from_stdin(timeout: Span) -> Result<Bytes, Failure> {
         Err(Failure::new(exit::USAGE, "the body did not arrive")
             .at("standard input")
             .because(format!("it was not closed within {timeout}"))
-            .hint("give the body with --data, an empty one with --data '', or close it with </dev/null"))
+            .hint("give the body with --data TEXT or --data @FILE, or close what writes it"))
     })
 }
 
