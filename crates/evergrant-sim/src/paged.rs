@@ -20,6 +20,8 @@
 //! | `endless` | links go on for ever, to empty pages |
 //! | `same` | the last page names itself as the next one |
 //! | `clamp` | a page beyond the last is the last one again, and no count is told |
+//! | `caps` | a page has ten things at most, whatever is asked for, and neither its size nor a count of pages is told |
+//! | `hides` | as `caps`, and three of those that are counted are never shown |
 //! | `shrinks` | `total` falls with every page, as if things were deleted meanwhile |
 //! | `html` | the third page is no JSON |
 //! | `elsewhere` | `nextUri` leads to another host |
@@ -102,6 +104,10 @@ impl<'a> Asked<'a> {
         let asked = self.number("pageNumber").unwrap_or(1);
         if self.odd == "clamp" {
             return json!({"entities": page(asked.min(count), size, self.total)});
+        }
+        if matches!(self.odd.as_str(), "caps" | "hides") {
+            let shown = if self.odd == "hides" { self.total.saturating_sub(3) } else { self.total };
+            return json!({"entities": page(asked, size.min(10), shown), "pageNumber": asked, "total": self.total});
         }
         let total = if self.odd == "shrinks" { self.total.saturating_sub(asked) } else { self.total };
         let name = if self.odd == "renamed" { "stuff" } else { "entities" };

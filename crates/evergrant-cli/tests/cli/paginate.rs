@@ -277,6 +277,29 @@ fn a_total_that_falls_is_warned_of() {
 }
 
 #[test]
+fn a_server_that_caps_its_pages_is_read_to_the_end() {
+    let provider = provider();
+    let capped = get(&provider, "/api/v2/paged/number?pageSize=50&total=35&odd=caps", &["--json"]).end();
+    let summary: Value = serde_json::from_str(&capped.stderr).unwrap();
+    assert_eq!((&summary["ended"], &summary["missing"]), (&"complete".into(), &0.into()));
+    assert_eq!(numbers(&capped.good()), all(35));
+}
+
+#[test]
+fn a_complete_export_with_fewer_items_than_the_api_counts_says_so() {
+    let (provider, folder) = (provider(), Folder::new());
+    let path = "/api/v2/paged/number?pageSize=10&total=35&odd=hides";
+    let hidden = get(&provider, path, &["--json", "--output", "o"]).folder(&folder).end();
+    insta::assert_snapshot!(hidden.stderr, @r"
+    warning: the API counts 35 items, and 32 came
+      cause: it names no further page, so this was taken for the end
+    hint: some may be hidden from this client; compare an export with smaller pages
+    ");
+    let summary: Value = serde_json::from_str(&hidden.good()).unwrap();
+    assert_eq!((&summary["items"], &summary["missing"]), (&32.into(), &3.into()));
+}
+
+#[test]
 fn what_is_no_page_says_what_it_is_and_how_far_it_got() {
     let provider = provider();
     let ended = get(&provider, "/api/v2/paged/number?pageSize=10&total=35&odd=html", &[]).end();

@@ -3,6 +3,10 @@
 //! A [`Walk`] is pure: it neither sends nor waits nor knows the time. Its [`Position`] is all that it learns, and with
 //! the first request it is all that is needed to go on in another process: it can be written down after every page.
 //!
+//! Nor is the size that was asked for a measure of where numbered pages end, since servers have a longest page of their own:
+//! where no answer counts pages, what came is held against the total. An end that comes before is told
+//! ([`Position::missing`]).
+//!
 //! Servers cannot be trusted to end a collection: links of some routes lead to empty pages for ever, or back to the page
 //! that held them. So besides the end that the style itself has, a walk ends when a page is the one before it again,
 //! when a request was made before, when several pages in a row are empty, and at the bounds that the caller set. It says
@@ -71,6 +75,9 @@ pub struct Position {
     pub first_total: Option<u64>,
     /// How many there are in all, as the last page said.
     pub last_total: Option<u64>,
+    /// How many fewer items came than the last total, where the API says that this is all and it was read from its beginning.
+    #[serde(default)]
+    pub missing: u64,
     /// Empty pages since the last that was not.
     empty_pages: u32,
     /// What the last page held.
@@ -80,11 +87,14 @@ pub struct Position {
 }
 
 impl Position {
-    /// Is there nothing left to ask for? An end that was a bound on pages is none under a higher one.
+    /// Is there nothing left to ask for? An end that was a bound on pages, or on empty ones, is none under a higher one.
     #[must_use]
-    pub fn is_done(&self, max_pages: Option<u64>) -> bool {
-        let wants_more = max_pages.is_none_or(|most| most > self.pages);
-        self.ended.is_some_and(|ended| !(ended == Ended::MaxPages && wants_more))
+    pub fn is_done(&self, rules: &Rules) -> bool {
+        self.ended.is_some_and(|ended| match ended {
+            Ended::MaxPages => rules.max_pages.is_some_and(|most| most <= self.pages),
+            Ended::EmptyPages => rules.max_empty_pages <= self.empty_pages,
+            Ended::Complete | Ended::MaxItems | Ended::Repeated => true,
+        })
     }
 }
 
@@ -184,7 +194,7 @@ impl Walk {
     /// A walk from the first page, or from where another one stood.
     #[must_use]
     pub fn new(first: PageRequest, rules: Rules, mut position: Position) -> Self {
-        if !position.is_done(rules.max_pages) {
+        if !position.is_done(&rules) {
             position.ended = None;
         }
         Self { first, rules, position }
@@ -259,13 +269,15 @@ impl Walk {
         let (items_at, found) = items::find(answer, place.as_ref(), is_first && total != Some(0))?;
         let digest = items::digest(&found);
         // Where the answer says itself where the end is, equal pages are no sign of anything.
-        let has_stated_end = total.is_some() && is_counted(style);
+        // A total of none beside items is no total.
+        let stated = total.filter(|total| *total > 0 || found.is_empty());
+        let has_stated_end = stated.is_some() && is_counted(style);
         let is_same = digest.is_some() && digest == self.position.last_page;
         if self.is_other_page(style, answer) || (is_same && !has_stated_end) {
             self.position.ended = Some(Ended::Repeated);
             return Ok(Step::Nothing);
         }
-        let next = self.successor(style, answer, total, found.len())?;
+        let next = self.successor(style, answer, stated, found.len())?;
         let mut items: Vec<_> = found.iter().map(|item| range_within(body, item.text())).collect();
         let lost = match (self.position.last_total, total) {
             (Some(before), Some(now)) if is_counted(style) => before.saturating_sub(now),
@@ -280,6 +292,7 @@ impl Walk {
         position.pages += 1;
         position.empty_pages = if items.is_empty() { position.empty_pages + 1 } else { 0 };
         self.go_on(next, &mut items);
+        self.position.missing = self.missing();
         Ok(Step::Page { items, lost })
     }
 
@@ -325,11 +338,8 @@ impl Walk {
         let Some(style) = style else { return Ok(None) };
         Ok(match style {
             Style::Number | Style::Query => {
-                let asked = self.asked_number();
-                let size = number("pageSize").or_else(|| self.page_size());
-                let counted = || Some(total?.div_ceil(size.filter(|size| *size > 0)?));
-                let last = number("pageCount").filter(|count| *count > 0).or_else(counted);
-                let is_last = last.map_or(count == 0, |last| asked >= last) || self.is_all_there_is(answer, total);
+                let asked = self.asked_number(answer);
+                let is_last = self.is_last_number(asked, answer, total, count) || self.is_all_there_is(answer, total);
                 // An answer with the number at its top has it there in the body too, as Genesys Cloud's searches.
                 let nested = self.first.nests_paging() && number("pageNumber").is_none();
                 let next = asked.saturating_add(1);
@@ -369,6 +379,29 @@ impl Walk {
         })
     }
 
+    /// Is the page of this number, which holds so many items, the last one?
+    fn is_last_number(&self, asked: u64, answer: &Answer<'_>, total: Option<u64>, count: u64) -> bool {
+        if let Some(pages) = answer.number("pageCount").filter(|pages| *pages > 0) {
+            // Only the API itself can have said that its first page is page zero: then its number is that of pages before it.
+            let is_from_zero = self.named_number().is_none() && asked == self.position.pages;
+            return asked.saturating_add(u64::from(is_from_zero)) >= pages;
+        }
+        let Some(total) = total else { return count == 0 };
+        let size = answer.number("pageSize").or_else(|| self.page_size()).filter(|size| *size > 0);
+        // An empty page may stand between others, where nothing on it may be seen; never beyond the total.
+        let is_beyond = size.is_none_or(|size| asked.saturating_mul(size) >= total);
+        self.position.items.saturating_add(count) >= total || (count == 0 && is_beyond)
+    }
+
+    /// As [`Position::missing`]. The totals of cursors and links are seldom counts of what these lead to.
+    fn missing(&self) -> u64 {
+        let Position { style, ended, items, last_total, .. } = &self.position;
+        let named = if *style == Some(Style::Scim) { self.first.number("startIndex") } else { self.named_number() };
+        let is_whole = *ended == Some(Ended::Complete) && named.is_none_or(|number| number <= 1);
+        let is_told = style.is_none() || is_counted(*style);
+        if is_whole && is_told { last_total.unwrap_or(0).saturating_sub(*items) } else { 0 }
+    }
+
     /// Is this the answer to a POST of which nobody said that it has pages? A second POST might make a second something.
     fn is_all_there_is(&self, answer: &Answer<'_>, total: Option<u64>) -> bool {
         let is_told = total.is_some() || ["pageCount", "pageNumber"].into_iter().any(|name| answer.get(name).is_some());
@@ -395,14 +428,22 @@ impl Walk {
         let told = answer.number("pageNumber");
         style == Some(Style::Number)
             && self.position.next != Next::First
-            && told.is_some_and(|told| told < self.asked_number())
+            && told.is_some_and(|told| told < self.asked_number(answer))
     }
 
-    fn asked_number(&self) -> u64 {
-        match (&self.position.next, &self.first.method) {
-            (Next::Number(number) | Next::BodyNumber { number, .. }, _) => *number,
-            (_, &Method::POST) => self.first.body_number("pageNumber").unwrap_or(1),
-            (_, _) => self.first.number("pageNumber").unwrap_or(1),
+    /// The number of the page that was asked for; of a first page for which none was named, the one that it tells.
+    fn asked_number(&self, answer: &Answer<'_>) -> u64 {
+        if let Next::Number(number) | Next::BodyNumber { number, .. } = &self.position.next {
+            return *number;
+        }
+        self.named_number().or_else(|| answer.number("pageNumber")).unwrap_or(1)
+    }
+
+    /// The number of the first page, if the caller names one.
+    fn named_number(&self) -> Option<u64> {
+        match self.first.method {
+            Method::POST => self.first.body_number("pageNumber"),
+            _ => self.first.number("pageNumber"),
         }
     }
 

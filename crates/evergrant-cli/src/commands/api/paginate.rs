@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use evergrant::TokenSource;
 use evergrant::core::time::Span;
-use evergrant::pages::{Next, Pages, PagesBuilder, PagesError, Position, Progress};
+use evergrant::pages::{Next, Pages, PagesBuilder, PagesError, Position, Progress, Rules};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ impl Run<'_> {
         let started = Instant::now();
         let position = begun.as_ref().map(|begun| begun.position.clone()).unwrap_or_default();
         let resumed_at = begun.as_ref().map(|_| position.pages);
-        if let Some(begun) = begun.as_ref().filter(|begun| begun.position.is_done(self.args.pages.max_pages)) {
+        if let Some(begun) = begun.as_ref().filter(|begun| begun.position.is_done(&self.bounds())) {
             let took = started.elapsed();
             let tally = Tally {
                 position: &position,
@@ -168,6 +168,13 @@ impl Run<'_> {
         };
         writer.warn(pages.position());
         ended.map(|()| Ok((pages, writer)))
+    }
+
+    /// The flags that say where it ends before its end.
+    fn bounds(&self) -> Rules {
+        let (args, default) = (&self.args.pages, Rules::default());
+        let max_empty_pages = args.max_empty_pages.unwrap_or(default.max_empty_pages);
+        Rules { max_pages: args.max_pages, max_items: args.max_items, max_empty_pages, ..default }
     }
 
     /// The export as the flags describe it.
@@ -341,7 +348,8 @@ impl Writer {
 
     fn warn(&self, position: &Position) {
         let shrunk = (self.deleted > 0).then(|| report::shrunk(self.deleted, position));
-        let warnings = [shrunk, report::unshown(&self.format.unshown()), report::ended(position)];
+        let unshown = report::unshown(&self.format.unshown());
+        let warnings = [shrunk, unshown, report::ended(position), report::missing(position)];
         warnings.iter().flatten().for_each(Failure::print_warning);
     }
 }

@@ -99,6 +99,20 @@ fn the_name_of_an_output_that_can_be_resumed_is_made_durable() {
 }
 
 #[test]
+fn an_export_that_ended_at_empty_pages_goes_on_if_more_are_allowed() {
+    let (provider, folder) = (provider(), Folder::new());
+    let endless = ["GET", "/api/v2/paged/link?pageSize=10&total=20&odd=endless"];
+    assert!(run(&provider, &folder, &endless).stderr.contains("allow more with --max-empty-pages"));
+    assert!(run(&provider, &folder, &endless).stderr.contains("has ended already"));
+    let calls = || provider.handle().ledger().api.calls;
+    let before = calls();
+    let more = run(&provider, &folder, &[&endless[..], &["--max-empty-pages", "5"]].concat());
+    assert!(more.stderr.contains("names a next page for ever"), "{}", more.stderr);
+    assert_eq!(calls() - before, 2, "two more empty pages");
+    assert_eq!(numbers(&read(&folder, "o")), all(20));
+}
+
+#[test]
 fn an_output_that_was_cut_is_not_added_to() {
     let (provider, folder) = (provider(), Folder::new());
     run(&provider, &folder, &["GET", NUMBER, "--max-pages", "2"]).good();

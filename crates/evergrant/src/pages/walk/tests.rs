@@ -65,6 +65,114 @@ fn numbered_pages_without_a_count_end_at_the_total_or_at_an_empty_page() {
     assert_eq!((open.asked.len(), open.items, open.ended), (4, 6, Some(Ended::Complete)));
 }
 
+/// A server whose pages have `cap` items at most, whatever is asked for, and which tells how many there are: `total`. It has
+/// `has` of them.
+fn capped(request: &PageRequest, cap: u64, has: u64, total: u64) -> Value {
+    let number = |name: &str| request.body_number(name).or_else(|| request.number(name));
+    let (page, size) = (number("pageNumber").unwrap_or(1), number("pageSize").unwrap_or(cap).min(cap));
+    let found: Vec<_> = ((page - 1) * size..(page * size).min(has)).collect();
+    json!({"entities": found, "total": total})
+}
+
+#[test]
+fn a_size_that_the_server_does_not_keep_to_is_no_end() {
+    let (query, body) = (get("https://x/u?pageSize=500"), post("https://x/q", json!({"paging": {"pageSize": 500}})));
+    for (style, first) in [(Style::Number, query), (Style::Query, body)] {
+        let rules = Rules { style: Some(style), ..Rules::default() };
+        let walked = walk(first, rules, |request| capped(request, 100, 1_000, 1_000));
+        assert_eq!((walked.asked.len(), walked.items, walked.ended), (10, 1_000, Some(Ended::Complete)), "{style}");
+    }
+    let echoed = walk(get("https://x/u?pageSize=500"), Rules::default(), |request| {
+        let mut answer = capped(request, 100, 1_000, 1_000);
+        (answer["pageNumber"], answer["pageSize"]) = (json!(request.number("pageNumber").unwrap_or(1)), json!(500));
+        answer
+    });
+    assert_eq!((echoed.items, echoed.ended), (1_000, Some(Ended::Complete)));
+}
+
+#[test]
+fn an_api_that_counts_from_zero_is_asked_for_every_page_and_no_other() {
+    for count in [json!({"pageCount": 3}), json!({"total": 6})] {
+        let walked = walk(get("https://x/u?pageSize=2"), Rules::default(), |request| {
+            let number = request.number("pageNumber").unwrap_or(0);
+            let mut answer = json!({"entities": [number * 2, number * 2 + 1], "pageNumber": number});
+            answer.as_object_mut().unwrap().extend(count.as_object().unwrap().clone());
+            answer
+        });
+        let asked = ["pageSize=2", "pageSize=2&pageNumber=1", "pageSize=2&pageNumber=2"].map(str::to_owned).to_vec();
+        assert_eq!(walked, Walked { asked, items: 6, ended: Some(Ended::Complete) }, "{count}");
+    }
+}
+
+#[test]
+fn an_empty_page_between_others_is_no_end_and_one_beyond_the_total_is() {
+    let rules = || Rules { style: Some(Style::Number), ..Rules::default() };
+    let walked = walk(get("https://x/u?pageSize=2"), rules(), |request| {
+        let number = request.number("pageNumber").unwrap_or(1);
+        json!({"entities": if number == 2 { vec![] } else { vec![number, number + 10] }, "total": 8})
+    });
+    assert_eq!((walked.asked.len(), walked.ended), (5, Some(Ended::Complete)), "{walked:?}");
+    let unseen = walk(get("https://x/u?pageSize=2"), rules(), |request| capped(request, 2, 5, 8));
+    assert_eq!((unseen.asked.len(), unseen.items, unseen.ended), (4, 5, Some(Ended::Complete)));
+}
+
+#[test]
+fn what_a_complete_collection_lacks_of_its_total_is_told() {
+    let missing = |first: PageRequest, rules: Rules, server: &dyn Fn(&PageRequest) -> Value| {
+        let mut walk = Walk::new(first, rules, Position::default());
+        while let Some(request) = walk.next_request().unwrap() {
+            walk.handle_answer(&server(&request).to_string()).unwrap();
+        }
+        walk.position().missing
+    };
+    let rules = |max_items| Rules { style: Some(Style::Number), max_items, ..Rules::default() };
+    let (from_the_first, from_the_second) = (get("https://x/u?pageSize=2"), get("https://x/u?pageSize=2&pageNumber=2"));
+    assert_eq!(missing(from_the_first.clone(), rules(None), &|request| capped(request, 2, 5, 8)), 3);
+    assert_eq!(missing(from_the_first.clone(), rules(None), &|request| capped(request, 2, 8, 8)), 0);
+    assert_eq!(missing(from_the_first, rules(Some(3)), &|request| capped(request, 2, 8, 8)), 0, "it was cut");
+    assert_eq!(missing(from_the_second, rules(None), &|request| capped(request, 2, 8, 8)), 0, "it was not asked for");
+    assert_eq!(missing(get("https://x/u"), Rules::default(), &|_| json!({"entities": list(100), "total": 250})), 150);
+    let cursor = json!({"entities": list(3), "cursor": null, "total": 9});
+    let by_cursor = Rules { style: Some(Style::Cursor), ..Rules::default() };
+    assert_eq!(missing(get("https://x/u"), by_cursor, &|_| cursor.clone()), 0);
+}
+
+#[test]
+fn a_total_that_falls_ends_where_the_pages_do() {
+    // Of 1,000 things 400 are deleted after the fifth page of 100.
+    let rules = Rules { style: Some(Style::Number), ..Rules::default() };
+    let first = get("https://x/u?pageSize=100");
+    let mut walk = Walk::new(first, rules, Position::default());
+    while let Some(request) = walk.next_request().unwrap() {
+        let has = if walk.position().pages < 5 { 1_000 } else { 600 };
+        walk.handle_answer(&capped(&request, 100, has, has).to_string()).unwrap();
+    }
+    let Position { pages, items, missing, ended, .. } = walk.position();
+    assert_eq!((*pages, *items, *missing, *ended), (6, 600, 0, Some(Ended::Complete)));
+}
+
+#[test]
+fn a_bound_on_empty_pages_is_no_end_under_a_higher_one() {
+    let server = |request: &PageRequest| {
+        let at = request.number("at").unwrap_or(0);
+        json!({"entities": if at == 5 { vec![at] } else { vec![] }, "nextUri": (at < 5).then(|| format!("/u?at={}", at + 1))})
+    };
+    let rules = |max_empty_pages| Rules { max_empty_pages, ..Rules::default() };
+    let walked = |position: Position, most| {
+        let mut walk = Walk::new(get("https://x/u"), rules(most), position);
+        while let Some(request) = walk.next_request().unwrap() {
+            walk.handle_answer(&server(&request).to_string()).unwrap();
+        }
+        walk.position().clone()
+    };
+    let three = walked(Position::default(), 3);
+    assert_eq!((three.pages, three.ended), (3, Some(Ended::EmptyPages)));
+    assert!(three.is_done(&rules(3)) && three.is_done(&rules(2)) && !three.is_done(&rules(4)));
+    let all = walked(three, 9);
+    assert_eq!((all.pages, all.items, all.ended), (6, 1, Some(Ended::Complete)));
+    assert!(all.is_done(&rules(99)));
+}
+
 #[test]
 fn a_count_of_no_pages_is_no_end_where_there_are_items() {
     let walked = walk(get("https://x/u?pageSize=2"), Rules::default(), |request| {

@@ -46,6 +46,7 @@ impl Tally<'_> {
             "resumed_at_page": self.resumed_at,
             "retried": self.retried,
             "deleted": self.deleted,
+            "missing": position.missing,
             "took_s": self.took.as_secs_f64(),
         })
     }
@@ -97,6 +98,18 @@ pub(super) fn shrunk(lost: u64, position: &Position) -> Failure {
             position.pages
         ))
         .hint("export again when nothing is deleted, or sort so that what is deleted comes last")
+}
+
+/// What a person should know of a collection that has fewer items than it says.
+pub(super) fn missing(position: &Position) -> Option<Failure> {
+    let total = position.last_total.filter(|_| position.missing > 0)?;
+    let failure =
+        Failure::new(exit::OK, format!("the API counts {}, and {} came", counted(total, "item"), position.items))
+            .because("it names no further page, so this was taken for the end");
+    Some(match position.style {
+        Some(_) => failure.hint("some may be hidden from this client; compare an export with smaller pages"),
+        None => failure.hint("if it has more pages, say how they are asked for with --style, as --style number"),
+    })
 }
 
 /// Fields that a CSV does not show.
