@@ -202,19 +202,21 @@ async fn print_body(incoming: &mut Incoming<'_>) -> Result<(), Failure> {
     let mut last = b'\n';
     while let Some(chunk) = incoming.chunk().await? {
         last = chunk.last().copied().unwrap_or(last);
-        write(move || render::data(&chunk)).await?;
+        beside(move || render::data(&chunk)).await?;
     }
     // A shell prompt should not stick to the body; a file should get exactly what was sent.
     if last != b'\n' && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-        write(|| render::data(b"\n")).await?;
+        beside(|| render::data(b"\n")).await?;
     }
     Ok(())
 }
 
-/// Writes beside the runtime: whoever reads standard output may let us wait, and a signal ends the run meanwhile.
-async fn write(writing: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<(), Failure> {
+/// Writes beside the runtime: whoever reads an output may let us wait, and a signal ends the run meanwhile.
+async fn beside<T: Send + 'static>(
+    writing: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
     let written = tokio::task::spawn_blocking(writing).await;
-    written.unwrap_or_else(|error| Err(Failure::new(exit::INTERNAL, "cannot write to standard output").because(error)))
+    written.unwrap_or_else(|error| Err(Failure::new(exit::INTERNAL, "the output's thread has ended").because(error)))
 }
 
 async fn print_json(incoming: &mut Incoming<'_>) -> Result<(), Failure> {
@@ -231,7 +233,7 @@ async fn print_json(incoming: &mut Incoming<'_>) -> Result<(), Failure> {
     };
     let (status, verdict) = (answer.status().as_u16(), answer.verdict());
     let object = json!({ "status": status, "headers": headers, "body": body, "verdict": verdict });
-    write(move || render::json(&object)).await
+    beside(move || render::json(&object)).await
 }
 
 /// An answer with an error status, with its body and what it means.

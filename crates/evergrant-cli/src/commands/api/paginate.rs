@@ -5,7 +5,8 @@
 //! standard output if the items are in a file, else as the last line of standard error.
 //!
 //! Whole pages are written, then made durable, then noted: whenever the process ends, the next run finds an output that
-//! begins with the pages that the resume file names, cuts the rest off, and goes on.
+//! begins with the pages that the resume file names, cuts the rest off, and goes on. A page counts once it is written: of
+//! a pipe whose reader stalls a signal ends the wait, and the page comes again.
 
 mod format;
 mod output;
@@ -13,7 +14,7 @@ mod progress;
 mod report;
 mod resume;
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use evergrant::TokenSource;
@@ -22,7 +23,7 @@ use evergrant::pages::{Next, Pages, PagesBuilder, PagesError, Position, Progress
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{Outgoing, client};
+use super::{Outgoing, beside, client};
 use crate::args::{ApiArgs, PagesArgs};
 use crate::ending::{self, Signals, code_of_signal};
 use crate::exit;
@@ -127,7 +128,11 @@ impl Run<'_> {
             deleted: writer.deleted,
             took: started.elapsed(),
         };
-        self.tell(&tally)
+        match ending::unless_ended(&mut signals, beside(self.telling(&tally))).await {
+            Ok(told) => told?,
+            Err(signal) => return Ok(code_of_signal(signal)),
+        }
+        Ok(exit::OK)
     }
 
     /// Reads and writes all pages; or gives the signal that ended the run before there was anything to write.
@@ -157,14 +162,22 @@ impl Run<'_> {
             Ok(token) => drop(token?),
             Err(signal) => return Ok(Err(signal)),
         }
-        let mut writer = Writer::open(format, target, resume, begun)?;
+        let (bytes, can_be_resumed) = (begun.as_ref().map(|begun| begun.bytes), resume.is_some());
+        let opening = beside(move || Output::open(target, bytes, can_be_resumed));
+        let output = match signals.unless_ended(opening).await {
+            Ok(output) => output?,
+            Err(signal) => return Ok(Err(signal)),
+        };
+        let mut writer = Writer::begin(format, output, resume, begun)?;
         let written = signals.unless_ended(writer.write_all(&mut pages, &stopped)).await;
         writer.screen.end();
         let ended = match written {
             Ok(ended) => ended,
-            Err(signal) => writer
-                .note(pages.position())
-                .and_then(|()| Err(stopped.by_signal(signal, pages.position(), writer.output.target()))),
+            Err(signal) => {
+                let far = writer.unwritten.take().unwrap_or_else(|| writer.progress(pages.position()));
+                let failure = stopped.by_signal(signal, &far.position, writer.output.target());
+                writer.save(&far).and(Err(failure))
+            }
         };
         writer.warn(pages.position());
         ended.map(|()| Ok((pages, writer)))
@@ -205,18 +218,24 @@ impl Run<'_> {
         builder
     }
 
-    /// Says what was done: data for a program, a line for a person who looks and has not just seen the items.
-    fn tell(&self, tally: &Tally<'_>) -> Result<u8, Failures> {
-        if self.args.json {
-            // Standard output belongs to the items, unless they went into a file.
-            match tally.target {
-                Target::File(_) => render::json(&tally.json())?,
-                Target::StandardOutput { .. } | Target::Pipe => eprintln!("{}", tally.json()),
+    /// What says what was done: data for a program, a line for a person who looks and has not just seen the items.
+    fn telling(&self, tally: &Tally<'_>) -> impl FnOnce() -> Result<(), Failure> + Send + use<> {
+        // Standard output belongs to the items, unless they went into a file.
+        let has_own_output = matches!(tally.target, Target::File(_));
+        let data = self.args.json.then(|| tally.json());
+        let is_seen = io::stderr().is_terminal() && !(*tally.target == Target::Pipe && io::stdout().is_terminal());
+        let line = is_seen.then(|| tally.line());
+        move || match (data, line) {
+            (Some(data), _) if has_own_output => render::json(&data),
+            (Some(data), _) => {
+                eprintln!("{data}");
+                Ok(())
             }
-        } else if io::stderr().is_terminal() && !(*tally.target == Target::Pipe && io::stdout().is_terminal()) {
-            eprintln!("{}", tally.line());
+            (None, line) => {
+                line.iter().for_each(|line| eprintln!("{line}"));
+                Ok(())
+            }
         }
-        Ok(exit::OK)
     }
 
     /// Says that nothing was left to do.
@@ -225,7 +244,8 @@ impl Run<'_> {
             eprintln!("the export has ended already, nothing was requested: {}", tally.line());
             return Ok(exit::OK);
         }
-        self.tell(tally)
+        self.telling(tally)()?;
+        Ok(exit::OK)
     }
 }
 
@@ -237,39 +257,44 @@ struct Writer {
     screen: Screen,
     noted: Instant,
     deleted: u64,
+    /// How far the export was before the page that is being written.
+    unwritten: Option<resume::Progress>,
 }
 
 impl Writer {
-    /// Opens the output, and notes that an export begins before anything is sent.
-    fn open(
+    /// Notes that an export begins, or goes on, before anything is sent.
+    fn begin(
         mut format: Format,
-        target: Target,
+        output: Output,
         resume: Option<ResumeFile>,
         begun: Option<resume::Progress>,
     ) -> Result<Self, Failure> {
         let position = begun.as_ref().map(|begun| begun.position.clone()).unwrap_or_default();
-        let output = match begun {
-            Some(begun) => {
-                format.go_on(begun.columns);
-                Output::reopen(target, begun.bytes)?
-            }
-            None => Output::create(target, resume.is_some())?,
-        };
+        format.go_on(begun.and_then(|begun| begun.columns));
         let screen = Screen::new(output.is_terminal(), &position);
-        let mut writer = Self { format, output, resume, screen, noted: Instant::now(), deleted: 0 };
+        let noted = Instant::now();
+        let mut writer = Self { format, output, resume, screen, noted, deleted: 0, unwritten: None };
         writer.note(&position)?;
         Ok(writer)
     }
 
-    /// Writes page after page until the end, or until nobody reads any more. A signal may end it between two pages.
+    /// Writes page after page until the end, or until nobody reads any more. A signal may end it between two pages, and
+    /// in the middle of one for which a reader lets us wait.
     async fn write_all(&mut self, pages: &mut Pages, stopped: &Stopped<'_>) -> Result<(), Failure> {
         loop {
+            // A page that came and is not written is in doubt as one that may have come.
+            let mut before = self.progress(pages.position());
+            before.position.in_doubt |= pages.next_has_effect();
             match self.advance(pages).await? {
                 Ok(Progress::Page(page)) => {
-                    let written = self.format.write(page.items(), &mut self.output).and_then(|()| self.output.flush());
+                    let mut lines = Vec::new();
+                    self.format.write(page.items(), &mut lines).map_err(|error| self.unwritable(&error))?;
+                    self.unwritten = Some(before);
+                    let written = self.output.write(lines).await;
                     if !self.goes_on(written)? {
                         return Ok(());
                     }
+                    self.unwritten = None;
                     self.deleted += page.lost();
                     self.note_sometimes(pages.position())?;
                     self.screen.show(pages.position());
@@ -285,7 +310,9 @@ impl Writer {
                     self.screen.wait(&why, wait);
                 }
                 Ok(Progress::Ended(_)) => {
-                    let written = self.format.end(&mut self.output).and_then(|()| self.output.flush());
+                    let mut lines = Vec::new();
+                    self.format.end(&mut lines).map_err(|error| self.unwritable(&error))?;
+                    let written = self.output.write(lines).await;
                     self.goes_on(written)?;
                     return self.note(pages.position());
                 }
@@ -319,13 +346,15 @@ impl Writer {
             Ok(()) => Ok(true),
             // As in `evergrant api ... | head`.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => {
-                let failure = output::unwritable(self.output.target().shown(), &error);
-                Err(match &self.resume {
-                    Some(_) => failure.hint("the same command goes on from the last whole page"),
-                    None => failure,
-                })
-            }
+            Err(error) => Err(self.unwritable(&error)),
+        }
+    }
+
+    fn unwritable(&self, error: &io::Error) -> Failure {
+        let failure = output::unwritable(self.output.target().shown(), error);
+        match &self.resume {
+            Some(_) => failure.hint("the same command goes on from the last whole page"),
+            None => failure,
         }
     }
 
@@ -338,12 +367,20 @@ impl Writer {
 
     /// Makes the output durable and writes down where the export stands.
     fn note(&mut self, position: &Position) -> Result<(), Failure> {
+        if self.resume.is_none() { Ok(()) } else { self.save(&self.progress(position)) }
+    }
+
+    fn save(&mut self, progress: &resume::Progress) -> Result<(), Failure> {
         let Some(file) = &self.resume else { return Ok(()) };
-        let target = self.output.target().shown();
-        self.output.sync().map_err(|error| output::unwritable(target, &error))?;
-        let columns = self.format.written_columns();
+        self.output.sync().map_err(|error| output::unwritable(self.output.target().shown(), &error))?;
         self.noted = Instant::now();
-        file.save(&resume::Progress { bytes: self.output.bytes(), columns, position: position.clone() })
+        file.save(progress)
+    }
+
+    /// How far the export is when all that was written belongs to pages before this position.
+    fn progress(&self, position: &Position) -> resume::Progress {
+        let columns = self.format.written_columns();
+        resume::Progress { bytes: self.output.bytes(), columns, position: position.clone() }
     }
 
     fn warn(&self, position: &Position) {

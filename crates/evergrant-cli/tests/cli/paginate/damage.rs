@@ -1,5 +1,6 @@
 //! Resume files and outputs that do not fit: each is named, and nothing is lost.
 
+use evergrant_sim::faults::{ApiFault, Event};
 use evergrant_sim::http::SimServer;
 
 use super::{NUMBER, all, numbers};
@@ -96,6 +97,27 @@ fn the_name_of_an_output_that_can_be_resumed_is_made_durable() {
     assert_eq!(opens_of_the_folder(), 1, "a folder is opened to be synced, once");
     run("items/b", &[]);
     assert_eq!(opens_of_the_folder(), 0);
+}
+
+#[test]
+fn a_good_output_outlives_an_export_that_brings_no_page() {
+    let (provider, folder) = (provider(), Folder::new());
+    let export = |path: &str, flags: &[&str]| {
+        let args = ["api", "GET", path, "--paginate", "--output", "o"];
+        evergrant(args.iter().chain(flags)).client_of(&provider).folder(&folder).end()
+    };
+    folder.file("o", "yesterday's\n");
+    provider.handle().apply(Event::api(ApiFault::MissingPermission));
+    export(NUMBER, &[]).failed(9);
+    provider.handle().apply(Event::ClearApiFaults);
+    export(NUMBER, &["--items", "data.things"]).failed(15);
+    export("/api/v2/paged/number?total=5&odd=renamed", &[]).failed(15);
+    assert_eq!(read(&folder, "o"), "yesterday's\n");
+    export("/api/v2/paged/number?total=0", &[]).good();
+    assert_eq!(read(&folder, "o"), "", "an empty collection replaces it");
+    folder.file("o", &"yesterday's\n".repeat(10_000));
+    export(NUMBER, &["--max-pages", "1"]).good();
+    assert_eq!(numbers(&read(&folder, "o")), all(10));
 }
 
 #[test]

@@ -7,9 +7,10 @@ use evergrant_core::time::Span;
 use evergrant_sim::config::ProviderConfig;
 use evergrant_sim::faults::{ApiFault, ApiRule, Chance, Event};
 use evergrant_sim::http::SimServer;
+use rustix::process::Signal;
 
 use super::{all, numbers};
-use crate::support::{Folder, Run, evergrant, program};
+use crate::support::{Folder, Run, evergrant, program, provider};
 
 /// A provider whose tokens die after `uses` requests, and whose API is in trouble now and then.
 ///
@@ -66,7 +67,7 @@ impl<'a> Export<'a> {
         let before = self.written();
         let (mut running, _home) = self.run().start();
         running.when(|| self.written() >= before + bytes);
-        running.signal(rustix::process::Signal::KILL);
+        running.signal(Signal::KILL);
         assert!(!running.wait().success(), "it was killed in the middle");
     }
 
@@ -115,7 +116,7 @@ fn an_export_that_is_interrupted_says_how_to_go_on() {
     let export = Export::new(&provider, &folder, &["GET", "/api/v2/paged/link?pageSize=5&total=2000"]);
     let (mut running, _home) = export.run().start();
     running.when(|| export.written() > 20_000);
-    running.signal(rustix::process::Signal::INT);
+    running.signal(Signal::INT);
     let mut said = running.child().stderr.take().unwrap();
     assert_eq!(running.wait().code(), Some(130));
     let mut stderr = String::new();
@@ -123,6 +124,66 @@ fn an_export_that_is_interrupted_says_how_to_go_on() {
     assert!(stderr.contains("SIGINT stopped the export") && stderr.contains("the same command goes on"), "{stderr}");
     export.run().end().good();
     assert_eq!(export.numbers(), all(2_000));
+}
+
+/// Starts an export into a pipe that nobody reads, ends it by a signal once the pipe is full, and gives what was in the pipe.
+fn stalled(run: Run, signal: Signal) -> String {
+    let (mut running, _home) = run.start();
+    let mut pipe = running.child().stdout.take().unwrap();
+    running.when(|| rustix::io::ioctl_fionread(&pipe).unwrap() > 60_000);
+    running.signal(signal);
+    assert_eq!(running.wait().code(), Some(128 + signal.as_raw()));
+    let mut text = String::new();
+    pipe.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn a_signal_ends_an_export_whose_reader_lets_it_wait_and_the_page_comes_again() {
+    let (provider, folder) = (provider(), Folder::new());
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+        let resume = format!("r{}", signal.as_raw());
+        // A pipe of 64 KiB is full in the middle of the second page.
+        let path = "/api/v2/paged/number?pageSize=300&total=1000";
+        let run = || evergrant(["api", "GET", path, "--paginate", "--resume", &resume]).client_of(&provider);
+        let first = stalled(run().folder(&folder), signal);
+        let (whole, _cut) = first.rsplit_once('\n').unwrap();
+        let mut got = numbers(whole);
+        got.extend(numbers(&run().folder(&folder).end().good()));
+        assert!(
+            (1_001..=1_300).contains(&got.len()),
+            "{} of 1000 items: the second page came again, and no other",
+            got.len()
+        );
+        got.sort_unstable();
+        got.dedup();
+        assert_eq!(got, all(1_000));
+    }
+}
+
+#[test]
+fn a_signal_ends_an_export_into_a_named_pipe_that_nobody_opens() {
+    let (provider, folder) = (provider(), Folder::new());
+    program(&["mkfifo", "pipe"]).folder(&folder).end().good();
+    let args = ["api", "GET", "/api/v2/paged/number?total=5", "--paginate", "--output", "pipe"];
+    let (mut running, _home) = evergrant(args).client_of(&provider).folder(&folder).start();
+    running.when(|| provider.handle().ledger().token.succeeded == 1);
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().code(), Some(143));
+    assert_eq!(provider.handle().ledger().api.calls, 0, "it was waiting for a reader");
+}
+
+#[test]
+fn a_first_page_that_was_not_written_comes_again_with_its_header() {
+    let (provider, folder) = (provider(), Folder::new());
+    let path = "/api/v2/paged/number?pageSize=10000&total=12000";
+    let run = || {
+        let args = ["api", "GET", path, "--paginate", "--csv", "id", "--resume", "r"];
+        evergrant(args).client_of(&provider).folder(&folder)
+    };
+    assert!(stalled(run(), Signal::TERM).starts_with("id\n"));
+    let again = run().end().good();
+    assert_eq!((again.lines().next(), again.lines().count()), (Some("id"), 12_001));
 }
 
 #[test]
@@ -138,8 +199,7 @@ fn into_a_pipe_nothing_is_missing_and_what_was_under_way_comes_again() {
     running.when(|| items.metadata().is_ok_and(|metadata| metadata.len() > 20_000));
     let children = format!("/proc/{0}/task/{0}/children", running.child().id());
     let first = std::fs::read_to_string(children).unwrap().split(' ').next().unwrap().parse().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(first).unwrap(), rustix::process::Signal::KILL)
-        .unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(first).unwrap(), Signal::KILL).unwrap();
     running.wait();
     shell().end().good();
     let mut got = numbers(&std::fs::read_to_string(items).unwrap());

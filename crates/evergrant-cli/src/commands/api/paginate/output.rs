@@ -2,12 +2,18 @@
 //!
 //! Of a regular file, named or as standard output, the length is known, so an export that was stopped can be cut back to
 //! its last whole page. What went into a pipe is gone.
+//!
+//! What a named file holds is replaced by the first page and not before: an export that brings none leaves it as it was.
+//!
+//! The reader of a pipe or a terminal may let us wait for ever, and a signal must end the export all the same. So these are
+//! written to by a thread of its own, which may stay behind with a page of which nobody knows how much was written.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, IsTerminal as _, Seek as _, SeekFrom, Write};
+use std::io::{self, IsTerminal as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{OFlags, fcntl_getfl};
 use serde::{Deserialize, Serialize};
@@ -35,12 +41,14 @@ pub(super) enum Target {
 
 /// An open output.
 pub(super) struct Output {
-    sink: BufWriter<File>,
+    file: Arc<File>,
     target: Target,
     bytes: u64,
     kind: Kind,
     /// A terminal's.
     filter: Filter,
+    /// What the file held before is still there.
+    is_old: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -77,8 +85,16 @@ impl Target {
 }
 
 impl Output {
-    /// Opens it empty. A file that holds something is replaced, unless it `must_be_new`.
-    pub(super) fn create(target: Target, must_be_new: bool) -> Result<Self, Failure> {
+    /// Opens it: for a new export, or for one that left it `begun` with so many bytes. May wait for the reader of a pipe.
+    pub(super) fn open(target: Target, begun: Option<u64>, can_be_resumed: bool) -> Result<Self, Failure> {
+        match begun {
+            Some(bytes) => Self::reopen(target, bytes),
+            None => Self::create(target, can_be_resumed),
+        }
+    }
+
+    /// Opens it for its first page. A file that holds something is replaced then, unless it `must_be_new`.
+    fn create(target: Target, must_be_new: bool) -> Result<Self, Failure> {
         let failed = |error: io::Error| unwritable(target.shown(), &error);
         let (file, bytes) = match &target {
             Target::File(path) => {
@@ -99,11 +115,8 @@ impl Output {
             }
             Target::Pipe => (standard_output().map_err(failed)?, 0),
         };
-        let output = Self::locked(file, target, bytes)?;
-        if matches!(output.target, Target::File(_)) && output.is_file() {
-            let emptied = output.sink.get_ref().set_len(0);
-            emptied.map_err(|error| unwritable(output.target.shown(), &error))?;
-        }
+        let mut output = Self::locked(file, target, bytes)?;
+        output.is_old = matches!(output.target, Target::File(_)) && output.is_file();
         if must_be_new {
             output.sync_name()?;
         }
@@ -111,16 +124,16 @@ impl Output {
     }
 
     /// Opens it as a stopped export left it, and cuts off what was written after its last whole page.
-    pub(super) fn reopen(target: Target, bytes: u64) -> Result<Self, Failure> {
+    fn reopen(target: Target, bytes: u64) -> Result<Self, Failure> {
         let failed = |error: io::Error| unwritable(target.shown(), &error);
         let file = match &target {
             // A run that was stopped before it opened the file left none.
             Target::File(path) => OpenOptions::new().write(true).create(bytes == 0).truncate(false).open(path),
             Target::StandardOutput { .. } | Target::Pipe => standard_output(),
         };
-        let mut output = Self::locked(file.map_err(failed)?, target.clone(), bytes)?;
+        let output = Self::locked(file.map_err(failed)?, target.clone(), bytes)?;
         if output.is_file() {
-            let file = output.sink.get_mut();
+            let mut file = &*output.file;
             let length = file.metadata().map_err(failed)?.len();
             if length < bytes {
                 return Err(shorter(&target, length, bytes));
@@ -152,10 +165,29 @@ impl Output {
         self.bytes
     }
 
+    /// Writes a page. If this is given up, which it can be for a pipe or a terminal alone, a part of it may be written, or
+    /// be written later.
+    pub(super) async fn write(&mut self, page: Vec<u8>) -> io::Result<()> {
+        let length = page.len() as u64;
+        if self.is_file() {
+            if std::mem::take(&mut self.is_old) {
+                self.file.set_len(0)?;
+            }
+            (&*self.file).write_all(&page)?;
+        } else {
+            let page = if self.is_terminal() { self.filter.shown(&page) } else { page };
+            let file = Arc::clone(&self.file);
+            tokio::task::spawn_blocking(move || (&*file).write_all(&page)).await.map_err(io::Error::other)??;
+        }
+        if !self.is_terminal() {
+            self.bytes += length;
+        }
+        Ok(())
+    }
+
     /// Makes what was written durable, as far as it can be.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.flush()?;
-        if self.is_file() { self.sink.get_ref().sync_data() } else { Ok(()) }
+    pub(super) fn sync(&self) -> io::Result<()> {
+        if self.is_file() { self.file.sync_data() } else { Ok(()) }
     }
 
     /// Makes the name of a new file durable: after a power cut its resume file must not be there without it.
@@ -181,23 +213,7 @@ impl Output {
             (false, true) => Kind::Terminal,
             (false, false) => Kind::Other,
         };
-        Ok(Self { sink: BufWriter::with_capacity(BUFFER, file), target, bytes, kind, filter: Filter::default() })
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_terminal() {
-            self.sink.write_all(&self.filter.shown(bytes))?;
-            return Ok(bytes.len());
-        }
-        let written = self.sink.write(bytes)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
+        Ok(Self { file: Arc::new(file), target, bytes, kind, filter: Filter::default(), is_old: false })
     }
 }
 
@@ -258,7 +274,6 @@ pub(super) fn unwritable(place: impl std::fmt::Display, error: &io::Error) -> Fa
         .hint("check the file, its folder, and the space left")
 }
 
-const BUFFER: usize = 64 << 10;
 /// The first byte of U+0080 to U+00BF in UTF-8.
 const LEAD: u8 = 0xc2;
 
