@@ -22,8 +22,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::clock;
 use crate::driver::Shared;
+use crate::guard::bearer;
 use crate::retry_after;
-use crate::source::bearer;
 use crate::trace;
 
 /// What is known of a request before it is sent.

@@ -23,7 +23,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::Guard;
 use evergrant_core::Secret;
 use evergrant_core::attempt::{Refusal, Route, Subject};
 use evergrant_core::evidence::Carried;
@@ -32,15 +31,15 @@ use evergrant_core::offset::{Reading, SkewPoint, Source};
 use evergrant_core::policy::Policy;
 use evergrant_core::profile::Profile;
 use evergrant_core::time::{Boot, Span};
-use evergrant_core::token::{Generation, Token};
+use evergrant_core::token::Token;
 use evergrant_core::verdict::Verdict;
-use http::HeaderValue;
 
 use crate::client_secrets::ClientSecrets;
 use crate::clock;
-use crate::driver::{Published, Shared};
+use crate::driver::Shared;
 use crate::exchange::{Exchange, RequestTraits};
 use crate::grant::{Credential, GrantError};
+use crate::guard::TokenGuard;
 use crate::news;
 use crate::status::{EventStatus, SkewMoment, SkewStatus, SourceStatus};
 use crate::store::{CredentialKey, Store, StoreUrl};
@@ -87,7 +86,7 @@ impl TokenSource {
     pub fn try_token(&self) -> Option<TokenGuard> {
         let published = self.shared.published();
         let is_fresh = published.token.is_some() && clock::boot() < published.fresh_until;
-        is_fresh.then(|| TokenGuard(Held::Published(published)))
+        is_fresh.then(|| TokenGuard::published(published))
     }
 
     /// A token with at least `least` of its life left, as far as the provider gives such tokens.
@@ -259,7 +258,7 @@ impl TokenSource {
         let asked = clock::boot();
         let deadline = deadline.unwrap_or_else(|| asked + self.shared.patience());
         let token = self.shared.acquire(need, asked, deadline).await?;
-        Ok(TokenGuard(Held::Own(Box::new(Own { header: bearer(&token.access_token), token }))))
+        Ok(TokenGuard::own(token))
     }
 }
 
@@ -306,72 +305,8 @@ impl Shared {
     }
 }
 
-/// A token on loan: keep it for one request, not for later.
-pub struct TokenGuard(Held);
-
-enum Held {
-    Published(Guard<Arc<Published>>),
-    Own(Box<Own>),
-}
-
-/// What a caller got who had to ask the keeper; in a box, so that the guard of the common case is small.
-struct Own {
-    token: Arc<Token>,
-    header: HeaderValue,
-}
-
-impl TokenGuard {
-    /// The text of the token.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        self.token().map_or("", |token| token.access_token.expose())
-    }
-
-    /// `Bearer` and the token, marked as sensitive. Copy its bytes into a request: cloning it shares a counter.
-    #[must_use]
-    pub fn authorization(&self) -> &HeaderValue {
-        match &self.0 {
-            Held::Published(published) => &published.header,
-            Held::Own(own) => &own.header,
-        }
-    }
-
-    /// Which token it is.
-    #[must_use]
-    pub fn generation(&self) -> Generation {
-        self.token().map(|token| token.generation).unwrap_or_default()
-    }
-
-    /// Time until the token can stop working, if that is known.
-    #[must_use]
-    pub fn remaining(&self) -> Option<Span> {
-        self.token()?.remaining(clock::boot())
-    }
-
-    fn token(&self) -> Option<&Token> {
-        match &self.0 {
-            Held::Published(published) => published.token.as_deref(),
-            Held::Own(own) => Some(&own.token),
-        }
-    }
-}
-
-impl std::fmt::Debug for TokenGuard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("TokenGuard").field(&self.generation()).finish()
-    }
-}
-
 /// A flight that ends without a change that waiters care about is noticed this much later.
 const SHUTDOWN_CHECK: Span = Span::from_millis(50);
-
-/// The value of an Authorization header with this token.
-pub(crate) fn bearer(token: &Secret) -> HeaderValue {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-        .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
-    value.set_sensitive(true);
-    value
-}
 
 /// How a source reaches the network.
 #[derive(Clone, Debug)]
