@@ -24,6 +24,7 @@ use crate::clock;
 use crate::driver::Shared;
 use crate::guard::bearer;
 use crate::retry_after;
+use crate::sync::watch;
 use crate::trace;
 
 /// What is known of a request before it is sent.
@@ -161,33 +162,72 @@ impl Exchange {
 
     /// What to do with the answer to the last send. Waits if waiting helps.
     pub async fn judge(&mut self, answer: Answer<'_>) -> Ruling {
-        let Some(refusal) = self.refusal_of(&answer) else {
-            self.accept(&answer);
-            return Ruling::Pass(None);
+        let changes = self.shared.changes();
+        match self.show(&answer) {
+            Ok(ruling) => ruling,
+            Err(until) => self.wait_for_ruling(changes, until).await,
+        }
+    }
+
+    /// The same for a caller that cannot wait where it is: the ruling, if nothing has to be waited for. Else there is none
+    /// yet, and [`Exchange::ruling`] waits for it, wherever that is called.
+    pub fn judge_now(&mut self, answer: Answer<'_>) -> Option<Ruling> {
+        self.show(&answer).ok()
+    }
+
+    /// The ruling on the answer that [`Exchange::judge_now`] was shown.
+    pub async fn ruling(&mut self) -> Ruling {
+        let changes = self.shared.changes();
+        match self.ask_again() {
+            Ok(ruling) => ruling,
+            Err(until) => self.wait_for_ruling(changes, until).await,
+        }
+    }
+
+    /// The ruling on an answer, or how long to wait for it.
+    fn show(&mut self, answer: &Answer<'_>) -> Result<Ruling, Boot> {
+        let Some(refusal) = self.refusal_of(answer) else {
+            self.accept(answer);
+            return Ok(Ruling::Pass(None));
         };
-        self.sample_clock(&answer);
+        self.sample_clock(answer);
         self.refused = Some(self.attempt.generation);
         if answer.can_send_again && self.attempt.replay == Replay::Never {
             // The body was not kept, but it is still there: its caller has not begun to send it.
             self.attempt.replay = Replay::of(self.method.as_str(), self.has_idempotency_key, true);
         }
-        let mut changes = self.shared.changes();
         let attempt = &mut self.attempt;
-        let mut step = self.shared.act(|keeper, now| keeper.handle_refusal(attempt, refusal, now));
+        let step = self.shared.act(|keeper, now| keeper.handle_refusal(attempt, refusal, now));
+        self.ruling_of(step)
+    }
+
+    async fn wait_for_ruling(&mut self, mut changes: watch::Receiver<u64>, mut until: Boot) -> Ruling {
         loop {
-            match step {
-                Step::Send(token) => {
-                    if let Some(refusal) = &self.attempt.refusal {
-                        trace::tell_replay(self.refused.unwrap_or_default(), token.generation, refusal);
-                    }
-                    return Ruling::Replay(Sendable::of(&token));
-                }
-                Step::Pass(verdict) => return Ruling::Pass(Some(verdict)),
-                Step::NoToken(error, verdict) => return Ruling::NoToken(error, verdict),
-                Step::Wait(until) => self.shared.wait(&mut changes, until).await,
+            self.shared.wait(&mut changes, until).await;
+            match self.ask_again() {
+                Ok(ruling) => return ruling,
+                Err(later) => until = later,
             }
-            let attempt = &mut self.attempt;
-            step = self.shared.act(|keeper, now| keeper.handle_attempt(attempt, now));
+        }
+    }
+
+    fn ask_again(&mut self) -> Result<Ruling, Boot> {
+        let attempt = &mut self.attempt;
+        let step = self.shared.act(|keeper, now| keeper.handle_attempt(attempt, now));
+        self.ruling_of(step)
+    }
+
+    fn ruling_of(&self, step: Step) -> Result<Ruling, Boot> {
+        match step {
+            Step::Send(token) => {
+                if let Some(refusal) = &self.attempt.refusal {
+                    trace::tell_replay(self.refused.unwrap_or_default(), token.generation, refusal);
+                }
+                Ok(Ruling::Replay(Sendable::of(&token)))
+            }
+            Step::Pass(verdict) => Ok(Ruling::Pass(Some(verdict))),
+            Step::NoToken(error, verdict) => Ok(Ruling::NoToken(error, verdict)),
+            Step::Wait(until) => Err(until),
         }
     }
 

@@ -97,6 +97,16 @@ impl TokenSource {
         self.token_for(Need::Lasting(least), deadline).await
     }
 
+    /// A token for a caller that began to wait earlier, at `asked`, and whose turn comes only now: its patience counts from
+    /// then. With `least` as from [`TokenSource::token_lasting`].
+    ///
+    /// # Errors
+    /// As [`TokenSource::token`].
+    pub async fn token_asked_at(&self, asked: Boot, least: Option<Span>) -> Result<TokenGuard, AcquireError> {
+        let need = least.map_or(Need::Usable, Need::Lasting);
+        self.token_since(asked, need, asked + self.shared.patience()).await
+    }
+
     /// One request of a caller, to be taken through all its sends.
     #[must_use]
     pub fn exchange(&self, traits: RequestTraits) -> Exchange {
@@ -256,7 +266,10 @@ impl TokenSource {
 
     async fn token_for(&self, need: Need, deadline: Option<Boot>) -> Result<TokenGuard, AcquireError> {
         let asked = clock::boot();
-        let deadline = deadline.unwrap_or_else(|| asked + self.shared.patience());
+        self.token_since(asked, need, deadline.unwrap_or_else(|| asked + self.shared.patience())).await
+    }
+
+    async fn token_since(&self, asked: Boot, need: Need, deadline: Boot) -> Result<TokenGuard, AcquireError> {
         let token = self.shared.acquire(need, asked, deadline).await?;
         Ok(TokenGuard::own(token))
     }

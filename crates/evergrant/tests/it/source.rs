@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use evergrant::core::keeper::AcquireErrorKind;
+use evergrant::core::policy::Policy;
 use evergrant::core::profile::Profile;
 use evergrant::core::time::Span;
-use evergrant::{Client, Credential, TokenSource};
+use evergrant::{Answer, Client, Credential, RequestTraits, Ruling, TokenSource, clock};
 use evergrant_sim::faults::TokenFault;
 use evergrant_sim::{Event, ProviderConfig, SimServer};
 
@@ -32,8 +33,7 @@ async fn a_token_endpoint_that_refuses_connections_is_named() {
     let place = sim.addr().to_string();
     drop(sim);
     let source = TokenSource::builder(profile, credential()).build().unwrap();
-    let error =
-        source.token_lasting(Span::ZERO, Some(evergrant::clock::boot() + Span::from_secs(1))).await.unwrap_err();
+    let error = source.token_lasting(Span::ZERO, Some(clock::boot() + Span::from_secs(1))).await.unwrap_err();
     assert_eq!(error.kind, AcquireErrorKind::Unreachable);
     assert!(error.to_string().contains(&format!("refused by {place}")), "{error}");
 }
@@ -70,6 +70,48 @@ async fn a_cancelled_caller_cancels_nothing() {
 }
 
 #[tokio::test]
+async fn a_caller_whose_turn_comes_late_has_what_is_left_of_its_patience() {
+    let sim = SimServer::start(ProviderConfig::genesys()).unwrap();
+    sim.handle().apply(Event::token(TokenFault::Hang(Span::from_secs(60))));
+    let policy = Policy { patience: Span::from_secs(20), cold_patience: Span::from_secs(20), ..Policy::default() };
+    let source = builder(&sim).policy(policy).build().unwrap();
+    let started = Instant::now();
+    for least in [None, Some(Span::from_secs(1))] {
+        let error = source.token_asked_at(clock::boot() - Span::from_secs(20), least).await.unwrap_err();
+        assert_eq!(error.kind, AcquireErrorKind::TimedOut, "{error}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_ruling_that_has_to_be_waited_for_can_be_waited_for_later() {
+    let sim = SimServer::start(ProviderConfig::rfc()).unwrap();
+    let policy = Policy { settle: Some(Span::from_millis(200)), ..Policy::default() };
+    let source = builder(&sim).policy(policy).build().unwrap();
+    let traits =
+        RequestTraits { method: http::Method::GET, has_idempotency_key: false, is_body_kept: true, deadline: None };
+    let headers = http::HeaderMap::new();
+    let answer = |status| Answer {
+        status,
+        headers: &headers,
+        body_prefix: &[],
+        received: clock::boot(),
+        host: "127.0.0.1",
+        path: "/api/v2/things",
+        can_send_again: true,
+    };
+    let mut exchange = source.exchange(traits);
+    exchange.begin().await.unwrap();
+    let (passed, forbidden) = (http::StatusCode::OK, http::StatusCode::FORBIDDEN);
+    assert!(matches!(exchange.judge_now(answer(passed)), Some(Ruling::Pass(None))));
+    assert!(matches!(exchange.judge_now(answer(forbidden)), Some(Ruling::Pass(Some(_)))));
+    // The token is so new that the node may not know it yet.
+    assert!(exchange.judge_now(answer(http::StatusCode::UNAUTHORIZED)).is_none());
+    assert!(matches!(exchange.ruling().await, Ruling::Replay(_)));
+    assert!(exchange.verdict_on_last_refusal().is_some());
+}
+
+#[tokio::test]
 async fn the_background_task_ends_with_the_last_clone() {
     let (sim, source, client) = start(living(2));
     source.token().await.unwrap();
@@ -92,7 +134,7 @@ fn a_flight_whose_runtime_has_ended_is_over() {
     };
     drop(ended);
     runtime().block_on(async {
-        let ask = || source.token_lasting(Span::ZERO, Some(evergrant::clock::boot()));
+        let ask = || source.token_lasting(Span::ZERO, Some(clock::boot()));
         // Its token request is dropped before its first step, and who asks next is told so.
         ask().await.unwrap_err();
         let error = ask().await.unwrap_err();
