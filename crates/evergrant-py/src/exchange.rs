@@ -7,6 +7,7 @@
 //! Most answers are no refusals, and are shown by their status alone: their header fields cost more than the rest, so they
 //! are read when the library wants them.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use evergrant::core::time::{Boot, Span};
@@ -130,8 +131,7 @@ impl Exchange {
 
     /// What to do with an answer that may be a refusal: send again with this `Authorization`, or, without one, pass it
     /// on with this verdict. Waits if waiting helps.
-    #[pyo3(signature = (status, fields, body, can_send_again, url=None, cancellation=None))]
-    #[expect(clippy::too_many_arguments, reason = "each is one fact about the answer")]
+    #[pyo3(signature = (status, fields, body, can_send_again, url=None))]
     fn judge(
         &self,
         py: Python<'_>,
@@ -140,23 +140,38 @@ impl Exchange {
         body: &[u8],
         can_send_again: bool,
         url: Option<&str>,
-        cancellation: Option<&Cancellation>,
-    ) -> PyResult<(Option<String>, Option<Verdict>)> {
+    ) -> PyResult<Judged> {
         if !self.live.is_open() {
             return Ok((None, None));
         }
-        let received = clock::boot();
-        let (status, headers) = (status_code(status)?, header_map(fields));
-        let url = url.map_or_else(|| Ok(self.url.clone()), parse)?;
-        let body = body.get(..REFUSAL_PREFIX).unwrap_or(body);
-        let answer = answer(&url, status, &headers, body, received, can_send_again);
-        let ruling = self.work(py, |exchange| self.live.wait(py, cancellation, exchange.judge(answer)))?;
-        logging::hand_over(py)?;
-        match ruling? {
-            Ruling::Pass(verdict) => Ok((None, verdict.map(|verdict| Verdict::from(*verdict)))),
-            Ruling::Replay(sendable) => Ok((Some(authorization(&sendable)?), None)),
-            Ruling::NoToken(error, verdict) => Err(no_token(py, &error, *verdict)),
+        let seen = Seen::new(self, status, fields, body, can_send_again, url)?;
+        let ruling = self.work(py, |exchange| self.live.wait(py, None, exchange.judge(seen.answer())))?;
+        judged(py, ruling?)
+    }
+
+    /// The same, or `None` instead of a wait; then `ruling` waits.
+    #[pyo3(signature = (status, fields, body, can_send_again, url=None))]
+    fn judge_now(
+        &self,
+        py: Python<'_>,
+        status: u16,
+        fields: Vec<(String, String)>,
+        body: &[u8],
+        can_send_again: bool,
+        url: Option<&str>,
+    ) -> PyResult<Option<Judged>> {
+        if !self.live.is_open() {
+            return Ok(Some((None, None)));
         }
+        let seen = Seen::new(self, status, fields, body, can_send_again, url)?;
+        let ruling = self.work(py, |exchange| self.live.poll(py, async { exchange.judge_now(seen.answer()) }))?;
+        ruling?.flatten().map(|ruling| judged(py, ruling)).transpose()
+    }
+
+    /// What to do with the answer that `judge_now` was shown.
+    fn ruling(&self, py: Python<'_>, cancellation: &Cancellation) -> PyResult<Judged> {
+        let ruling = self.work(py, |exchange| self.live.wait(py, Some(cancellation), exchange.ruling()))?;
+        judged(py, ruling?)
     }
 
     /// The verdict on the last refusal, for whoever passes that one on because the next send got no answer.
@@ -195,6 +210,49 @@ impl Drop for Exchange {
 #[pyfunction]
 pub(crate) fn holds_credentials(authorization: &str) -> bool {
     evergrant::holds_credentials(authorization.as_bytes())
+}
+
+/// The `Authorization` to send again with, or the verdict to pass an answer on with.
+type Judged = (Option<String>, Option<Verdict>);
+
+fn judged(py: Python<'_>, ruling: Ruling) -> PyResult<Judged> {
+    logging::hand_over(py)?;
+    match ruling {
+        Ruling::Pass(verdict) => Ok((None, verdict.map(|verdict| Verdict::from(*verdict)))),
+        Ruling::Replay(sendable) => Ok((Some(authorization(&sendable)?), None)),
+        Ruling::NoToken(error, verdict) => Err(no_token(py, &error, *verdict)),
+    }
+}
+
+/// What Python shows of an answer that may be a refusal.
+struct Seen<'a> {
+    status: StatusCode,
+    headers: HeaderMap,
+    body_prefix: &'a [u8],
+    received: Boot,
+    url: Cow<'a, Url>,
+    can_send_again: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn new(
+        exchange: &'a Exchange,
+        status: u16,
+        fields: Vec<(String, String)>,
+        body: &'a [u8],
+        can_send_again: bool,
+        url: Option<&str>,
+    ) -> PyResult<Self> {
+        let received = clock::boot();
+        let (status, headers) = (status_code(status)?, header_map(fields));
+        let url = url.map_or(Ok(Cow::Borrowed(&exchange.url)), |url| parse(url).map(Cow::Owned))?;
+        let body_prefix = body.get(..REFUSAL_PREFIX).unwrap_or(body);
+        Ok(Self { status, headers, body_prefix, received, url, can_send_again })
+    }
+
+    fn answer(&self) -> Answer<'_> {
+        answer(&self.url, self.status, &self.headers, self.body_prefix, self.received, self.can_send_again)
+    }
 }
 
 fn answer<'a>(

@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use evergrant::{BuildError, TokenSource};
+use evergrant::core::time::Boot;
+use evergrant::{BuildError, TokenSource, clock};
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -23,21 +24,31 @@ use tokio::sync::oneshot;
 use crate::errors::{self, Class};
 use crate::logging;
 
-/// Ends a wait from another thread: that of an event loop whose task was cancelled.
+/// Ends a wait from another thread: that of an event loop whose task was cancelled. It is as old as the wait, which may
+/// have to wait for its thread first.
 #[pyclass(frozen, module = "evergrant._evergrant")]
-#[derive(Default)]
-pub(crate) struct Cancellation(AtomicBool);
+pub(crate) struct Cancellation {
+    began: Boot,
+    is_cancelled: AtomicBool,
+}
 
 #[pymethods]
 impl Cancellation {
     #[new]
     fn new() -> Self {
-        Self::default()
+        Self { began: clock::boot(), is_cancelled: AtomicBool::new(false) }
     }
 
     /// Whoever waits stops waiting.
     fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
+        self.is_cancelled.store(true, Ordering::Release);
+    }
+}
+
+impl Cancellation {
+    /// When the wait began.
+    pub(crate) fn began(&self) -> Boot {
+        self.began
     }
 }
 
@@ -116,7 +127,7 @@ impl Live {
         if let Poll::Ready(result) = self.poll_once(future.as_mut()) {
             return Ok(result);
         }
-        let is_cancelled = || cancellation.is_some_and(|cancellation| cancellation.0.load(Ordering::Acquire));
+        let is_cancelled = || cancellation.is_some_and(|wait| wait.is_cancelled.load(Ordering::Acquire));
         let result = self.wait_in_slices(py, future, || self.is_open() && !is_cancelled());
         result?.ok_or_else(|| errors::closed(py))
     }

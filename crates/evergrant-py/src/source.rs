@@ -154,9 +154,10 @@ impl Source {
             let live = self.0.live(py)?;
             let source = live.source();
             let asked = async {
-                match least {
-                    None => source.token().await,
-                    Some(least) => source.token_lasting(least, None).await,
+                match (cancellation, least) {
+                    (Some(wait), least) => source.token_asked_at(wait.began(), least).await,
+                    (None, None) => source.token().await,
+                    (None, Some(least)) => source.token_lasting(least, None).await,
                 }
                 .map(|guard| {
                     let remaining = guard.remaining().map(evergrant_core::time::Span::as_secs_f64);

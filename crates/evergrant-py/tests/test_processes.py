@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import multiprocessing
@@ -94,6 +95,22 @@ def test_a_fork_in_the_middle_of_a_request_leaves_parent_and_child_whole(
         assert urllib.request.urlopen(request).status == 200
 
     assert evergrant.retrying(send, source)() == f"Bearer {source.token()}"
+
+
+def test_a_child_has_threads_of_its_own_for_tasks_that_wait(provider: Provider) -> None:
+    provider.say({"token_fault": always({"slow": SECOND}, 1)})
+
+    async def main() -> None:
+        async with evergrant.TokenSource(**provider.settings()) as source:
+            waiting = asyncio.ensure_future(source.token_async())
+            while provider.ledger["token"]["in_flight"] == 0:
+                await asyncio.sleep(0.01)
+            theirs = threading.Thread(target=lambda: asyncio.run(asyncio.wait_for(source.token_async(), 10)))
+            in_child(lambda: (theirs.start(), theirs.join()) and None)
+            assert await waiting
+
+    asyncio.run(main())
+    assert provider.mints == 2
 
 
 def test_forks_while_threads_send_hang_nowhere(provider: Provider, source: evergrant.TokenSource) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 import evergrant
+from adapters import ADAPTERS
 from conftest import CLIENT, HANGS, REFRESH_TOKEN, SECOND, Provider, always
-from evergrant import _evergrant
+from evergrant import _evergrant, _waiting
 
 
 def test_a_token_is_text_and_tells_its_life(provider: Provider, source: evergrant.TokenSource) -> None:
@@ -86,6 +87,50 @@ def test_a_cancelled_task_frees_its_thread(provider: Provider) -> None:
     began = time.monotonic()
     asyncio.run(main())
     assert time.monotonic() - began < 5
+
+
+def test_many_waiting_tasks_wait_no_longer_than_asked(provider: Provider) -> None:
+    provider.say(HANGS)
+
+    async def main() -> list[Any]:
+        async with evergrant.TokenSource(**provider.settings(timeout=1)) as source:
+            waits = [source.token_async(min_remaining=1 if turn % 2 else None) for turn in range(160)]
+            return await asyncio.gather(*waits, return_exceptions=True)
+
+    began = time.monotonic()
+    assert {type(error) for error in asyncio.run(main())} == {evergrant.NoTokenInTimeError}
+    assert time.monotonic() - began < 4
+
+
+def test_waiting_tasks_leave_the_threads_of_asyncio_to_others(provider: Provider) -> None:
+    provider.say(HANGS)
+
+    async def main() -> int:
+        async with evergrant.TokenSource(**provider.settings(timeout=5)) as source:
+            waits = [asyncio.ensure_future(source.token_async()) for _ in range(40)]
+            while provider.ledger["token"]["in_flight"] == 0:
+                await asyncio.sleep(0.01)
+            own = await asyncio.wait_for(asyncio.to_thread(lambda: 7), 3)
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        return own
+
+    assert asyncio.run(main()) == 7
+
+
+@pytest.mark.parametrize("adapter", ["httpx, async", "aiohttp"])
+def test_a_task_whose_answer_needs_no_wait_uses_no_thread(
+    provider: Provider, source: evergrant.TokenSource, adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(_: object) -> None:
+        raise AssertionError("there is nothing to wait for")
+
+    source.token()
+    monkeypatch.setattr(_waiting, "on_a_thread", waits)
+    provider.say({"api_fault": {**always("missing_permission"), "route": None}})
+    answer = ADAPTERS[adapter](source)("GET", provider.url + "/api/v2/things")
+    assert answer.status == 403 and answer.verdict is not None
 
 
 def test_ctrl_c_ends_a_wait(provider: Provider) -> None:

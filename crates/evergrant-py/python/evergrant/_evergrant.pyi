@@ -98,6 +98,14 @@ class Exchange:
         body: bytes,
         can_send_again: bool,
         url: str | None = None,
-        cancellation: Cancellation | None = None,
     ) -> tuple[str | None, Verdict | None]: ...
+    def judge_now(
+        self,
+        status: int,
+        fields: Sequence[tuple[str, str]],
+        body: bytes,
+        can_send_again: bool,
+        url: str | None = None,
+    ) -> tuple[str | None, Verdict | None] | None: ...
+    def ruling(self, cancellation: Cancellation) -> tuple[str | None, Verdict | None]: ...
     def verdict_on_last_refusal(self) -> Verdict | None: ...
