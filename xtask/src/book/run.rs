@@ -69,7 +69,10 @@ pub(super) fn page(page: &Page) -> Result<Tally, Failure> {
 fn unread(blocks: &[Block]) -> Option<&str> {
     let captures = blocks.iter().filter(|block| block.language == "http");
     let mut names = captures.filter_map(|block| block.wishes.file.as_deref());
-    names.find(|name| !blocks.iter().any(|block| block.text.contains(name)))
+    let reads = |block: &Block, name: &str| {
+        block.text.contains(name) || block.wishes.like.as_ref().is_some_and(|call| call.contains(name))
+    };
+    names.find(|name| !blocks.iter().any(|block| reads(block, name)))
 }
 
 struct Visit<'a> {
