@@ -7,7 +7,9 @@
 //! A value of a wrong type is a `TypeError`, a name that does not exist too; a value that cannot be used is a
 //! `ConfigError`. Both name the argument.
 //!
-//! Limits: no settings file, no signed assertions, no client certificate, no login; the program has those.
+//! Limits: no settings file, no secret in the keyring, no further fields, no signed assertions, no client certificate, no
+//! login; the program has those. A variable that asks for one of them is a `ConfigError` too, unless an argument makes up
+//! for it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +32,7 @@ use crate::live::StartError;
 
 /// Every setting, and the variables of other tools that hold it too. A name with `_file` at its end is a file that holds
 /// the secret before it.
-const NAMES: [(&str, &[&str]); 31] = [
+const NAMES: [(&str, &[&str]); 33] = [
     ("provider", &[]),
     ("region", settings::REGION_ELSEWHERE),
     ("issuer", &[]),
@@ -39,6 +41,8 @@ const NAMES: [(&str, &[&str]); 31] = [
     ("client_id", settings::CLIENT_ID_ELSEWHERE),
     ("client_secret", settings::CLIENT_SECRET_ELSEWHERE),
     ("client_secret_file", &[]),
+    ("client_secret_next", &[]),
+    ("client_secret_next_file", &[]),
     ("refresh_token", &[]),
     ("refresh_token_file", &[]),
     ("grant", &[]),
@@ -62,6 +66,23 @@ const NAMES: [(&str, &[&str]); 31] = [
     ("mint_budget", &[]),
     ("ca_file", &[]),
     ("allow_insecure_http", &[]),
+];
+
+/// Variables that change what tokens the program gets, and that only the program honours: why, and the arguments that
+/// make up for each.
+const PROGRAMS: [(&str, &str, &[&str]); 8] = [
+    ("EVERGRANT_CONFIG", NO_FILE, &[]),
+    ("EVERGRANT_PROFILE", NO_FILE, &[]),
+    ("EVERGRANT_CLIENT_SECRET_IN", NO_KEYRING, &["client_secret", "client_secret_file"]),
+    ("EVERGRANT_CLIENT_SECRET_NEXT_IN", NO_KEYRING, &["client_secret_next", "client_secret_next_file"]),
+    (
+        "EVERGRANT_STORE_KEY_IN",
+        NO_KEYRING,
+        &["store_key", "store_key_file", "store_passphrase", "store_passphrase_file"],
+    ),
+    ("EVERGRANT_TOKEN_FIELD", "further fields of a token request are", &[]),
+    ("EVERGRANT_CLIENT_CERT", NO_CERTIFICATE, &[]),
+    ("EVERGRANT_CLIENT_KEY", NO_CERTIFICATE, &[]),
 ];
 
 /// The names of all settings.
@@ -105,6 +126,7 @@ impl Settings {
         given: &Bound<'py, PyDict>,
         environment: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyDict>> {
+        refuse_what_is_the_programs(given, environment)?;
         let all = given.copy()?;
         let text = |variable: &str| environment.call_method1("get", (variable,)).ok()?.extract::<String>().ok();
         let is_under_a_gateway = settings::is_under_a_gateway(text);
@@ -158,6 +180,22 @@ impl Settings {
     pub(crate) fn spends_refresh_tokens(&self) -> bool {
         self.credential.grant == Grant::RefreshToken
     }
+}
+
+/// Left out of account, they would make a token of another kind, or of another client, than the program gets.
+fn refuse_what_is_the_programs(given: &Bound<'_, PyDict>, environment: &Bound<'_, PyAny>) -> PyResult<()> {
+    for (variable, what, instead) in PROGRAMS {
+        let is_set = !environment.call_method1("get", (variable, ""))?.is_empty()?;
+        let is_made_up_for = Values(given).is_any_given(instead)?;
+        if is_set && !is_made_up_for {
+            let instead = match instead {
+                [] => "take it out of the environment".to_owned(),
+                [name, ..] => format!("give {name} as an argument, or take it out of the environment"),
+            };
+            return Err(config(given.py(), variable, format!("{what} for the program `evergrant` alone; {instead}")));
+        }
+    }
+    Ok(())
 }
 
 fn http(values: &Values<'_, '_>) -> PyResult<HttpOptions> {
@@ -216,10 +254,17 @@ fn credential(values: &Values<'_, '_>) -> PyResult<(Credential, Option<Secret>)>
     let py = values.py();
     let client_id = values.text("client_id")?.ok_or_else(|| config(py, "client_id", "there is none"))?;
     let (secret, seed) = (values.secret("client_secret")?, values.secret("refresh_token")?);
+    let next_secret = values.secret("client_secret_next")?;
+    if next_secret.is_some() && secret.is_none() {
+        return Err(config(py, "client_secret_next", "there is no client_secret that it follows"));
+    }
     let client_auth = match values.text("client_auth")? {
         Some(word) => word.parse().map_err(|error| config(py, "client_auth", error))?,
         None => ClientAuth::default(),
     };
+    if client_auth == ClientAuth::Tls {
+        return Err(config(py, "client_auth", format!("{NO_CERTIFICATE} for the program `evergrant` alone")));
+    }
     let grant = match values.text("grant")? {
         Some(word) => settings::grant(&word)
             .ok_or_else(|| config(py, "grant", format!("`{word}` is neither client_credentials nor refresh_token")))?,
@@ -227,7 +272,11 @@ fn credential(values: &Values<'_, '_>) -> PyResult<(Credential, Option<Secret>)>
     };
     let credential = Credential {
         client_secret: secret,
-        secret_places: SecretPlaces { current: values.path("client_secret_file")?.map(SecretPlace::File), next: None },
+        next_client_secret: next_secret,
+        secret_places: SecretPlaces {
+            current: values.path("client_secret_file")?.map(SecretPlace::File),
+            next: values.path("client_secret_next_file")?.map(SecretPlace::File),
+        },
         client_auth,
         grant,
         scope: values.text("scope")?,
@@ -293,6 +342,15 @@ impl<'py> Values<'_, 'py> {
 
     fn get(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(self.0.get_item(name)?.filter(|value| !value.is_none()))
+    }
+
+    fn is_any_given(&self, names: &[&str]) -> PyResult<bool> {
+        for name in names {
+            if self.get(name)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn text(&self, name: &str) -> PyResult<Option<String>> {
@@ -392,6 +450,9 @@ fn wrong_type(name: &str, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!("{name} must be {wanted}, not {found}"))
 }
 
+const NO_FILE: &str = "settings files are";
+const NO_KEYRING: &str = "secrets in the keyring are";
+const NO_CERTIFICATE: &str = "client certificates are";
 const NO_PROVIDER: &str = "give a region for Genesys Cloud, a token_url for any other OAuth server, or an issuer";
 const UNDER_A_GATEWAY: &str = "this program runs under `evergrant exec --gateway` and has no secret of its own; send its \
                                 requests to the URL in EVERGRANT_GATEWAY_URL, without a source, or leave --gateway out";

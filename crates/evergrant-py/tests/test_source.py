@@ -7,6 +7,7 @@ import asyncio
 import copy
 import os
 import pickle
+import re
 import signal
 import threading
 import time
@@ -229,6 +230,10 @@ def test_a_wrong_type_is_named(provider: Provider, settings: dict[str, Any], nam
         ({"store": "redis://cache.example"}, "store"),
         ({"client_secret_file": "absent"}, "client_secret"),
         ({"grant": "refresh_token", "refresh_token": "r"}, "store"),
+        ({"client_auth": "tls_client_auth"}, "client_auth"),
+        ({"client_secret": None, "client_secret_next": "s"}, "client_secret_next"),
+        ({"client_secret_next": "s", "client_secret_next_file": "f"}, "both client_secret_next and client_secret_next_file"),
+        ({"client_secret_next_file": "absent"}, "client_secret_next_file"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(provider: Provider, settings: dict[str, Any], names: str) -> None:
@@ -245,6 +250,63 @@ def test_settings_are_those_of_the_program(root: Path) -> None:
     for name in hints:
         names = {name.replace("_", "-"), name.removesuffix("_file").replace("_", "-")}
         assert any(f'"{name}"' in table for name in names), name
+
+
+#: What says nothing of a source, or is needed only by a grant or client authentication that `ConfigError` refuses itself.
+NOT_OF_A_SOURCE = """
+    access_token private_key key_id signing_alg subject assertion_audience assertion client_assertion authorize_url device_url
+    redirect_uri listen admin_listen callers admin_callers caller_secret allowed_host allow_origin verdict_header broker
+    rate_limited rate_limit caller_weights upstream_timeout log
+""".split()
+
+
+def variables_of_the_program(root: Path) -> list[str]:
+    table = (root / "crates/evergrant-cli/src/settings/catalog/table.rs").read_text()
+    specs = re.findall(r'(?:text|list|switch|secret)\(\s*Setting::\w+,\s*"([a-z-]+)"', table)
+    names = [spec.replace("-", "_") for spec in specs]
+    assert "store_key_in" in names and len(names) > 50
+    known = {*_evergrant.setting_names(), *NOT_OF_A_SOURCE}
+    return ["EVERGRANT_CONFIG", "EVERGRANT_PROFILE"] + [f"EVERGRANT_{name.upper()}" for name in names if name not in known]
+
+
+def test_a_variable_that_only_the_program_honours_is_refused(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    for name, value in provider.settings().items():
+        monkeypatch.setenv(f"EVERGRANT_{name.upper()}", value)
+    variables = variables_of_the_program(root)
+    assert "EVERGRANT_TOKEN_FIELD" in variables
+    for variable in variables:
+        monkeypatch.setenv(variable, "keyring")
+        with pytest.raises(evergrant.ConfigError, match=f"cannot use {variable}: ") as raised:
+            evergrant.TokenSource.from_env()
+        assert "keyring" not in str(raised.value).replace("the keyring", "")
+        monkeypatch.setenv(variable, "")
+        evergrant.TokenSource.from_env().close()
+
+
+def test_an_argument_wins_over_a_variable_that_only_the_program_honours(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGRANT_CLIENT_SECRET_IN", "keyring")
+    monkeypatch.setenv("EVERGRANT_CLIENT_SECRET_NEXT_IN", "keyring:next")
+    with evergrant.TokenSource.from_env(**provider.settings(client_secret_next="next")) as source:
+        assert source.token().generation == 1
+
+
+@pytest.mark.parametrize("is_file", [False, True], ids=["given", "in a file"])
+def test_the_next_secret_is_shown_where_the_other_is_refused(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, is_file: bool, tmp_path: Path
+) -> None:
+    secret = CLIENT["client_secret"]
+    if is_file:
+        (tmp_path / "next").write_text(secret + "\n")
+        monkeypatch.setenv("EVERGRANT_CLIENT_SECRET_NEXT_FILE", str(tmp_path / "next"))
+    else:
+        monkeypatch.setenv("EVERGRANT_CLIENT_SECRET_NEXT", secret)
+    with evergrant.TokenSource.from_env(**provider.settings(client_secret="wrong")) as source:
+        assert source.token().generation == 1
+    assert provider.mints == 2
 
 
 def names_of_typed_settings() -> list[str]:

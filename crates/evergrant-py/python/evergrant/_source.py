@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         client_id: str | None
         client_secret: str | None
         client_secret_file: str | os.PathLike[str] | None
+        client_secret_next: str | None
+        client_secret_next_file: str | os.PathLike[str] | None
         refresh_token: str | None
         refresh_token_file: str | os.PathLike[str] | None
         grant: str | None
