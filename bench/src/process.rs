@@ -5,7 +5,6 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Failure;
 
@@ -39,15 +38,6 @@ impl Process {
         Ok(Duration::from_nanos(sum))
     }
 
-    /// Has all its threads run on this side from now on.
-    pub(crate) fn stay_on(&self, side: Side) -> Result<(), Failure> {
-        for thread in fs::read_dir(format!("/proc/{}/task", self.0.id()))?.flatten() {
-            let id = thread.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-            stay(id.ok_or("a thread has no number")?.into(), side)?;
-        }
-        Ok(())
-    }
-
     /// Memory that is in use now.
     pub(crate) fn resident_mib(&self) -> Result<f64, Failure> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
@@ -72,31 +62,6 @@ impl Drop for Process {
         self.0.kill().ok();
         self.0.wait().ok();
     }
-}
-
-/// Where a thread may run, where there are two processors: the proxy that is measured has one of its own.
-#[derive(Clone, Copy)]
-pub(crate) enum Side {
-    Proxy,
-    Others,
-}
-
-/// Has this thread run on that side from now on.
-pub(crate) fn stay_here(side: Side) -> Result<(), Failure> {
-    stay(None, side)
-}
-
-fn stay(thread: Option<Pid>, side: Side) -> Result<(), Failure> {
-    // The first thread of this process is never put anywhere, so this is what the system allows.
-    let allowed = sched_getaffinity(Some(rustix::process::getpid()))?;
-    let mut processors = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number));
-    let (Some(first), Some(second)) = (processors.next(), processors.next()) else { return Ok(()) };
-    let mut one = CpuSet::new();
-    one.set(match side {
-        Side::Proxy => second,
-        Side::Others => first,
-    });
-    Ok(sched_setaffinity(thread, &one)?)
 }
 
 /// The CPU time that the whole machine has used, whoever for, and time that its host took away.

@@ -1,9 +1,7 @@
 //! What a caller waits for: the time that the gateway adds to a request at half load, and at a token refresh.
 //!
 //! Half load is half of what the gateway can do on this machine, measured just before. Slices alternate between the
-//! upstream itself, nginx and the gateway; each number is the median over the slices. The proxies have a processor of their
-//! own, and upstream and load generator share the other: otherwise what a request waits for is mostly the scheduler, which
-//! gives two processors to three programs. For the refresh a second gateway has
+//! upstream itself, nginx and the gateway; each number is the median over the slices. For the refresh a second gateway has
 //! tokens that live some seconds. Only requests within a tenth of a second after a new token was given out count, and for
 //! nginx all requests of its slices: it has nothing to refresh.
 
@@ -12,7 +10,6 @@ use std::time::Duration;
 
 use crate::pace::{Timed, paced, quantile};
 use crate::peers::{Gateway, Nginx};
-use crate::process::{Process, Side};
 use crate::table::{Goal, Pair, Row, median};
 use crate::{Effort, Failure};
 
@@ -31,14 +28,13 @@ pub(crate) fn at_half_load(
     per_second: f64,
     effort: Effort,
 ) -> Result<Vec<Row>, Failure> {
-    apart(upstream, &[&peer.process, &gateway.process])?;
-    let (mut direct, mut ours, mut theirs) = (Times::default(), Times::default(), Times::default());
+    let (mut direct, mut ours, mut theirs) = (Side::default(), Side::default(), Side::default());
     for _ in 0..effort.rounds(ROUNDS) {
         direct.note(&paced(upstream.port, true, per_second / 2.0, SLICE)?);
         theirs.note(&paced(peer.port, false, per_second / 2.0, SLICE)?);
         ours.note(&paced(gateway.port, false, per_second / 2.0, SLICE)?);
     }
-    let row = |what, of: fn(&Times) -> &Vec<f64>, most| Row {
+    let row = |what, of: fn(&Side) -> &Vec<f64>, most| Row {
         what,
         unit: "us",
         measured: added(of(&ours), of(&direct)),
@@ -46,8 +42,8 @@ pub(crate) fn at_half_load(
         goal: Goal::AtMost(most),
     };
     Ok(vec![
-        row("added p50 at half load", |times| &times.p50, 100.0),
-        row("added p99 at half load", |times| &times.p99, 1000.0),
+        row("added p50 at half load", |side| &side.p50, 100.0),
+        row("added p99 at half load", |side| &side.p99, 1000.0),
     ])
 }
 
@@ -60,7 +56,6 @@ pub(crate) fn at_a_refresh(
     effort: Effort,
 ) -> Result<Row, Failure> {
     let gateway = Gateway::refreshing(program, upstream)?;
-    apart(upstream, &[&peer.process, &gateway.process])?;
     let mut rounds = Vec::new();
     for _ in 0..effort.rounds(REFRESH_ROUNDS) {
         let beside = quantile(&paced(peer.port, false, per_second / 2.0, SLICE)?, 990);
@@ -79,20 +74,14 @@ pub(crate) fn at_a_refresh(
     Ok(Row { what, unit: "us", measured, beside: Some((beside, "nginx")), goal: Goal::Times(1.5) })
 }
 
-/// Gives the proxies one processor and the upstream the other, where the load generator is too.
-fn apart(upstream: &Nginx, proxies: &[&Process]) -> Result<(), Failure> {
-    upstream.process.stay_on(Side::Others)?;
-    proxies.iter().try_for_each(|proxy| proxy.stay_on(Side::Proxy))
-}
-
 /// One side's quantiles, slice by slice, in microseconds.
 #[derive(Default)]
-struct Times {
+struct Side {
     p50: Vec<f64>,
     p99: Vec<f64>,
 }
 
-impl Times {
+impl Side {
     fn note(&mut self, timed: &[Timed]) {
         self.p50.push(quantile(timed, 500));
         self.p99.push(quantile(timed, 990));
