@@ -1,6 +1,6 @@
 //! A gateway between a caller that sends any bytes and an upstream that answers any bytes, and what must hold then.
 //!
-//! The gateway is the real one, with its real sockets, in this process; [`strict`](crate::strict) reads what comes out
+//! The gateway is the real one, with its real sockets, in this process; [`strict`] reads what comes out
 //! of it. Every run has a gateway and a runtime of its own, so that a finding needs nothing but its own bytes. Time is
 //! virtual: a caller that stalls is cut off at once.
 //!
