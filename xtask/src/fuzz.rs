@@ -136,7 +136,9 @@ fn quick(name: &str) -> Result<String, Failure> {
     let mut chance = Chance(1);
     for number in 0..INPUTS {
         let path = inputs.join(number.to_string());
-        fs::write(&path, chance.changed(&seeds)).map_err(|error| at(&path, &error))?;
+        // An empty file is none to libFuzzer, which begins with no bytes anyway.
+        let input = Some(chance.changed(&seeds)).filter(|input| !input.is_empty()).unwrap_or_else(|| vec![0]);
+        fs::write(&path, input).map_err(|error| at(&path, &error))?;
     }
     let findings = format!("-artifact_prefix={}/", here.display());
     let inputs = inputs.display().to_string();
