@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import pytest
 import evergrant
 
 SECOND = 1_000_000_000
+PATIENCE = 30.0
+PACE = 0.01
 CLIENT = {"client_id": "sim-client", "client_secret": "sim-secret-6b1d0c57e2"}
 REFRESH_TOKEN = "sim-refresh-0-93fa41c8de"
 
@@ -51,6 +55,11 @@ class Provider:
         """How many token requests it saw."""
         requests: int = self.ledger["token"]["requests"]
         return requests
+
+    def is_asked(self) -> bool:
+        """Is a token request under way?"""
+        in_flight: int = self.ledger["token"]["in_flight"]
+        return in_flight > 0
 
     @property
     def secrets(self) -> list[str]:
@@ -105,6 +114,22 @@ def always(fault: Any, times: int | None = None) -> dict[str, Any]:
 
 #: The token endpoint takes a request and says nothing.
 HANGS = {"token_fault": always({"hang": 60 * SECOND})}
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Waits until something is so, for half a minute at most."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, "it does not become so"
+        time.sleep(PACE)
+
+
+async def until_in_turns(is_so: Callable[[], object]) -> None:
+    """The same on an event loop, whose tasks go on meanwhile."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, "it does not become so"
+        await asyncio.sleep(PACE)
 
 
 def python(program: str, environment: dict[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:

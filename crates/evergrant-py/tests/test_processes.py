@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 import evergrant
-from conftest import HANGS, REFRESH_TOKEN, SECOND, Provider, always, python
+from conftest import HANGS, REFRESH_TOKEN, SECOND, Provider, always, python, until, until_in_turns
 from evergrant import _evergrant
 
 
@@ -75,8 +75,7 @@ def test_a_fork_while_threads_wait_for_a_token_leaves_the_child_free(provider: P
         threads = [threading.Thread(target=lambda: tokens.append(source.token())) for _ in range(8)]
         for thread in threads:
             thread.start()
-        while provider.ledger["token"]["in_flight"] == 0:
-            time.sleep(0.01)
+        until(provider.is_asked)
         in_child(lambda: in_child(lambda: print(source.token().generation)))
         for thread in threads:
             thread.join(20)
@@ -103,8 +102,7 @@ def test_a_child_has_threads_of_its_own_for_tasks_that_wait(provider: Provider) 
     async def main() -> None:
         async with evergrant.TokenSource(**provider.settings()) as source:
             waiting = asyncio.ensure_future(source.token_async())
-            while provider.ledger["token"]["in_flight"] == 0:
-                await asyncio.sleep(0.01)
+            await until_in_turns(provider.is_asked)
             theirs = threading.Thread(target=lambda: asyncio.run(asyncio.wait_for(source.token_async(), 10)))
             in_child(lambda: (theirs.start(), theirs.join()) and None)
             assert await waiting
@@ -268,8 +266,7 @@ def end_in_the_middle(provider: Provider, command: list[str], environment: dict[
     process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
-    while provider.ledger["token"]["in_flight"] == 0:
-        time.sleep(0.01)
+    until(provider.is_asked)
     assert process.communicate("under way\n", timeout=30) == ("", "")
     assert process.returncode == 0
     ended = python("import evergrant\nprint(evergrant.TokenSource.from_env().token().generation)", environment)
@@ -319,14 +316,10 @@ def test_a_source_that_is_let_go_stores_what_its_refresh_token_became_and_ends(
     before = our_threads()
     source = evergrant.TokenSource(**settings)
     assert source._source.token(None, False) is None
-    while provider.ledger["token"]["in_flight"] == 0:
-        time.sleep(0.01)
+    until(provider.is_asked)
     assert our_threads() - before
     del source
-    deadline = time.monotonic() + 20
-    while our_threads() - before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not our_threads() - before
+    until(lambda: not our_threads() - before)
     with evergrant.TokenSource(**settings) as again:
         assert again.token().generation == 1
     assert provider.mints == 1
@@ -358,8 +351,7 @@ def test_ctrl_c_ends_a_program_that_waits(provider: Provider) -> None:
         text=True,
     )
     assert process.stdout is not None and process.stdout.readline() == "begun\n"
-    while provider.ledger["token"]["in_flight"] == 0:
-        time.sleep(0.01)
+    until(provider.is_asked)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=10)
     assert said.rstrip().endswith("KeyboardInterrupt") and "panic" not in said

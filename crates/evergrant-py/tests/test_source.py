@@ -18,7 +18,7 @@ import pytest
 
 import evergrant
 from adapters import ADAPTERS
-from conftest import CLIENT, HANGS, REFRESH_TOKEN, SECOND, Provider, always
+from conftest import CLIENT, HANGS, REFRESH_TOKEN, SECOND, Provider, always, until, until_in_turns
 from evergrant import _evergrant, _waiting
 
 
@@ -109,8 +109,7 @@ def test_waiting_tasks_leave_the_threads_of_asyncio_to_others(provider: Provider
     async def main() -> int:
         async with evergrant.TokenSource(**provider.settings(timeout=5)) as source:
             waits = [asyncio.ensure_future(source.token_async()) for _ in range(40)]
-            while provider.ledger["token"]["in_flight"] == 0:
-                await asyncio.sleep(0.01)
+            await until_in_turns(provider.is_asked)
             own = await asyncio.wait_for(asyncio.to_thread(lambda: 7), 3)
             for wait in waits:
                 wait.cancel()
@@ -173,8 +172,7 @@ def test_closing_ends_the_waits_of_other_threads(provider: Provider) -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    while provider.ledger["token"]["in_flight"] == 0:
-        time.sleep(0.01)
+    until(provider.is_asked)
     source.close()
     thread.join(5)
     assert [type(error) for error in raised] == [evergrant.ClosedError]
@@ -186,8 +184,7 @@ def test_closing_waits_until_a_spent_refresh_token_has_its_successor(provider: P
     settings = provider.settings(grant="refresh_token", refresh_token=REFRESH_TOKEN, store=store)
     source = evergrant.TokenSource(**settings)
     threading.Thread(target=lambda: pytest.raises(evergrant.ClosedError, source.token)).start()
-    while provider.ledger["token"]["in_flight"] == 0:
-        time.sleep(0.01)
+    until(provider.is_asked)
     source.close()
     with evergrant.TokenSource(**settings) as again:
         assert again.token().generation == 1
